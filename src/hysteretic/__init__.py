@@ -1,0 +1,95 @@
+"""Hysteretic Policy Optimization (HPO, adaptive A-HPO): what can I import?
+
+The names below are the whole method; they need torch and nothing else. They are loaded on first use, so that
+``hysteretic --help`` does not wait for torch. ``hysteretic.trl`` holds the trainer for TRL, ``hysteretic.tasks``
+the problems.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hysteretic.advantages import (
+        BatchStatistics,
+        adaptive_alpha,
+        group_advantages,
+        neutral_responses,
+        silent_groups,
+    )
+    from hysteretic.objective import LossShare, Objective, Tally
+    from hysteretic.parts import (
+        Adaptive,
+        BatchMean,
+        Cap,
+        Clip,
+        Constant,
+        Fixed,
+        PerResponse,
+        SequenceRatio,
+        Shift,
+        SoftGate,
+        TokenRatio,
+        Uniform,
+    )
+    from hysteretic.presets import (
+        ALGORITHMS,
+        a_hpo,
+        algorithm,
+        asymre,
+        cispo,
+        dapo,
+        dr_grpo,
+        grpo,
+        gspo,
+        hpo,
+        positive_only,
+        sapo,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ALGORITHMS",
+    "Adaptive",
+    "BatchMean",
+    "BatchStatistics",
+    "Cap",
+    "Clip",
+    "Constant",
+    "Fixed",
+    "LossShare",
+    "Objective",
+    "PerResponse",
+    "SequenceRatio",
+    "Shift",
+    "SoftGate",
+    "Tally",
+    "TokenRatio",
+    "Uniform",
+    "a_hpo",
+    "adaptive_alpha",
+    "algorithm",
+    "asymre",
+    "cispo",
+    "dapo",
+    "dr_grpo",
+    "group_advantages",
+    "grpo",
+    "gspo",
+    "hpo",
+    "neutral_responses",
+    "positive_only",
+    "sapo",
+    "silent_groups",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        modules = [import_module(f"hysteretic.{part}") for part in ("advantages", "parts", "objective", "presets")]
+        return next(getattr(module, name) for module in modules if hasattr(module, name))
+    raise AttributeError(f"module 'hysteretic' has no attribute {name!r}; it offers {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

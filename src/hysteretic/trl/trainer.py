@@ -1,0 +1,196 @@
+"""What changes in TRL's trainer? Once per generation batch, advantages are weighted. Nothing else.
+
+    responses, rewards (TRL) -> silence, counts over all ranks -> weighted advantages -> micro-batches and loss (TRL)
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from trl import GRPOTrainer
+
+from hysteretic.advantages import BatchStatistics, neutral_responses, silent_groups
+from hysteretic.objective import Objective
+from hysteretic.parts import Adaptive, Fixed
+from hysteretic.trl.config import HPOConfig
+from hysteretic.trl.mapping import length_of, row_factor, trl_settings
+from hysteretic.trl.rewards import RewardError, RewardWatch
+
+_STATE_FILE = "hpo_state.json"
+
+
+class HPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """TRL's GRPOTrainer with the objective of an HPOConfig; every argument is GRPOTrainer's.
+
+    objective: one in place of what `args` describes, for parts of your own: a_hpo().replace(weight=MyWeight()).
+
+    Logs at every step, all over the last generation batch and equal on all ranks: hpo/alpha; hpo/positive_share,
+    hpo/negative_share and hpo/silent_share of responses; hpo/positive_mass and hpo/negative_mass (gradient mass at
+    rho = 1, see Objective.on_policy_mass); hpo/mean_length in trained tokens.
+
+    A reward function that raises, returns the wrong number of rewards, None (as the only function), NaN or infinity
+    stops the run with a RewardError on every rank, after a checkpoint of all finished updates.
+
+    Source: arXiv 2605.30201.
+    """
+
+    _tag_names = ["trl", "grpo", "hpo"]  # noqa: RUF012
+    _name = "HPO"
+    _paper = {  # noqa: RUF012
+        "title": "HPO: Hysteretic Policy Optimization for Stable and Efficient Training under Sparse-Reward Regime",
+        "id": "2605.30201",
+        "citation": textwrap.dedent("""\
+            @article{hpo2026,
+                title        = {{HPO: Hysteretic Policy Optimization for Stable and Efficient Training under Sparse-Reward Regime}},
+                year         = 2026,
+                eprint       = {arXiv:2605.30201},
+            }"""),
+    }
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: HPOConfig | None = None,
+        *arguments: Any,
+        objective: Objective | None = None,
+        **options: Any,
+    ) -> None:
+        if args is None:
+            args = HPOConfig(output_dir="hpo-output")
+        if not isinstance(args, HPOConfig):
+            raise TypeError(f"args is a {type(args).__name__}; HPOTrainer needs an HPOConfig, which takes the same fields.")
+        if objective is not None:
+            for name, value in trl_settings(objective, args.max_completion_length).items():
+                setattr(args, name, value)
+        self.objective = args.objective() if objective is None else objective
+        self._watch = RewardWatch()
+        self._batch_rewards: Tensor | None = None
+        self._hpo_metrics: dict[str, float] = {}
+        self._smoothed_alpha: float | None = None
+        super().__init__(model, self._watched(reward_funcs), args, *arguments, **options)
+
+    def _watched(self, reward_funcs: Any) -> Any:
+        """Reward functions under watch; models (and their names) are TRL's to load."""
+        if reward_funcs is None:
+            return None
+        functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+        return [
+            function
+            if isinstance(function, str | nn.Module)
+            else self._watch.wrap(function, allow_none=len(functions) > 1)
+            for function in functions
+        ]
+
+    def train(self, *arguments: Any, **options: Any) -> Any:
+        """GRPOTrainer.train; a RewardError saves a checkpoint first, so that no finished update is lost."""
+        try:
+            return super().train(*arguments, **options)
+        except RewardError:
+            if self.state.global_step:
+                self._save_checkpoint(self.model, trial=None)
+            raise
+
+    def _calculate_rewards(self, *arguments: Any, **options: Any) -> Tensor:
+        rewards_BF = super()._calculate_rewards(*arguments, **options)
+        failures = [failure for failure in gather_object([self._watch.take()]) if failure]
+        if failures:
+            raise RewardError(f"Reward function {failures[0]}") from self._watch.cause
+        is_unrewarded = torch.isnan(rewards_BF).all(dim=1)
+        if bool(is_unrewarded.any()):
+            raise RewardError(
+                f"No reward function gave row {int(is_unrewarded.nonzero()[0])} of the batch a reward "
+                f"({', '.join(self.reward_func_names)} all returned None); one of them must."
+            )
+        self._batch_rewards = rewards_BF
+        return rewards_BF
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        batch = super()._generate_and_score_completions(inputs)
+        if self.model.training:
+            batch["advantages"] = self._weigh(batch)
+        return batch
+
+    def _weigh(self, batch: dict[str, Any]) -> Tensor:
+        """This rank's advantages, weighted with the counts of the whole generation batch."""
+        local = batch["advantages"]
+        mask = batch["completion_mask"] * batch.get("tool_mask", 1)
+        table = torch.stack([local, mask.sum(dim=1).to(local.dtype)], dim=1)
+        advantages, lengths = self.accelerator.gather(table).unbind(dim=1)
+
+        is_neutral, is_silent = self._silence()
+        advantages = advantages.masked_fill(is_neutral, 0.0)
+        statistics = BatchStatistics.of_lengths(advantages, lengths)
+        weighted = self._smoothed(statistics).weigh(advantages, statistics)
+        self._note(advantages, weighted, lengths, is_silent, statistics)
+
+        trl_length = length_of(self.loss_type, self.max_completion_length)
+        weighted = weighted * row_factor(self.objective.length, trl_length, lengths, statistics)
+        start = self.accelerator.process_index * len(local)
+        return weighted[start : start + len(local)]
+
+    def _silence(self) -> tuple[Tensor, Tensor]:
+        """Which responses of the whole batch have no advantage, and which are in silent groups; from the rewards."""
+        rewards_BF = self._batch_rewards
+        assert rewards_BF is not None  # _calculate_rewards ran in the same call
+        G = self.num_generations
+        if self.multi_objective_aggregation == "normalize_then_sum":
+            is_silent = silent_groups(rewards_BF.nan_to_num(), G).repeat_interleave(G)
+            return is_silent, is_silent
+        rewards_B = (rewards_BF * self.reward_weights.to(rewards_BF.device)).nansum(dim=1)
+        is_silent = silent_groups(rewards_B, G).repeat_interleave(G)
+        # With 'batch' the standard deviation is the batch's, and the mean still the group's.
+        return neutral_responses(rewards_B, G), is_silent
+
+    def _smoothed(self, statistics: BatchStatistics) -> Objective:
+        """The objective with alpha averaged over generation batches, if alpha_ema asks for it."""
+        decay = self.args.alpha_ema
+        if not decay or not isinstance(self.objective.weight, Adaptive):
+            return self.objective
+        alpha = self.objective.alpha(statistics)
+        previous = alpha if self._smoothed_alpha is None else self._smoothed_alpha
+        self._smoothed_alpha = decay * previous + (1 - decay) * alpha
+        return self.objective.replace(weight=Fixed(self._smoothed_alpha))
+
+    def _note(
+        self, advantages: Tensor, weighted: Tensor, lengths: Tensor, is_silent: Tensor, statistics: BatchStatistics
+    ) -> None:
+        positive, negative = self.objective.on_policy_mass(weighted, lengths, statistics)
+        smoothed = self.args.alpha_ema and self._smoothed_alpha is not None
+        self._hpo_metrics = {
+            "hpo/alpha": float(self._smoothed_alpha or 0) if smoothed else self.objective.alpha(statistics),
+            "hpo/positive_share": statistics.positives / statistics.responses,
+            "hpo/negative_share": statistics.negatives / statistics.responses,
+            "hpo/silent_share": float(is_silent.float().mean()),
+            "hpo/positive_mass": positive,
+            "hpo/negative_mass": negative,
+            "hpo/mean_length": statistics.mean_length,
+        }
+        for name, value in self._hpo_metrics.items():
+            self._metrics["train"][name].append(value)
+
+    def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
+        if "loss" in logs:  # a training step; the later updates of a rollout repeat its figures
+            for name, value in self._hpo_metrics.items():
+                if not self._metrics["train"][name]:
+                    self._metrics["train"][name].append(value)
+        super().log(logs, *arguments, **options)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            (folder / _STATE_FILE).write_text(json.dumps({"smoothed_alpha": self._smoothed_alpha}))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        # Micro-batches already taken: a run resumed inside a rollout goes on with the rest of it, generated anew.
+        self._step = self.state.global_step * self.args.gradient_accumulation_steps
+        if checkpoint is not None and (Path(checkpoint) / _STATE_FILE).exists():
+            self._smoothed_alpha = json.loads((Path(checkpoint) / _STATE_FILE).read_text())["smoothed_alpha"]

@@ -1,0 +1,148 @@
+"""Gradients of HPOTrainer beside the pure objective's, on the same rollouts; run alone or under torchrun.
+
+Each case trains one rollout at learning rate 0 with old log-probs that are shifted on purpose, so that ratios differ
+from 1 and clips bite. The reference forgets TRL: it takes every row of all ranks, runs each alone without padding
+through the model, computes advantages from the rewards and sums `Objective.loss` over the rows of each optimiser step.
+Prints one JSON line: {case: largest relative gradient error}.
+"""
+
+import json
+import sys
+import tempfile
+
+import torch
+from accelerate.utils import gather_object
+from policy import low_first_byte, prompts, random_policy, settings
+from transformers import TrainerCallback
+
+import hysteretic as hy
+from hysteretic.trl import HPOConfig, HPOTrainer
+
+
+def constant_in_half(prompts, completion_ids, **_):
+    """0.1 for every response to an even prompt: silent groups whose float32 advantages are not 0."""
+    rewards = low_first_byte(prompts, completion_ids)
+    return [0.1 if int(p[:3]) % 2 == 0 else r for p, r in zip(prompts, rewards, strict=True)]
+
+
+class Watched(HPOTrainer):
+    """Keeps what the reference needs: rows with their number in the batch, and the gradient of every step."""
+
+    def _generate_and_score_completions(self, inputs):
+        batch = super()._generate_and_score_completions(inputs)
+        local = len(batch["advantages"])
+        batch["row"] = torch.arange(local) + self.accelerator.process_index * local
+        if "old_per_token_logps" in batch:
+            noise = torch.Generator().manual_seed(self.accelerator.process_index)
+            old = batch["old_per_token_logps"]
+            batch["old_per_token_logps"] = old + 0.3 * torch.randn(old.shape, generator=noise)
+        return batch
+
+    def _compute_loss(self, model, inputs):
+        self.seen.append({key: value.clone() for key, value in inputs.items() if isinstance(value, torch.Tensor)})
+        return super()._compute_loss(model, inputs)
+
+
+class KeepGradients(TrainerCallback):
+    def __init__(self):
+        self.steps = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **_):
+        self.steps.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).clone())
+
+
+def rows_of(micro_batch):
+    """The rows of a micro-batch as plain Python: number, tokens, mask, old log-probs."""
+    for i, row in enumerate(micro_batch["row"].tolist()):
+        prompt = micro_batch["prompt_ids"][i][micro_batch["prompt_mask"][i].bool()]
+        kept = micro_batch["completion_mask"][i].bool()
+        old = micro_batch["old_per_token_logps"][i][kept] if "old_per_token_logps" in micro_batch else None
+        yield row, prompt, micro_batch["completion_ids"][i][kept], old
+
+
+def reference_gradients(trainer, steps):
+    """One flat gradient per optimiser step; steps: per step, all rows of all ranks."""
+    model, objective, G = trainer.accelerator.unwrap_model(trainer.model), trainer.objective, trainer.num_generations
+    rewards = trainer._batch_rewards[:, 0]
+    advantages = hy.group_advantages(rewards, G, objective.scale)
+    lengths = torch.zeros(len(rewards))
+    for step in steps:
+        for row, _, completion, _ in step:
+            lengths[row] = len(completion)
+    statistics = hy.BatchStatistics.of_lengths(advantages, lengths)
+    weighted = objective.weigh(advantages, statistics)
+    updates = trainer.args.steps_per_generation // trainer.args.gradient_accumulation_steps
+    for step in steps:
+        model.zero_grad()
+        for row, prompt, completion, old in step:
+            if not len(completion):
+                continue
+            logits = model(torch.cat([prompt, completion])[None]).logits[0, len(prompt) - 1 : -1]
+            logprobs = torch.log_softmax(logits / trainer.temperature, -1).gather(1, completion[:, None]).T
+            share = objective.loss(
+                logprobs, None if old is None else old[None], weighted[row : row + 1], torch.ones_like(logprobs), statistics
+            )
+            (share.loss * updates).backward()
+        yield torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def relative_error(name, changes):
+    changes = dict(changes)
+    reward, peft = changes.pop("reward", low_first_byte), changes.pop("peft", None)
+    model, tokenizer = random_policy()
+    with tempfile.TemporaryDirectory() as folder:
+        args = HPOConfig(**settings(folder, **changes))
+        args.max_steps = args.updates_per_rollout()
+        keep = KeepGradients()
+        trainer = Watched(
+            model, reward, args, train_dataset=prompts(), processing_class=tokenizer, callbacks=[keep], peft_config=peft
+        )
+        trainer.seen = []
+        trainer.train()
+    accumulation = args.gradient_accumulation_steps
+    steps = []
+    for start in range(0, len(trainer.seen), accumulation):
+        rows = [row for micro_batch in trainer.seen[start : start + accumulation] for row in rows_of(micro_batch)]
+        steps.append(gather_object(rows))
+    trainer.model.train()
+    references = list(reference_gradients(trainer, steps))
+    assert len(references) == len(keep.steps) == args.max_steps, name
+    assert max(float(reference.norm()) for reference in references) > 1e-4, f"{name}: nothing to compare"
+    return max(
+        float((ours - reference).norm() / reference.norm().clamp(min=1e-12))
+        for ours, reference in zip(keep.steps, references, strict=True)
+    )
+
+
+def cases():
+    from peft import LoraConfig
+
+    def lora():
+        return LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+
+    several = {"steps_per_generation": 4, "gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}
+    yield "a-hpo accumulation 1", {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 32}
+    yield "a-hpo accumulation 2", {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 16}
+    yield "a-hpo accumulation 4", {}
+    yield "a-hpo 2 updates of 2", {"steps_per_generation": 4, "gradient_accumulation_steps": 2}
+    yield "a-hpo 2 iterations", {"num_iterations": 2}
+    yield "a-hpo truncation masked", {**several, "mask_truncated_completions": True, "max_completion_length": 60}
+    yield "a-hpo lora", {**several, "peft": lora()}
+    yield "a-hpo rewards 0.1", {**several, "reward": constant_in_half}
+    for algorithm in ["grpo", "dr-grpo", "dapo", "gspo", "sapo", "cispo", "positive-only", "asymre", "hpo", "a-hpo"]:
+        yield f"{algorithm} 4 updates", {**several, "algorithm": algorithm}
+    yield "grpo adaptive", {**several, "algorithm": "grpo", "weight": "adaptive"}
+    yield "grpo adaptive no std", {**several, "algorithm": "grpo", "weight": "adaptive", "scale_rewards": "none"}
+    yield "gspo adaptive", {**several, "algorithm": "gspo", "weight": "adaptive"}
+    yield "sapo adaptive batch", {**several, "algorithm": "sapo", "weight": "adaptive", "length": "batch"}
+    yield "sapo constant sequence", {**several, "algorithm": "sapo", "length": "constant", "ratio": "sequence"}
+    yield "cispo response fixed", {**several, "algorithm": "cispo", "weight": "fixed", "length": "response"}
+    yield "gspo batch", {**several, "algorithm": "gspo", "length": "batch"}
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:]
+    torch.set_num_threads(1)
+    errors = {name: relative_error(name, changes) for name, changes in cases() if not wanted or name in wanted}
+    if int(torch.distributed.get_rank() if torch.distributed.is_initialized() else 0) == 0:
+        print(json.dumps(errors))
