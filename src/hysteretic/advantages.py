@@ -40,14 +40,16 @@ def silent_groups(rewards: Tensor, group_size: int) -> Tensor:
 def neutral_responses(rewards: Tensor, group_size: int) -> Tensor:
     """Which responses have advantage exactly 0: those of silent groups, and those at their group's mean.
 
-    The mean is met within the tolerance of `silent_groups`, so that (0.1, 0.2, 0.3) has a neutral middle.
+    The mean is met within the tolerance of `silent_groups`, so that (0.1, 0.2, 0.3) has a neutral middle, and within
+    a 2G-th of the spread, so that a group which is not silent keeps a positive and a negative.
 
     rewards: [B]. Returns bool [B]. Raises ValueError as `group_advantages` does.
     """
-    rewards_PGF = _grouped(rewards, group_size)
-    tolerance = _tolerance(rewards_PGF)
-    is_neutral = (rewards_PGF - rewards_PGF.mean(dim=1, keepdim=True)).abs() <= tolerance
-    return (is_neutral | (_spread(rewards_PGF) <= tolerance)).flatten()
+    rewards_PG = _one_per_response(rewards, group_size)
+    tolerance, spread = _tolerance(rewards_PG), _spread(rewards_PG)
+    distance_PG = (rewards_PG - rewards_PG.mean(dim=1, keepdim=True)).abs()
+    is_neutral = distance_PG <= torch.minimum(tolerance, spread / (2 * group_size))
+    return (is_neutral | (spread <= tolerance)).flatten()
 
 
 def group_advantages(rewards: Tensor, group_size: int, scale: Scale = "std", epsilon: float = EPSILON) -> Tensor:
@@ -59,15 +61,16 @@ def group_advantages(rewards: Tensor, group_size: int, scale: Scale = "std", eps
     The standard deviation is the unbiased one, as in TRL. A response that `neutral_responses` names has exactly 0.
 
     rewards: [B], rows of a group adjacent. Returns [B], in the rewards' floating type (float32 for integers).
-    Raises ValueError when group_size is below 2 or does not divide B, a reward is NaN or infinite (the row is
-    named), or scale is unknown.
+    Raises ValueError when rewards are not [B], group_size is below 2 or does not divide B, a reward is NaN or
+    infinite (the row is named), or scale is unknown.
     """
     if scale not in ("std", "none"):
         raise ValueError(f"scale is {scale!r}; use 'std' (divide by the group's standard deviation) or 'none'.")
-    rewards_PGF = _grouped(rewards, group_size)
-    advantages = rewards_PGF - rewards_PGF.mean(dim=1, keepdim=True)
+    rewards_PG = _one_per_response(rewards, group_size)
+    advantages = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
     if scale == "std":
-        advantages = advantages / (rewards_PGF.std(dim=1, keepdim=True) + epsilon)
+        std_P1 = (advantages.square().sum(dim=1, keepdim=True) / (group_size - 1)).sqrt()
+        advantages = advantages / (std_P1 + epsilon)
     dtype = rewards.dtype if rewards.is_floating_point() else torch.float32
     return advantages.flatten().masked_fill(neutral_responses(rewards, group_size), 0.0).to(dtype)
 
@@ -115,10 +118,18 @@ class BatchStatistics:
 
     @classmethod
     def of_lengths(cls, advantages: Tensor, lengths: Tensor) -> BatchStatistics:
-        """Count advantages [B] of responses with so many trained tokens, lengths [B]."""
+        """Count advantages [B] of responses with so many trained tokens, lengths [B]. Raises ValueError as `of`."""
+        if advantages.dim() != 1 or advantages.shape != lengths.shape:
+            raise ValueError(
+                f"advantages and lengths must be [B]; found {list(advantages.shape)} and {list(lengths.shape)}."
+            )
         is_trained = lengths > 0
         counts = torch.stack(
-            [lengths.sum(), ((advantages > 0) & is_trained).sum(), ((advantages < 0) & is_trained).sum()]
+            [
+                lengths.sum(dtype=torch.int64),  # exact: float32 cannot count past 2^24 tokens
+                ((advantages > 0) & is_trained).sum(),
+                ((advantages < 0) & is_trained).sum(),
+            ]
         )
         tokens, positives, negatives = (int(count) for count in counts.tolist())
         return cls(advantages.numel(), tokens, positives, negatives)
@@ -167,12 +178,23 @@ def _grouped(rewards: Tensor, group_size: int) -> Tensor:
             "Mend the reward function, or drop the whole group before computing advantages."
         )
     exact = torch.float32 if rewards.device.type == "mps" else torch.float64
-    return rewards.to(exact).reshape(rewards.shape[0] // group_size, group_size, -1)
+    functions = rewards.shape[1] if rewards.dim() == 2 else 1
+    return rewards.to(exact).reshape(rewards.shape[0] // group_size, group_size, functions)
 
 
-def _spread(rewards_PGF: Tensor) -> Tensor:
-    return rewards_PGF.amax(dim=1, keepdim=True) - rewards_PGF.amin(dim=1, keepdim=True)
+def _one_per_response(rewards: Tensor, group_size: int) -> Tensor:
+    """Rewards [B] as float64 [P, G], checked."""
+    if rewards.dim() != 1:
+        raise ValueError(
+            f"rewards must be [B], one a response; found shape {list(rewards.shape)}. "
+            "Add up the rewards of several functions first."
+        )
+    return _grouped(rewards, group_size).squeeze(2)
 
 
-def _tolerance(rewards_PGF: Tensor) -> Tensor:
-    return TOLERANCE * rewards_PGF.abs().amax(dim=1, keepdim=True)
+def _spread(rewards: Tensor) -> Tensor:
+    return rewards.amax(dim=1, keepdim=True) - rewards.amin(dim=1, keepdim=True)
+
+
+def _tolerance(rewards: Tensor) -> Tensor:
+    return TOLERANCE * rewards.abs().amax(dim=1, keepdim=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hysteretic.advantages import BatchStatistics, Scale
-from hysteretic.parts import Gate, Length, Ratio, Weight
+from hysteretic.parts import MAX_LOG_RATIO, Gate, Length, Ratio, Weight
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.total + other.total, self.count + other.count)
+
+    def __radd__(self, other: object) -> Tally:
+        if other == 0:  # so that sum() works
+            return self
+        return NotImplemented
 
     @property
     def mean(self) -> float:
@@ -147,7 +152,7 @@ class Objective:
         low, high = self.gate.bounds()
         with torch.no_grad():
             tokens, mass = mask_BT.sum(), mass_BT.sum()
-            bounded = log_ratio_BT.clamp(-20, 20)
+            bounded = log_ratio_BT.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
             return {
                 "clip_low": Tally(((ratio < low) & (advantages_B1 < 0)).mul(mask_BT).sum(), tokens),
                 "clip_high": Tally(((ratio > high) & (advantages_B1 > 0)).mul(mask_BT).sum(), tokens),
@@ -164,14 +169,15 @@ class Objective:
         For every gate and ratio here the slope at rho = 1 is 1, so this is sum of |d loss / d logp|.
         weighted, lengths: [B] of the batch (or of a part of it; masses of parts add up).
         """
+        weighted = weighted.to(_precise(weighted))
         lengths = lengths.to(weighted.dtype)
         mass_B = self.length(lengths, statistics) * lengths * weighted.abs()
         positive, negative = torch.stack([mass_B[weighted > 0].sum(), mass_B[weighted < 0].sum()]).tolist()
         return positive, negative
 
 
-def _precise(logprobs: Tensor) -> torch.dtype:
-    return torch.promote_types(logprobs.dtype, torch.float32)
+def _precise(values: Tensor) -> torch.dtype:
+    return torch.promote_types(values.dtype, torch.float32)
 
 
 def _check_shapes(logprobs: Tensor, old_logprobs: Tensor | None, weighted: Tensor, mask: Tensor) -> None:

@@ -94,7 +94,7 @@ class SoftGate:
             raise ValueError(f"Temperatures are {self.tau_positive} and {self.tau_negative}; both must be above 0.")
 
     def __call__(self, ratio: Tensor, advantages_B1: Tensor, logprobs_BT: Tensor) -> Tensor:
-        tau_B1 = torch.where(advantages_B1 > 0, self.tau_positive, self.tau_negative)
+        tau_B1 = torch.full_like(advantages_B1, self.tau_negative).masked_fill(advantages_B1 > 0, self.tau_positive)
         return 4 / tau_B1 * torch.sigmoid(tau_B1 * (ratio - 1)) * advantages_B1
 
     def bounds(self) -> tuple[float, float]:
@@ -108,8 +108,8 @@ class Cap:
     cap: float = 5.0
 
     def __post_init__(self) -> None:
-        if not self.cap > 0:
-            raise ValueError(f"cap is {self.cap}; the largest importance ratio must be above 0 (5 is usual).")
+        if not self.cap >= 1:
+            raise ValueError(f"cap is {self.cap}; it is the largest importance ratio itself, at least 1 (5 is usual).")
 
     def __call__(self, ratio: Tensor, advantages_B1: Tensor, logprobs_BT: Tensor) -> Tensor:
         return ratio.clamp(max=self.cap).detach() * advantages_B1 * logprobs_BT

@@ -19,10 +19,14 @@ import hysteretic as hy
 from hysteretic.trl import HPOConfig, HPOTrainer
 
 
-def constant_in_half(prompts, completion_ids, **_):
-    """0.1 for every response to an even prompt: silent groups whose float32 advantages are not 0."""
-    rewards = low_first_byte(prompts, completion_ids)
-    return [0.1 if int(p[:3]) % 2 == 0 else r for p, r in zip(prompts, rewards, strict=True)]
+def constant_in_half(constant):
+    """A constant for every response to an even prompt: silent groups whose float32 advantages are not 0."""
+
+    def reward(prompts, completion_ids, **_):
+        rewards = low_first_byte(prompts, completion_ids)
+        return [constant if int(p[:3]) % 2 == 0 else r for p, r in zip(prompts, rewards, strict=True)]
+
+    return reward
 
 
 class Watched(HPOTrainer):
@@ -80,7 +84,11 @@ def reference_gradients(trainer, steps):
             logits = model(torch.cat([prompt, completion])[None]).logits[0, len(prompt) - 1 : -1]
             logprobs = torch.log_softmax(logits / trainer.temperature, -1).gather(1, completion[:, None]).T
             share = objective.loss(
-                logprobs, None if old is None else old[None], weighted[row : row + 1], torch.ones_like(logprobs), statistics
+                logprobs,
+                None if old is None else old[None],
+                weighted[row : row + 1],
+                torch.ones_like(logprobs),
+                statistics,
             )
             (share.loss * updates).backward()
         yield torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
@@ -128,7 +136,8 @@ def cases():
     yield "a-hpo 2 iterations", {"num_iterations": 2}
     yield "a-hpo truncation masked", {**several, "mask_truncated_completions": True, "max_completion_length": 60}
     yield "a-hpo lora", {**several, "peft": lora()}
-    yield "a-hpo rewards 0.1", {**several, "reward": constant_in_half}
+    yield "a-hpo rewards 0.1", {**several, "reward": constant_in_half(0.1)}
+    yield "a-hpo rewards 10.1", {**several, "reward": constant_in_half(10.1)}
     for algorithm in ["grpo", "dr-grpo", "dapo", "gspo", "sapo", "cispo", "positive-only", "asymre", "hpo", "a-hpo"]:
         yield f"{algorithm} 4 updates", {**several, "algorithm": algorithm}
     yield "grpo adaptive", {**several, "algorithm": "grpo", "weight": "adaptive"}

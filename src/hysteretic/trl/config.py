@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any
 
 from trl import GRPOConfig
 
-from hysteretic.advantages import Scale
 from hysteretic.objective import Objective
 from hysteretic.parts import (
     Adaptive,
@@ -28,7 +27,7 @@ from hysteretic.parts import (
 from hysteretic.presets import algorithm, dr_grpo
 from hysteretic.trl.mapping import trl_settings
 
-PARTS = {
+PARTS: dict[str, dict[str, type]] = {
     "ratio": {"token": TokenRatio, "sequence": SequenceRatio},
     "gate": {"clip": Clip, "soft": SoftGate, "cap": Cap},
     "weight": {"uniform": Uniform, "fixed": Fixed, "adaptive": Adaptive, "shift": Shift},
@@ -106,7 +105,7 @@ class HPOConfig(GRPOConfig):
         preset = algorithm(self.algorithm)
         base = dr_grpo(self.max_completion_length) if preset is dr_grpo else preset()
         kinds = {key: self._part(key, base) for key in PARTS}
-        parameters = {
+        parameters: dict[type, dict[str, Any]] = {
             Clip: {"low": self.epsilon, "high": self.epsilon_high},
             SoftGate: {"tau_positive": self.sapo_temperature_pos, "tau_negative": self.sapo_temperature_neg},
             Cap: {"cap": self.epsilon_high},
@@ -117,14 +116,14 @@ class HPOConfig(GRPOConfig):
         }
         if kinds["gate"] is Clip and self.epsilon is not None and self.epsilon_high is None:
             parameters[Clip]["high"] = self.epsilon  # as in TRL
-        parts = {}
+        parts: dict[str, Any] = {}
         for key, kind in kinds.items():
             given = {name: value for name, value in parameters.get(kind, {}).items() if value is not None}
             own = getattr(base, key)
             parts[key] = own.__class__(**{**vars(own), **given}) if isinstance(own, kind) else kind(**given)
         self._refuse_idle_parameters(kinds["weight"])
-        scale = base.scale if self.scale_rewards is None else ("none" if self.scale_rewards == "none" else "std")
-        return Objective(**parts, scale=cast(Scale, scale))
+        scale = base.scale if self.scale_rewards is None else "none" if self.scale_rewards == "none" else "std"
+        return Objective(**parts, scale=scale)
 
     def _part(self, key: str, base: Objective) -> type:
         name = getattr(self, key)
@@ -174,11 +173,11 @@ class HPOConfig(GRPOConfig):
     def _refuse_straddling(self) -> None:
         if self.steps_per_generation % self.gradient_accumulation_steps:
             raise ValueError(
-                f"gradient_accumulation_steps ({self.gradient_accumulation_steps}) does not divide steps_per_generation "
-                f"({self.steps_per_generation}), so one optimiser step would mix generation batches with different "
-                "counts and lengths; set steps_per_generation to a multiple of gradient_accumulation_steps (or "
-                "generation_batch_size to a multiple of per_device_train_batch_size * processes * "
-                "gradient_accumulation_steps)."
+                f"gradient_accumulation_steps ({self.gradient_accumulation_steps}) does not divide "
+                f"steps_per_generation ({self.steps_per_generation}), so one optimiser step would mix "
+                "generation batches with different counts and lengths; set steps_per_generation to a multiple of "
+                "gradient_accumulation_steps (or generation_batch_size to one of per_device_train_batch_size * "
+                "processes * gradient_accumulation_steps)."
             )
         updates = self.updates_per_rollout()
         if str(self.save_strategy) in ("steps", "SaveStrategy.STEPS") and self.save_steps % updates:

@@ -57,13 +57,14 @@ def trl_settings(objective: Objective, max_completion_length: int) -> dict[str, 
 
 def length_of(loss_type: str, max_completion_length: int) -> Length:
     """How TRL's loss of that type normalises."""
-    return {
+    lengths: dict[str, Length] = {
         "grpo": PerResponse(),
         "sapo": PerResponse(),
         "dapo": BatchMean(),
         "cispo": BatchMean(),
         "dr_grpo": Constant(max_completion_length),
-    }[loss_type]
+    }
+    return lengths[loss_type]
 
 
 def row_factor(length: Length, trl_length: Length, lengths: Tensor, statistics: BatchStatistics) -> Tensor | float:

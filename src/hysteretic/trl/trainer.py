@@ -1,6 +1,6 @@
 """What changes in TRL's trainer? Once per generation batch, advantages are weighted. Nothing else.
 
-    responses, rewards (TRL) -> silence, counts over all ranks -> weighted advantages -> micro-batches and loss (TRL)
+responses, rewards (TRL) -> silence, counts over all ranks -> weighted advantages -> micro-batches and loss (TRL)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hysteretic.trl.rewards import RewardError, RewardWatch
 _STATE_FILE = "hpo_state.json"
 
 
-class HPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class HPOTrainer(GRPOTrainer):
     """TRL's GRPOTrainer with the objective of an HPOConfig; every argument is GRPOTrainer's.
 
     objective: one in place of what `args` describes, for parts of your own: a_hpo().replace(weight=MyWeight()).
@@ -47,7 +47,8 @@ class HPOTrainer(GRPOTrainer):  # type: ignore[misc]
         "id": "2605.30201",
         "citation": textwrap.dedent("""\
             @article{hpo2026,
-                title        = {{HPO: Hysteretic Policy Optimization for Stable and Efficient Training under Sparse-Reward Regime}},
+                title        = {{HPO: Hysteretic Policy Optimization for Stable and Efficient Training
+                                under Sparse-Reward Regime}},
                 year         = 2026,
                 eprint       = {arXiv:2605.30201},
             }"""),
@@ -65,7 +66,9 @@ class HPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if args is None:
             args = HPOConfig(output_dir="hpo-output")
         if not isinstance(args, HPOConfig):
-            raise TypeError(f"args is a {type(args).__name__}; HPOTrainer needs an HPOConfig, which takes the same fields.")
+            raise TypeError(
+                f"args is a {type(args).__name__}; HPOTrainer needs an HPOConfig, which takes the same fields."
+            )
         if objective is not None:
             for name, value in trl_settings(objective, args.max_completion_length).items():
                 setattr(args, name, value)

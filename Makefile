@@ -1,0 +1,40 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := $(shell grep '^torch==' constraints.txt)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: demo test check test-trl-oldest clean
+
+demo: $(VENV)/.package  ## train A-HPO and GRPO from the same sparse start; table, curves.png, index.html
+	$(BIN)/hysteretic demo --output demo/$$(date +%Y%m%d-%H%M%S)
+
+test: $(VENV)/.dev check  ## lint, types and all tests
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test-trl-oldest:  ## the trainer's tests with the oldest supported TRL, in its own environment
+	PYTHON=$(PYTHON) bash tests/oldest_trl.sh
+
+# torch alone first, so that the pinned (CPU) build is there before anything else asks for a newer one.
+$(VENV)/.torch: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH)
+	touch $@
+
+$(VENV)/.package: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[trl,report]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@ $(VENV)/.package
+
+clean:
+	rm -rf $(VENV) .venv-oldest dist build

@@ -1,0 +1,77 @@
+"""What can be done from a terminal? `hysteretic COMMAND --help` says more about each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "Train a model on a task with any of the algorithms.",
+    "eval": "pass@1 of a model, or of responses in a file, on a task.",
+    "demo": "A-HPO and GRPO from the same sparse start, side by side, on this machine's CPU.",
+    "list": "Tasks, algorithms and recipes, one a line.",
+}
+
+USAGE = """\
+usage: hysteretic COMMAND [options]
+
+Reinforcement learning of language models when rewards are sparse (HPO, A-HPO).
+
+commands:
+{commands}
+
+examples:
+  hysteretic train --task countdown-3 --algorithm a-hpo --model tiny
+  hysteretic train --config qwen2.5-1.5b-countdown-3-lora
+  hysteretic eval --task countdown-3 --model runs/countdown-3-a-hpo-tiny-seed0/model
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0 done, 2 a mistake in the command or settings (others: the command's)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE.format(commands="\n".join(f"  {name:8}{text}" for name, text in COMMANDS.items())), end="")
+        return 0 if words else 2
+    if words[0] == "--version":
+        from hysteretic import __version__
+
+        print(__version__)
+        return 0
+    return _run(words[0], words[1:])
+
+
+def _run(command: str, options: list[str]) -> int:
+    if command not in COMMANDS:
+        from difflib import get_close_matches
+
+        nearest = get_close_matches(command, COMMANDS, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        print(f"hysteretic: no command {command!r}.{hint} Commands: {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+
+    from hysteretic.lab.errors import UsageError
+
+    try:
+        if command == "train":
+            from hysteretic.lab.train import main as run
+        elif command == "eval":
+            from hysteretic.lab.evaluation import main as run
+        elif command == "demo":
+            from hysteretic.lab.demo import main as run
+        else:
+            from hysteretic.lab.listing import main as run
+        return run(options)
+    except UsageError as error:
+        print(f"hysteretic: {error}", file=sys.stderr)
+        return 2
+    except ImportError as error:
+        if "hysteretic[" not in str(error) and getattr(error, "name", None) not in (
+            "trl",
+            "datasets",
+            "altair",
+            "yaml",
+        ):
+            raise
+        print(f'hysteretic: {error}. `{command}` needs: pip install "hysteretic[trl,report]"', file=sys.stderr)
+        return 2

@@ -1,0 +1,1 @@
+"""Runs: one training run and its folder, evaluation, and the pages made of them."""

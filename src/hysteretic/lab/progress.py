@@ -1,0 +1,87 @@
+"""What does a run show while it trains, what does it write, and how does it stop gently?"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
+
+from hysteretic.lab.run_folder import RunFolder
+
+SHOWN = {
+    "reward": "reward",
+    "alpha": "hpo/alpha",
+    "+": "hpo/positive_share",
+    "-": "hpo/negative_share",
+    "silent": "hpo/silent_share",
+    "length": "hpo/mean_length",
+}
+
+
+class Progress(ProgressCallback):
+    """transformers' bar (with ETA), and behind it reward, alpha and sign shares instead of printed dictionaries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._latest: dict[str, float] = {}
+
+    def on_log(
+        self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if not state.is_world_process_zero or self.training_bar is None or logs is None:
+            return
+        self._latest |= {label: logs[key] for label, key in SHOWN.items() if isinstance(logs.get(key), float)}
+        self.training_bar.set_postfix({label: f"{value:.3g}" for label, value in self._latest.items()})
+
+
+class WriteMetrics(TrainerCallback):
+    """Appends every update's figures to metrics.jsonl."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def on_log(
+        self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if state.is_world_process_zero and logs and "loss" in logs:
+            finite = {
+                key: None if isinstance(value, float) and not math.isfinite(value) else value
+                for key, value in logs.items()
+            }
+            self._folder.append_metrics({"step": state.global_step, **finite})
+
+
+class StopGently(TrainerCallback):
+    """Ctrl-C ends the run after the current rollout, with a checkpoint; a second one ends it at once."""
+
+    def __init__(self, updates_per_rollout: int) -> None:
+        self._updates_per_rollout = updates_per_rollout
+        self._former: Callable[[int, FrameType | None], Any] | int | None = None
+        self.is_asked = False
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._former = signal.signal(signal.SIGINT, self._ask)
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Give Ctrl-C back its usual meaning."""
+        if self._former is not None:
+            signal.signal(signal.SIGINT, self._former)
+            self._former = None
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.is_asked and state.global_step % self._updates_per_rollout == 0:
+            control.should_save = True
+            control.should_training_stop = True
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.is_asked:
+            raise KeyboardInterrupt
+        self.is_asked = True
+        print("\nStopping after this rollout, with a checkpoint (Ctrl-C again: at once, back to the last one).")

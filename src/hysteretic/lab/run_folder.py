@@ -1,0 +1,116 @@
+"""What does a run leave behind? One folder.
+
+config.yaml         what was asked for; `--config` takes it back
+run.json            effective settings, versions, data and model, command, state
+metrics.jsonl       one line an update
+evaluation.json     held-out pass@1 before and after, with intervals
+samples.jsonl       a few held-out responses before and after
+checkpoint-N/       what `--resume` goes on from
+model/              the trained model and its tokenizer
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hysteretic.lab.errors import UsageError
+
+
+class RunFolder:
+    """The files of one run, by name."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.run = self.path / "run.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.evaluation = self.path / "evaluation.json"
+        self.samples = self.path / "samples.jsonl"
+        self.model = self.path / "model"
+
+    def claim(self, resume: bool) -> None:
+        """Make the folder, or accept it for resuming. Raises UsageError before anything is written over."""
+        if resume and not self.run.is_file():
+            raise UsageError(f"There is no run to resume in {self.path}; drop --resume to start one there.")
+        if not resume and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            what = "holds a run already" if self.run.is_file() else "is not empty"
+            raise UsageError(f"{self.path} {what}; give another --output, or --resume to go on with a run.")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(f"Cannot write to {self.path} ({error.strerror}); give another --output.") from error
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint that was written to its end."""
+        complete = [path for path in self.path.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        return max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+
+    def write_json(self, path: Path, content: Any) -> None:
+        """Write whole or not at all."""
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        os.replace(part, path)
+
+    def write_config(self, asked: dict[str, Any]) -> None:
+        """Keep what was asked for, so that `--config` or `--resume` repeats it."""
+        settings = {key: value for key, value in asked.items() if key not in ("resume", "output", "config")}
+        self.config.write_text(yaml.safe_dump(settings, sort_keys=True), encoding="utf-8")
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add one update's figures."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def cut_metrics(self, last_step: int) -> None:
+        """Forget updates after a step, and a line torn by a power cut: they will be made again."""
+        if self.metrics.is_file():
+            kept = [line for line in read_lines(self.metrics) if line["step"] <= last_step]
+            part = self.metrics.with_suffix(".part")
+            part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            os.replace(part, self.metrics)
+
+    def note_samples(self, samples: Iterable[dict[str, Any]]) -> None:
+        """Add responses to look at."""
+        with self.samples.open("a", encoding="utf-8") as file:
+            for sample in samples:
+                file.write(json.dumps(sample, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file, without a last one that was torn."""
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def versions() -> dict[str, str]:
+    """What the figures depend on: Python and the packages that compute them."""
+    names = ["hysteretic", "torch", "trl", "transformers", "accelerate", "peft", "datasets", "tokenizers", "vllm"]
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

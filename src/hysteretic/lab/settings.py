@@ -1,0 +1,129 @@
+"""What does a run need to know? RunConfig, HPOConfig and TRL's ModelConfig, filled from recipe, YAML and flags.
+
+Later layers win: the tiny model's own recipe (for --model tiny), --config, flags. Every field of the three is a key
+in YAML and a flag.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from trl import ModelConfig, TrlParser
+
+from hysteretic.lab.errors import UsageError
+from hysteretic.lab.recipes import read_recipe, tiny_recipe
+from hysteretic.trl import HPOConfig
+
+DEFAULTS = {"report_to": "none", "logging_steps": 1, "seed": 0}
+"""Where a run differs from TRL's own defaults."""
+
+
+def _setting(text: str, default: Any = None) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class RunConfig:
+    """What to train on and where to write; the rest is HPOConfig and TRL's ModelConfig."""
+
+    task: str = _setting("A task (`hysteretic list`), file.py:MyTask, a data file, or a hub data set.", "countdown-3")
+    task_options: dict | str | None = field(
+        default=None, metadata={"help": 'Options of the task, as a mapping (JSON as a flag): {"largest": 30}.'}
+    )
+    reward: str | None = _setting(
+        "For a data file or hub data set: path/to/file.py:function or package.module:function."
+    )
+    model: str = _setting("'tiny' (the embedded default), a hub name, or a folder.", "tiny")
+    output: str | None = _setting("The run's folder; runs/TASK-ALGORITHM-MODEL-seedN when not given.")
+    resume: bool = _setting("Go on with the run in the output folder from its newest checkpoint.", False)
+    train_problems: int | None = _setting("How many problems to train on (default: the task's).")
+    data_problem_seed: int = _setting("Which problems: the seed they are drawn with (not the run's seed).", 0)
+    eval_problems: int = _setting("How many held-out problems to evaluate on, before and after; 0 for none.", 200)
+    eval_samples: int = _setting("Sampled responses for each held-out problem, besides the greedy one.", 4)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.task_options, str):
+            try:
+                self.task_options = json.loads(self.task_options)
+            except json.JSONDecodeError as error:
+                raise UsageError(
+                    f"task_options is {self.task_options!r}, which is no JSON ({error}); write it as "
+                    "'{\"largest\": 30}'."
+                ) from error
+        if self.task_options is not None and not isinstance(self.task_options, dict):
+            raise UsageError(f"task_options is {self.task_options!r}; it must be a mapping such as {{'largest': 30}}.")
+        for name in ("eval_problems", "eval_samples"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; set it to 0 or more.")
+
+    def load_options(self) -> dict[str, Any]:
+        """What to hand to `hysteretic.tasks.load` besides the name."""
+        options = dict(self.task_options or {})  # type: ignore[arg-type]
+        return options if self.reward is None else {**options, "reward": self.reward}
+
+
+@dataclass
+class Request:
+    """A parsed command: the three configurations, and what was asked for where it differs from the defaults."""
+
+    run: RunConfig
+    training: Any
+    model: Any
+    asked: dict[str, Any]
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """The request in a command line (without the program's name). Raises UsageError; exits on --help and bad flags."""
+    parser = TrlParser(
+        [RunConfig, HPOConfig, ModelConfig],
+        prog="hysteretic train",
+        description="Train a model on a task.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", help="YAML of any of these keys: a file, or a recipe of `hysteretic list`.")
+    pristine = vars(argparse.ArgumentParser.parse_args(parser, []))
+    flags = {key: value for key, value in _given(parser, arguments).items() if key != "config"}
+    config_name = _given(parser, arguments).get("config")
+    config = {} if config_name is None else read_recipe(config_name)
+    if flags.get("resume") or config.get("resume"):
+        folder = Path(str(flags.get("output") or config.get("output") or ""))
+        if (folder / "config.yaml").is_file():
+            config = {**read_recipe(str(folder / "config.yaml")), **config}
+    _refuse_unknown(config, pristine, config_name)
+    model = flags.get("model", config.get("model", "tiny"))
+    task = flags.get("task", config.get("task", "countdown-3"))
+    recipe = tiny_recipe(task) if model == "tiny" else {}
+    if {**config, **flags}.get("task_options") is not None:
+        recipe.pop("task_options", None)
+    asked = {**DEFAULTS, **recipe, **config, **flags}
+    parser.set_defaults_with_config(**asked)
+    try:
+        run, training, model_config, _ = parser.parse_args_into_dataclasses(list(arguments))
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+    return Request(run, training, model_config, asked)
+
+
+def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
+    """Only the flags that stand in the command line, converted."""
+    saved = {action.dest: action.default for action in parser._actions}
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    given = vars(argparse.ArgumentParser.parse_args(parser, list(arguments)))
+    for action in parser._actions:
+        action.default = saved[action.dest]
+    return given
+
+
+def _refuse_unknown(config: dict[str, Any], known: dict[str, Any], name: str | None) -> None:
+    for key in config:
+        if key not in known:
+            nearest = get_close_matches(str(key), known, n=1)
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else " See `hysteretic train --help`."
+            raise UsageError(f"{name or 'The configuration'} sets {key!r}, which is no setting.{hint}")

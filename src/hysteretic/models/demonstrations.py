@@ -1,0 +1,125 @@
+"""What does the tiny model imitate? Short written searches on Countdown with three one-digit numbers.
+
+    careful    3,7,5=26:<think>7-3=4,4+5=9;3*7=21,21+5=26</think><answer>(3*7)+5</answer>
+    careless   3,7,5=26:<think>7-3=4,4*5=20</think><answer>(7-3)*5</answer>
+
+A *try* combines two numbers, then the result with the third, in natural numbers: no negative, no fraction.
+A careful writer goes on until a try hits the target. A careless one stops after a few tries and answers with the
+last, or with any expression at all. So what reinforcement has to find is there from the start: going on pays.
+
+Problems come from the train split alone (also those a guess hits easily): no validation or test problem is shown.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import combinations_with_replacement, permutations
+
+from hysteretic.tasks.countdown_problems import shown_order, split_of
+
+LARGEST_NUMBER = 9
+LARGEST_TARGET = 99
+
+
+@dataclass(frozen=True)
+class Try:
+    """One combination of three numbers, its written steps, the expression it stands for, and its value."""
+
+    steps: str
+    expression: str
+    value: int
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A prompt and the response that is imitated."""
+
+    prompt: str
+    response: str
+    is_careful: bool
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How the two writers write.
+
+    careful_misses: relative frequency of 0, 1, 2, ... tries that miss before the one that hits.
+    careless_tries: relative frequency of 0, 1, 2, ... tries before a careless answer.
+    guess_share: share of careless answers that are a random expression instead of the last try.
+    """
+
+    careful_misses: tuple[float, ...] = (4, 3, 2, 1)
+    careless_tries: tuple[float, ...] = (1, 4, 2, 1)
+    guess_share: float = 0.5
+
+
+def _combine(left: int, right: int) -> Iterator[tuple[str, int]]:
+    """Each operation on two natural numbers, in this order, whose result is a natural number."""
+    yield "+", left + right
+    yield "*", left * right
+    if left >= right:
+        yield "-", left - right
+    if right and left % right == 0:
+        yield "/", left // right
+
+
+@cache
+def tries(numbers: tuple[int, ...]) -> tuple[Try, ...]:
+    """Every try on three numbers: (x o y) o z and z o (x o y), for every order."""
+    found = {}
+    for x, y, z in permutations(numbers):
+        for first, middle in _combine(x, y):
+            start = f"{x}{first}{y}"
+            for second, value in _combine(middle, z):
+                if value > LARGEST_TARGET:
+                    continue
+                steps = f"{start}={middle},{middle}{second}{z}={value}"
+                found[steps] = Try(steps, f"({start}){second}{z}", value)
+            for second, value in _combine(z, middle):
+                if value > LARGEST_TARGET:
+                    continue
+                steps = f"{start}={middle},{z}{second}{middle}={value}"
+                found[steps] = Try(steps, f"{z}{second}({start})", value)
+    return tuple(found.values())
+
+
+@lru_cache(maxsize=1)
+def problems() -> tuple[tuple[tuple[int, ...], int], ...]:
+    """All (numbers as shown, target) of the train split that some try hits."""
+    found = []
+    for numbers in combinations_with_replacement(range(1, LARGEST_NUMBER + 1), 3):
+        for target in sorted({t.value for t in tries(numbers)}):
+            if 1 <= target <= LARGEST_TARGET and split_of(numbers, target) == "train":
+                found.append((shown_order(numbers, target), target))
+    return tuple(found)
+
+
+def _written(prompt: str, tried: Sequence[Try], answer: str, is_careful: bool) -> Demonstration:
+    search = ";".join(t.steps for t in tried)
+    return Demonstration(prompt, f"<think>{search}</think><answer>{answer}</answer>", is_careful)
+
+
+def _guess(numbers: Sequence[int], rng: random.Random) -> str:
+    """A random well-formed expression: any order, any operators, either shape."""
+    x, y, z = rng.sample(list(numbers), 3)
+    first, second = rng.choice("+-*/"), rng.choice("+-*/")
+    return f"({x}{first}{y}){second}{z}" if rng.random() < 0.5 else f"{z}{second}({x}{first}{y})"
+
+
+def demonstrate(rng: random.Random, careful_share: float, habits: Habits) -> Demonstration:
+    """One demonstration on a random problem, careful with probability `careful_share`."""
+    numbers, target = rng.choice(problems())
+    prompt = f"{','.join(map(str, numbers))}={target}:"
+    everything = tries(tuple(sorted(numbers)))
+    misses = [t for t in everything if t.value != target]
+    if rng.random() < careful_share:
+        count = rng.choices(range(len(habits.careful_misses)), habits.careful_misses)[0]
+        hit = rng.choice([t for t in everything if t.value == target])
+        return _written(prompt, [*rng.sample(misses, count), hit], hit.expression, True)
+    count = rng.choices(range(len(habits.careless_tries)), habits.careless_tries)[0]
+    tried = rng.sample(misses, count)
+    is_guess = not tried or rng.random() < habits.guess_share
+    return _written(prompt, tried, _guess(numbers, rng) if is_guess else tried[-1].expression, False)

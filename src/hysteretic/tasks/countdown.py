@@ -1,0 +1,198 @@
+"""Countdown: combine a few given numbers into a target with + - * /. Prompts, problems, and the score of a response.
+
+problem:   numbers 3, 5, 7 and target 26
+response:  <think> 3 * 7 is 21, and 5 more is 26. </think> <answer>3 * 7 + 5</answer>
+reward:    1 when the last answer uses each number exactly once and equals the target exactly, else 0
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+from .countdown_expression import has_answer_format, verify
+from .countdown_problems import (
+    KNOWN_TOTALS,
+    SPLITS,
+    Numbers,
+    candidates,
+    hash64,
+    is_admissible,
+    multiset_count,
+    problem_counts,
+    problem_id,
+    shown_order,
+    split_of,
+)
+from .countdown_public import public_problems
+from .countdown_solver import expression_count, guess_rate, solution_count, solve
+from .task import Problem, Score
+
+__all__ = [
+    "KNOWN_TOTALS",
+    "SPLITS",
+    "Countdown",
+    "guess_rate",
+    "problem_counts",
+    "solution_count",
+    "solve",
+    "split_of",
+    "verify",
+]
+
+PROMPTS = ("chat", "plain", "terse")
+DEFAULT_COUNTS = {"train": 800, "validation": 200, "test": 200}
+
+_CHAT = """\
+Numbers: {numbers}
+Target: {target}
+
+Write an arithmetic expression whose value is the target. Use every number exactly once and no other number. \
+You may use + - * / and parentheses, in any order.
+
+Work it out step by step between <think> and </think>. Then write the final expression alone, on one line, \
+between <answer> and </answer>. For the numbers 5, 100, 200 and the target 20, a right ending \
+is <answer>(200 - 100) / 5</answer>."""
+
+_PLAIN = """\
+A puzzle and its solution. The solver thinks aloud between <think> and </think>, checks the result, and then \
+writes one arithmetic expression between <answer> and </answer>, such as <answer>(200 - 100) / 5</answer>.
+
+Puzzle: use each of the numbers {numbers} exactly once, with + - * / and parentheses, to make {target}.
+Solution: <think>"""
+
+
+@dataclass(frozen=True)
+class Countdown:
+    """Countdown problems of one size, and the score of a response.
+
+    Problems: a uniformly random order (set by the seed) of all distinct solvable problems of the setting, where a
+    problem is a multiset of numbers and a target. The split is a hash of the problem (70 % train, 10 %
+    validation, 20 % test), so no seed, size of draw or source puts one problem on two sides.
+    Reward: 1 or 0, see `verify`. `Score.has_format` is apart, see `has_answer_format`.
+
+    size: how many numbers, 2 to 5.
+    largest: numbers are 1..largest.
+    largest_target: targets are 1..largest_target; None is 100.
+    prompt: "chat", messages for an instruct model; "plain", text for a base model that ends with an opened <think>;
+        "terse", `3,7,5=24:` for a tiny character model (thinking is then not part of the format).
+    format_bonus: reward of a wrong answer in the right format (TinyZero: 0.1). The default, 0, adds nothing.
+    guess_rate_below: keep only problems that a random expression solves less often than this (see `guess_rate`).
+    source: take the problems from a data set with columns `nums` and `target` (a .jsonl, .json, .csv or .parquet
+        file, or a hub id such as Jiayi-Pan/Countdown-Tasks-3to4): those that fit the settings above.
+    """
+
+    size: int = 3
+    largest: int = 99
+    largest_target: int | None = None
+    prompt: str = "chat"
+    format_bonus: float = 0.0
+    guess_rate_below: float | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.size <= 5:
+            raise ValueError(f"size is {self.size}, but Countdown has 2 to 5 numbers; set size to 3 or 4.")
+        for field, value in (("largest", self.largest), ("largest_target", self.highest_target)):
+            if value < 1:
+                raise ValueError(f"{field} is {value}, but numbers and targets start at 1; set {field} >= 1.")
+        if self.prompt not in PROMPTS:
+            raise ValueError(f"prompt is {self.prompt!r}, which is no style; choose one of {', '.join(PROMPTS)}.")
+        if not (math.isfinite(self.format_bonus) and 0 <= self.format_bonus < 1):
+            raise ValueError(
+                f"format_bonus is {self.format_bonus}, but a wrong answer must earn less than a right one (1) and "
+                "not less than nothing; set 0 <= format_bonus < 1."
+            )
+        rarest = 1 / expression_count(self.size)
+        if self.guess_rate_below is not None and not rarest < self.guess_rate_below:
+            raise ValueError(
+                f"guess_rate_below is {self.guess_rate_below}, but one expression in {expression_count(self.size)} "
+                f"is the rarest a solution can be; set it above {rarest:.6f} (0.06 is usual) or leave it None."
+            )
+
+    @property
+    def name(self) -> str:
+        return f"countdown-{self.size}"
+
+    @property
+    def highest_target(self) -> int:
+        return 100 if self.largest_target is None else self.largest_target
+
+    def problems(self, split: str = "train", seed: int = 0, count: int | None = None) -> tuple[Problem, ...]:
+        """The first `count` problems of a split in the order of a seed; the first k are the same for any count.
+
+        count: None takes 800 of train and 200 of the others, or as many as exist.
+        Raises ValueError for an unknown split and when fewer than `count` problems exist, saying how many.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, but {self.name} has {', '.join(SPLITS)}; choose one of them.")
+        wanted = DEFAULT_COUNTS[split] if count is None else count
+        if wanted < 0:
+            raise ValueError(f"count is {wanted}; ask for 0 or more problems.")
+        every = multiset_count(self.size, self.largest) * self.highest_target
+        if wanted > every:
+            raise ValueError(
+                f"{wanted} problems asked, but there are at most {every} with {self._setting}; ask for fewer."
+            )
+        found = tuple(self._problem(*pair) for pair in islice(self._in_order(split, seed), wanted))
+        if len(found) < wanted and (count is not None or not found):
+            raise ValueError(
+                f"{wanted} problems of split {split!r} asked, but {len(found)} exist with {self._setting}; ask for "
+                "fewer or widen the setting."
+            )
+        return found
+
+    def score(self, problem: Problem, response: str) -> Score:
+        """Reward 1.0 for a right answer; else format_bonus where the format is right, and 0.0 where it is not."""
+        if not isinstance(problem.answer, dict) or not {"numbers", "target"} <= problem.answer.keys():
+            raise TypeError(
+                f"Problem {problem.id!r} has the answer {problem.answer!r}, but {self.name} needs "
+                '{"numbers": [...], "target": n}; score the problems that this task made.'
+            )
+        is_correct = verify(response, problem.answer["numbers"], problem.answer["target"]) == 1.0
+        has_format = has_answer_format(response, needs_thinking=self.prompt != "terse")
+        return Score(1.0 if is_correct else self.format_bonus if has_format else 0.0, is_correct, has_format)
+
+    @property
+    def _setting(self) -> str:
+        fields = f"size={self.size}, largest={self.largest}, largest_target={self.highest_target}"
+        if self.guess_rate_below is not None:
+            fields += f", guess_rate_below={self.guess_rate_below}"
+        return fields + (f", source={self.source!r}" if self.source is not None else "")
+
+    @cached_property
+    def _from_source(self) -> list[tuple[Numbers, int]]:
+        assert self.source is not None
+        fitting = [
+            (numbers, target)
+            for numbers, target in public_problems(self.source)
+            if len(numbers) == self.size and numbers[-1] <= self.largest and target <= self.highest_target
+        ]
+        return list(dict.fromkeys(fitting))
+
+    def _in_order(self, split: str, seed: int) -> Iterator[tuple[Numbers, int]]:
+        """Every admissible problem of a split, in the order of a seed."""
+        pairs: Iterator[tuple[Numbers, int]]
+        if self.source is None:
+            pairs = candidates(self.size, self.largest, self.highest_target, f"seed {seed}")
+        else:
+            pairs = iter(sorted(self._from_source, key=lambda pair: hash64(f"seed {seed} of {problem_id(*pair)}")))
+        for numbers, target in pairs:
+            if split_of(numbers, target) == split and is_admissible(numbers, target, self.guess_rate_below):
+                yield numbers, target
+
+    def _problem(self, numbers: Numbers, target: int) -> Problem:
+        shown = shown_order(numbers, target)
+        answer = {"numbers": list(shown), "target": target}
+        return Problem(problem_id(numbers, target), self._prompt(shown, target), answer)
+
+    def _prompt(self, numbers: Numbers, target: int) -> str | list[dict[str, str]]:
+        if self.prompt == "terse":
+            return f"{','.join(map(str, numbers))}={target}:"
+        listed = ", ".join(map(str, numbers))
+        if self.prompt == "plain":
+            return _PLAIN.format(numbers=listed, target=target)
+        return [{"role": "user", "content": _CHAT.format(numbers=listed, target=target)}]

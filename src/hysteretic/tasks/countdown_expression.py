@@ -1,0 +1,132 @@
+"""Is this response a right answer? Exact arithmetic on model text, which is never run.
+
+Model text is hostile input. It meets a tokenizer of seven symbols and a stack: no eval, no recursion, no
+floating point; only the last LONGEST_TAIL characters of a response are searched and at most MAX_CHARACTERS
+characters of an answer are parsed.
+
+    expression := term (("+" | "-") term)*
+    term       := factor (("*" | "/") factor)*
+    factor     := integer | "(" expression ")"
+    integer    := "0" | [1-9][0-9]*            ASCII digits, no sign, no leading zero
+
+Spaces and tabs may stand between symbols. Anything else is not an expression: a newline, `**`, `//`, `=`, a
+decimal point, a sign in front of a number, `5(3)`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+MAX_CHARACTERS = 200
+"""Longest answer that is read, between the tags. It bounds the depth of parentheses too."""
+LONGEST_TAIL = 65_536
+"""How far from the end of a response its answer block is looked for: a response of a megabyte costs no more."""
+
+_OPEN, _CLOSE = "<answer>", "</answer>"
+_SYMBOL = re.compile(r"[ \t]*(?:(0|[1-9][0-9]*)|([-+*/()]))")
+_BINDING = {"+": 1, "-": 1, "*": 2, "/": 2}
+
+
+def answer_span(response: str) -> tuple[int, int] | None:
+    """Where the text of the last answer block starts and ends, or None when the response has no answer.
+
+    The last `</answer>` closes the block and the nearest `<answer>` before it opens it. No answer: no such
+    pair, more than MAX_CHARACTERS between them, or another `<answer>` opened afterwards and never closed.
+    """
+    end = response.rfind(_CLOSE, max(0, len(response) - LONGEST_TAIL))
+    if end < 0 or response.find(_OPEN, end) >= 0:
+        return None
+    start = response.rfind(_OPEN, max(0, end - MAX_CHARACTERS - len(_OPEN)), end)
+    return None if start < 0 else (start + len(_OPEN), end)
+
+
+def parse(text: str) -> list[int | str] | None:
+    """The expression in postfix order (3 5 7 * + for 3+5*7), or None when the text is not an expression.
+
+    Operator precedence by two stacks (Dijkstra's shunting yard); left to right within a precedence.
+    """
+    if len(text) > MAX_CHARACTERS:
+        return None
+    postfix: list[int | str] = []
+    waiting: list[str] = []
+    is_operand_next = True
+    position, end = 0, len(text.rstrip(" \t"))
+    while position < end:
+        symbol = _SYMBOL.match(text, position)
+        if symbol is None:
+            return None
+        position = symbol.end()
+        integer, operator = symbol.groups()
+        if (integer is not None or operator == "(") != is_operand_next:
+            return None
+        if integer is not None:
+            postfix.append(int(integer))
+            is_operand_next = False
+        elif operator == "(":
+            waiting.append("(")
+        elif operator == ")":
+            while waiting and waiting[-1] != "(":
+                postfix.append(waiting.pop())
+            if not waiting:
+                return None
+            waiting.pop()
+        else:
+            while waiting and waiting[-1] != "(" and _BINDING[waiting[-1]] >= _BINDING[operator]:
+                postfix.append(waiting.pop())
+            waiting.append(operator)
+            is_operand_next = True
+    if is_operand_next or "(" in waiting:
+        return None
+    return postfix + waiting[::-1]
+
+
+def evaluate(postfix: Sequence[int | str]) -> Fraction | None:
+    """The exact value of a parsed expression, or None when it divides by zero."""
+    stack: list[Fraction] = []
+    for symbol in postfix:
+        if isinstance(symbol, int):
+            stack.append(Fraction(symbol))
+            continue
+        right, left = stack.pop(), stack.pop()
+        if symbol == "+":
+            stack.append(left + right)
+        elif symbol == "-":
+            stack.append(left - right)
+        elif symbol == "*":
+            stack.append(left * right)
+        elif right == 0:
+            return None
+        else:
+            stack.append(left / right)
+    return stack.pop()
+
+
+def verify(response: str, numbers: Sequence[int], target: int) -> float:
+    """1.0 when the last answer block uses exactly these numbers and equals the target exactly, else 0.0.
+
+    response: the model's text, any string at all. Raises on none.
+    numbers: each must be used exactly once (as a multiset). The check comes before any arithmetic.
+    """
+    span = answer_span(response)
+    postfix = None if span is None else parse(response[span[0] : span[1]])
+    if postfix is None or sorted(s for s in postfix if isinstance(s, int)) != sorted(numbers):
+        return 0.0
+    return 1.0 if evaluate(postfix) == target else 0.0
+
+
+def has_answer_format(response: str, needs_thinking: bool = True) -> bool:
+    """Does the response keep the format? Right numbers and a right value are not asked for.
+
+    1. The last answer block (see `answer_span`) holds an expression of the grammar above.
+    2. Before it the thinking is closed: `</think>` occurs (unless not needs_thinking) and no `<think>` comes
+       after the last one. The opening tag itself is not asked for: a prompt or a chat template may have written it.
+    """
+    span = answer_span(response)
+    if span is None or parse(response[span[0] : span[1]]) is None:
+        return False
+    closed = response.rfind("</think>", max(0, len(response) - LONGEST_TAIL), span[0])
+    if closed < 0 and needs_thinking:
+        return False
+    return response.rfind("<think>", max(closed, len(response) - LONGEST_TAIL, 0), span[0]) < 0

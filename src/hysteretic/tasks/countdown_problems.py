@@ -1,0 +1,124 @@
+"""Which Countdown problems exist, in what order, and on which side of the split? The same on every machine.
+
+A problem is a multiset of numbers and a target. All candidates (every multiset of `size` numbers in 1..largest
+with every target in 1..largest_target) are numbered, and a seed gives a permutation of these numbers: each
+candidate comes up exactly once, so problems are distinct without looking back, and running out is exact.
+
+The split is read from a hash of the problem alone. Train and evaluation problems are therefore disjoint
+whatever the seeds, sizes or sources. Randomness is BLAKE2b of text, never `random`, whose algorithms change.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import combinations_with_replacement
+from math import comb
+
+from .countdown_solver import expression_count, guess_rate, value_counts
+
+SPLITS = ("train", "validation", "test")
+_TENTHS = {"train": range(7), "validation": range(7, 8), "test": range(8, 10)}
+
+KNOWN_TOTALS = {3: 648_371, 4: 60_426_882}
+"""Distinct solvable problems by size, with numbers to 99 and targets to 100, all splits together."""
+
+Numbers = tuple[int, ...]
+
+
+def hash64(text: str) -> int:
+    """64 bits that depend on the text alone."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def problem_id(numbers: Sequence[int], target: int) -> str:
+    """`countdown:3,5,7=24`: names the problem, whatever the order of its numbers."""
+    return f"countdown:{','.join(map(str, sorted(numbers)))}={target}"
+
+
+def split_of(numbers: Sequence[int], target: int) -> str:
+    """The split a problem belongs to: 70 % train, 10 % validation, 20 % test, by a hash of `problem_id`."""
+    tenth = hash64("split of " + problem_id(numbers, target)) % 10
+    return next(split for split in SPLITS if tenth in _TENTHS[split])
+
+
+def shown_order(numbers: Sequence[int], target: int) -> Numbers:
+    """The numbers in the order in which the prompt shows them: shuffled, but always the same for a problem."""
+    name = problem_id(numbers, target)
+    places = sorted(range(len(numbers)), key=lambda place: hash64(f"place {place} of {name}"))
+    ordered = sorted(numbers)
+    return tuple(ordered[place] for place in places)
+
+
+def is_admissible(numbers: Sequence[int], target: int, guess_rate_below: float | None = None) -> bool:
+    """Solvable, and, when a bound is given, hit by a random expression less often than the bound."""
+    rate = guess_rate(numbers, target)
+    return rate > 0 and (guess_rate_below is None or rate < guess_rate_below)
+
+
+def multiset_count(size: int, largest: int) -> int:
+    """Multisets of `size` numbers in 1..largest."""
+    return comb(largest + size - 1, size)
+
+
+@lru_cache(maxsize=64)
+def _binomials(i: int, length: int) -> list[int]:
+    return [comb(place, i) for place in range(length)]
+
+
+def multiset_at(rank: int, size: int, largest: int) -> Numbers:
+    """The multiset with this rank, by the combinatorial number system: rank = comb(c_1, 1) + comb(c_2, 2) + ...
+
+    with 0 <= c_1 < c_2 < ... < largest + size - 1, and c_i - i + 2 the i-th smallest number.
+    """
+    numbers = []
+    for i in range(size, 0, -1):
+        binomials = _binomials(i, largest + size - 1)
+        place = bisect_right(binomials, rank) - 1
+        rank -= binomials[place]
+        numbers.append(place - i + 2)
+    return tuple(reversed(numbers))
+
+
+def permuted(index: int, length: int, key: str) -> int:
+    """The index-th entry of a pseudorandom permutation of range(length), without storing it.
+
+    Four Feistel rounds on the next even number of bits; results outside the range are sent round again.
+    """
+    half = ((length - 1).bit_length() + 1) // 2
+    mask = (1 << half) - 1
+    while True:
+        left, right = index >> half, index & mask
+        for turn in range(4):
+            left, right = right, left ^ (hash64(f"{key}/{turn}/{right}") & mask)
+        index = left << half | right
+        if index < length:
+            return index
+
+
+def candidates(size: int, largest: int, largest_target: int, key: str) -> Iterator[tuple[Numbers, int]]:
+    """Every (numbers, target) of the setting exactly once, in the order of a key."""
+    length = multiset_count(size, largest) * largest_target
+    for index in range(length):
+        rank, target = divmod(permuted(index, length, key), largest_target)
+        yield multiset_at(rank, size, largest), target + 1
+
+
+def problem_counts(
+    size: int, largest: int, largest_target: int, guess_rate_below: float | None = None
+) -> dict[str, int]:
+    """How many distinct problems each split has, by looking at every multiset of numbers there is.
+
+    A second for three numbers to 30, half a minute to 99; hours for four numbers to 99. Known totals (all splits,
+    targets 1..100, no bound on the guess rate) are in `KNOWN_TOTALS`.
+    """
+    counts = dict.fromkeys(SPLITS, 0)
+    every = expression_count(size)
+    for numbers in combinations_with_replacement(range(1, largest + 1), size):
+        for (target, below), found in value_counts(numbers).items():
+            is_target = below == 1 and 1 <= target <= largest_target
+            if is_target and (guess_rate_below is None or found / every < guess_rate_below):
+                counts[split_of(numbers, target)] += 1
+    return counts

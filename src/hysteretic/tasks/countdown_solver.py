@@ -1,0 +1,187 @@
+"""Which targets can these numbers reach, in how many ways, and how often does a blind guess hit? Exactly.
+
+Values are reduced fractions (numerator, denominator > 0). Expressions of a set S of numbers are built from
+every way to cut S in two: with D(S)[v] the number of expressions of S whose value is v,
+
+    D({a})[a] = 1        D(S)[v] = sum over ordered cuts (A, B) of S, operators o, a o b = v:  D(A)[a] * D(B)[b]
+
+For one target the last step is solved for b instead of tried: a + b = t has only b = t - a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import combinations, product
+from math import comb, factorial, gcd
+
+Value = tuple[int, int]
+
+
+@lru_cache
+def cuts(size: int) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """Each way to cut the places 0..size-1 in two, once: the smaller part first."""
+    both = []
+    for smaller in range(1, size // 2 + 1):
+        for part in combinations(range(size), smaller):
+            if 2 * smaller < size or part[0] == 0:
+                both.append((part, tuple(place for place in range(size) if place not in part)))
+    return tuple(both)
+
+
+def _parts(numbers: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    for small, large in cuts(len(numbers)):
+        yield tuple([numbers[i] for i in small]), tuple([numbers[i] for i in large])
+
+
+def _reduced(numerator: int, denominator: int) -> Value:
+    if denominator < 0:
+        numerator, denominator = -numerator, -denominator
+    divisor = gcd(numerator, denominator)
+    return numerator // divisor, denominator // divisor
+
+
+def value_counts(numbers: tuple[int, ...]) -> dict[Value, int]:
+    """D(numbers): how many expressions have each value. Those that divide by zero have none and are left out."""
+    return _pair_counts(numbers) if len(numbers) <= 2 else _larger_counts(numbers)
+
+
+def _value_counts(numbers: tuple[int, ...]) -> dict[Value, int]:
+    if len(numbers) == 1:
+        return {(numbers[0], 1): 1}
+    counts: dict[Value, int] = {}
+    for small, large in _parts(numbers):
+        others = value_counts(large).items()
+        for (p, q), ways in value_counts(small).items():
+            for (r, s), other_ways in others:
+                both = ways * other_ways
+                left, right, below = p * s, r * q, q * s
+                value = _reduced(left + right, below)
+                counts[value] = counts.get(value, 0) + 2 * both
+                value = _reduced(p * r, below)
+                counts[value] = counts.get(value, 0) + 2 * both
+                value = _reduced(left - right, below)
+                counts[value] = counts.get(value, 0) + both
+                value = (-value[0], value[1])
+                counts[value] = counts.get(value, 0) + both
+                if right:
+                    value = _reduced(left, right)
+                    counts[value] = counts.get(value, 0) + both
+                if left:
+                    value = _reduced(right, left)
+                    counts[value] = counts.get(value, 0) + both
+    return counts
+
+
+_pair_counts = lru_cache(maxsize=8192)(_value_counts)
+_larger_counts = lru_cache(maxsize=1024)(_value_counts)
+
+
+def expression_count(size: int) -> int:
+    """Well-formed expressions of `size` numbers: orders, operators, shapes: n! * 4^(n-1) * Catalan(n-1)."""
+    n = size - 1
+    return factorial(size) * 4**n * comb(2 * n, n) // (n + 1)
+
+
+def hits(numbers: Sequence[int], target: int) -> int:
+    """How many of the `expression_count(len(numbers))` expressions equal the target, counted exactly."""
+    if target < 1:
+        raise ValueError(f"target is {target}, but a Countdown target is a positive integer; give one >= 1.")
+    numbers = tuple(sorted(numbers))
+    if len(numbers) == 1:
+        return int(numbers[0] == target)
+    found = 0
+    for small, large in _parts(numbers):
+        ways_of = value_counts(large).get
+        for (p, q), ways in value_counts(small).items():
+            # p/q is reduced, so target +- p/q is too.
+            total = 2 * ways_of((target * q - p, q), 0)  # a + b, b + a
+            total += ways_of((p - target * q, q), 0)  # a - b
+            total += ways_of((p + target * q, q), 0)  # b - a
+            if p:
+                total += 2 * ways_of(_reduced(target * q, p), 0)  # a * b, b * a
+                total += ways_of(_reduced(p, q * target), 0)  # a / b
+                total += ways_of(_reduced(target * p, q), 0)  # b / a
+            found += ways * total
+    return found
+
+
+def guess_rate(numbers: Sequence[int], target: int) -> float:
+    """Probability that a uniformly random well-formed expression of these numbers equals the target.
+
+    Random order of the numbers, random operator at each place, random shape of the tree: 192 expressions for
+    three numbers, 7680 for four. 0.0 means that the problem has no solution.
+    """
+    return hits(numbers, target) / expression_count(len(numbers))
+
+
+# A form is an expression without the order and grouping of its sums and products: what is added and taken away,
+# or multiplied and divided by, as sorted texts: ("+", ("35",), ("11",)) is 35-11.
+Form = tuple[str, tuple[str, ...], tuple[str, ...]]
+
+
+def _text(form: Form) -> str:
+    kind, up, down = form
+    joint, inverse = ("+", "-") if kind == "+" else ("*", "/")
+    return joint.join(up) + "".join(inverse + text for text in down)
+
+
+def _joined(kind: str, left: Form, right: Form, is_inverse: bool) -> Form:
+    """left + right or left - right (kind "+"), left * right or left / right (kind "*"), with one kind flattened."""
+
+    def sides(form: Form) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if form[0] in (kind, "number"):
+            return form[1], form[2]
+        return (f"({_text(form)})" if kind == "*" else _text(form),), ()
+
+    (up, down), (other_up, other_down) = sides(left), sides(right)
+    if is_inverse:
+        other_up, other_down = other_down, other_up
+    return kind, tuple(sorted(up + other_up)), tuple(sorted(down + other_down))
+
+
+def _results(a: Value, b: Value) -> Iterator[tuple[str, bool, bool, Value]]:
+    """The six ways to combine two values: kind, is it - or /, does b stand on the left, the value."""
+    (p, q), (r, s) = a, b
+    total, difference = _reduced(p * s + r * q, q * s), _reduced(p * s - r * q, q * s)
+    yield "+", False, False, total
+    yield "+", True, False, difference
+    yield "+", True, True, (-difference[0], difference[1])
+    yield "*", False, False, _reduced(p * r, q * s)
+    if r:
+        yield "*", True, False, _reduced(p * s, q * r)
+    if p:
+        yield "*", True, True, _reduced(q * r, p * s)
+
+
+def _forms(numbers: tuple[int, ...], wanted: Value | None) -> dict[Value, set[Form]]:
+    """The forms of every value, or of the wanted value alone."""
+    if len(numbers) == 1:
+        return {(numbers[0], 1): {("number", (str(numbers[0]),), ())}}
+    found: dict[Value, set[Form]] = {}
+    for small, large in set(_parts(numbers)):
+        others = _forms(large, None)
+        for a, forms_a in _forms(small, None).items():
+            for b, forms_b in others.items():
+                for kind, is_inverse, is_b_left, value in _results(a, b):
+                    if wanted is None or value == wanted:
+                        pairs = product(forms_b, forms_a) if is_b_left else product(forms_a, forms_b)
+                        joined = {_joined(kind, left, right, is_inverse) for left, right in pairs}
+                        found.setdefault(value, set()).update(joined)
+    return found
+
+
+def solve(numbers: Sequence[int], target: int) -> list[str]:
+    """Every distinct expression that equals the target, each number used once, shortest first.
+
+    Distinct: not the same up to the order and grouping of sums and of products. 3+5*7, 7*5+3 are one, and so are
+    a-(b-c), (a-b)+c, and a/(b/c), a/b*c. A sign is not carried through a product: (a-b)*(c-d) and (b-a)*(d-c) are two,
+    as are x*1 and x/1. An empty list says that there is no solution.
+    """
+    forms = _forms(tuple(sorted(numbers)), (target, 1)).get((target, 1), set())
+    return sorted((_text(form) for form in forms), key=lambda text: (len(text), text))
+
+
+def solution_count(numbers: Sequence[int], target: int) -> int:
+    """How many distinct solutions a problem has, in the sense of `solve`."""
+    return len(solve(numbers, target))

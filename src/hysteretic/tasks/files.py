@@ -1,0 +1,177 @@
+"""Your own data and your own reward function as a task, without touching the package."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from .named_object import named_object
+from .rows import SUFFIXES, Row, column, read_tables
+from .task import Problem, RewardError, Score
+
+Reward = Callable[[str, Any], "float | bool | Score"]
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """One problem a row of a data set, scored by a function `reward(response, answer)`.
+
+    The reward function gets the response's text and the row's answer, and returns
+        a bool: reward 1 or 0;
+        a number: the reward; 1 or more counts as correct;
+        a Score: the reward, is_correct and has_format, all yours. Otherwise has_format is True: nothing checked it.
+    If it raises, or returns anything else (None, NaN, infinity), that is a RewardError, never a reward of 0.
+
+    Splits: a data set with several (the hub's, or a JSON file {"train": [...], "test": [...]}) is used as it is. One
+    with a single table is divided into train and test by a hash of the prompt: equal prompts stay on one side, and
+    adding rows moves none. Identical rows (prompt and answer) are one problem.
+
+    source: a .jsonl, .json, .csv or .parquet file, or a hub id.
+    reward: "path/to/file.py:function", "package.module:function", or the function itself.
+    prompt_column: a string, or chat messages [{"role": ..., "content": ...}].
+    answer_column: what the reward function gets: text, a number, or any JSON value.
+    splits: which split of the data serves as which, for example {"test": "validation"}; each is then used whole.
+    test_fraction: the share of a single table that becomes test.
+    config: the configuration of a hub data set that has several, for example "main" of openai/gsm8k.
+    is_chat: wrap each string prompt as one user message, for instruct models.
+    """
+
+    source: str
+    reward: str | Reward
+    prompt_column: str = "prompt"
+    answer_column: str = "answer"
+    splits: Mapping[str, str] | None = None
+    test_fraction: float = 0.1
+    config: str | None = None
+    is_chat: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.test_fraction < 1:
+            raise ValueError(f"test_fraction is {self.test_fraction}; it is a share between 0 and 1 (0.1 is usual).")
+        if not isinstance(self.reward, str) and not callable(self.reward):
+            raise ValueError(f"reward is {self.reward!r}; give a function or its name, path/to/file.py:function.")
+        _ = self._function  # a wrong name fails here, not at the first response
+
+    @property
+    def name(self) -> str:
+        path = Path(self.source)
+        return path.stem if path.suffix.lower() in SUFFIXES else self.source
+
+    def problems(self, split: str = "train", seed: int = 0, count: int | None = None) -> tuple[Problem, ...]:
+        """The first `count` problems of a split in the order of a seed; None: all of them.
+
+        Raises ValueError for a split that is not there, a missing column, a prompt that is neither text nor
+        messages, and when fewer than `count` problems exist, saying how many.
+        """
+        found = self._split(split)
+        if count is not None and not 0 <= count <= len(found):
+            raise ValueError(
+                f"{count} problems of split {split!r} asked, but {self.source} has {len(found)}; ask for no more."
+            )
+        if not found:
+            raise ValueError(f"{self.source} has no rows for split {split!r}; add rows or choose another split.")
+        return tuple(sorted(found, key=lambda problem: _digest(f"seed {seed}", problem.id))[:count])
+
+    def score(self, problem: Problem, response: str) -> Score:
+        """Call the reward function. Raises RewardError, naming function and problem, when it gives no reward."""
+        function = self._function
+        try:
+            value = function(response, problem.answer)
+        except Exception as error:
+            raise RewardError(
+                f"The reward function {self._reward_name} raised {type(error).__name__}: {error}, on problem "
+                f"{problem.id!r}. Make it return a number for every text a model can write."
+            ) from error
+        if isinstance(value, Score):
+            reward, is_correct, has_format = value.reward, value.is_correct, value.has_format
+        else:
+            reward, is_correct, has_format = value, isinstance(value, Real) and bool(value >= 1), True
+        if not isinstance(reward, Real) or not math.isfinite(reward):
+            raise RewardError(
+                f"The reward function {self._reward_name} returned {value!r} on problem {problem.id!r}, which is no "
+                "finite number; return a float, a bool or a Score."
+            )
+        return Score(float(reward), is_correct, has_format)
+
+    @cached_property
+    def _function(self) -> Reward:
+        if not isinstance(self.reward, str):
+            return self.reward
+        function = named_object(self.reward, "function")
+        if not callable(function):
+            raise ValueError(f"reward {self.reward!r} is {type(function).__name__}; it should be a function.")
+        checked: Reward = function
+        return checked
+
+    @property
+    def _reward_name(self) -> str:
+        if isinstance(self.reward, str):
+            return self.reward
+        return getattr(self.reward, "__qualname__", repr(self.reward))
+
+    @cached_property
+    def _tables(self) -> dict[str, list[Row]]:
+        return read_tables(self.source, self.config)
+
+    def _split(self, split: str) -> list[Problem]:
+        """The distinct problems of one split, in the order of the data."""
+        tables = self._tables
+        has: tuple[str, ...]
+        is_divided = len(tables) == 1 and self.splits is None
+        if is_divided:
+            has, table = ("train", "test"), next(iter(tables))
+        else:
+            named = dict(zip(tables, tables, strict=True)) if self.splits is None else dict(self.splits)
+            has, table = tuple(named), named.get(split, "")
+        if split not in has:
+            raise ValueError(
+                f"{self.source} has no split {split!r}; it has {', '.join(has)}. To use one of its tables "
+                f"({', '.join(tables)}) as {split!r}, set splits={{{split!r}: ...}}."
+            )
+        if table not in tables:
+            raise ValueError(f"splits asks for {table!r}, but {self.source} has {', '.join(tables)}; name one of them.")
+        problems: dict[str, Problem] = {}
+        for index, row in enumerate(tables[table]):
+            problem = self._problem(row, f"{self.source}, row {index},")
+            if not is_divided or self._side(problem) == split:
+                problems.setdefault(problem.id, problem)
+        return list(problems.values())
+
+    def _side(self, problem: Problem) -> str:
+        return "test" if _digest("side", problem.prompt) < self.test_fraction * 2**64 else "train"
+
+    def _problem(self, row: Row, where: str) -> Problem:
+        prompt = column(row, self.prompt_column, "Set prompt_column to one of them.", where)
+        answer = column(row, self.answer_column, "Set answer_column to one of them.", where)
+        if isinstance(prompt, str):
+            prompt = [{"role": "user", "content": prompt}] if self.is_chat else prompt
+        elif not _are_messages(prompt):
+            raise ValueError(
+                f"{where} has {type(prompt).__name__} in column {self.prompt_column!r}; a prompt is text or "
+                'messages [{"role": ..., "content": ...}].'
+            )
+        return Problem(f"{self.name}:{_digest(prompt, answer):016x}", prompt, answer)
+
+
+def _are_messages(prompt: Any) -> bool:
+    return (
+        isinstance(prompt, list)
+        and len(prompt) > 0
+        and all(
+            isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))
+            for message in prompt
+        )
+    )
+
+
+def _digest(*content: Any) -> int:
+    """64 bits from the content alone, the same on every machine."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")

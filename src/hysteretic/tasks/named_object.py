@@ -1,0 +1,78 @@
+"""The Python object that text names: "path/to/file.py:Name" or "package.module:name"."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """' Did you mean ...?' for the closest of the names, or nothing when none is close."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def named_object(reference: str, kind: str) -> Any:
+    """Import the file or module of a reference and return the object it names.
+
+    kind: "class" or "function", what the messages list when the name is not there.
+    Raises ValueError, FileNotFoundError, ImportError; what the imported code raises itself passes unchanged.
+    """
+    place, _, name = reference.rpartition(":")
+    if not place or not name:
+        raise ValueError(f"{reference!r} names no {kind}; write path/to/file.py:{kind} or package.module:{kind}.")
+    module = _from_file(place, reference) if place.endswith(".py") else _from_module(place, reference)
+    if not hasattr(module, name):
+        there = defined_in(module, kind)
+        raise ValueError(
+            f"{place} has no {kind} {name!r}; it has {', '.join(there) or f'no {kind} at all'}.{nearest(name, there)}"
+        )
+    return getattr(module, name)
+
+
+def defined_in(module: ModuleType, kind: str) -> list[str]:
+    """Names of the classes, or of the functions, that a module defines itself."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) == (kind == "class")
+        and callable(value)
+        and getattr(value, "__module__", None) == module.__name__
+    ]
+
+
+def _from_file(place: str, reference: str) -> ModuleType:
+    path = Path(place)
+    if not path.is_file():
+        raise FileNotFoundError(f"{place} is not a file (looked in {Path.cwd()}); check the path in {reference!r}.")
+    path = path.resolve()
+    name = f"_file_{path.stem}_{blake2b(str(path).encode(), digest_size=6).hexdigest()}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{place} cannot be imported as Python; check that it is a source file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _from_module(place: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (place == error.name or place.startswith(error.name + ".")):
+            raise ImportError(
+                f"No module {place!r} for {reference!r}; install it, or name its file: path/to/file.py:name."
+            ) from error
+        raise

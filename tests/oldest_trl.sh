@@ -1,0 +1,29 @@
+#!/bin/sh
+# Do the trainer's tests pass with the oldest TRL that hysteretic.trl admits? Run from the repository's root:
+#     sh tests/oldest_trl.sh [arguments of pytest]
+# The environment .venv-oldest is made once and kept; PYTHON chooses another interpreter, TORCH another torch.
+#
+# transformers 5.0 is the first whose Qwen2 tokenizer can be built from a vocabulary, as the tiny model's is.
+# TRL 1.15 computes log-probabilities in Triton kernels alone, and Triton needs a GPU: TRITON_INTERPRET=1 runs the
+# same kernels on a CPU, slowly. (From TRL 1.16 on a CPU needs no Triton.)
+set -eu
+
+python=${PYTHON:-python3}
+torch=${TORCH:-torch==2.13.0}
+here=.venv-oldest
+
+if [ ! -e "$here/complete" ]; then
+    "$python" -m venv --clear "$here"
+    # torch by itself first: the rest must not replace it by another build.
+    "$here/bin/pip" install --quiet "$torch"
+    "$here/bin/pip" install --quiet "$torch" triton \
+        trl==1.15.0 transformers==5.0.0 accelerate==1.10.1 datasets==4.7.0 peft==0.18.0 pyyaml==6.0.1 \
+        hypothesis pytest
+    "$here/bin/pip" install --quiet --no-deps --editable .
+    touch "$here/complete"
+fi
+
+"$here/bin/python" -c "import accelerate, torch, transformers, trl
+print(f'trl {trl.__version__}, transformers {transformers.__version__}, accelerate {accelerate.__version__}, '
+      f'torch {torch.__version__}')"
+TRITON_INTERPRET=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$here/bin/python" -m pytest tests/trl "$@"

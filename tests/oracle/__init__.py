@@ -1,0 +1,1 @@
+"""What the tests compare with: written independently of the package."""

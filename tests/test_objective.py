@@ -1,0 +1,286 @@
+"""Every objective beside plain float64 loops (value, gradient, alpha, diagnostics), and degenerate batches."""
+
+import math
+
+import pytest
+import torch
+from oracle.objective_loops import MAX_LENGTH, PRESETS, Spec, batch_of
+from rollouts import SEEDS, rollout
+
+import hysteretic as hy
+
+COMPOSITIONS = {
+    "gspo + adaptive": (
+        hy.gspo().replace(weight=hy.Adaptive()),
+        PRESETS["gspo"]._replace(weight=("adaptive", 0.1)),
+    ),
+    "sapo + adaptive": (
+        hy.sapo().replace(weight=hy.Adaptive(0.3)),
+        PRESETS["sapo"]._replace(weight=("adaptive", 0.3)),
+    ),
+    "grpo + adaptive": (
+        hy.grpo().replace(weight=hy.Adaptive()),
+        PRESETS["grpo"]._replace(weight=("adaptive", 0.1)),
+    ),
+    "dr-grpo + fixed": (
+        hy.dr_grpo(MAX_LENGTH).replace(weight=hy.Fixed(0.25)),
+        PRESETS["dr-grpo"]._replace(weight=("fixed", 0.25)),
+    ),
+    "cispo + shift": (hy.cispo().replace(weight=hy.Shift(-0.3)), PRESETS["cispo"]._replace(weight=("shift", -0.3))),
+    "cap + sequence": (
+        hy.Objective(hy.SequenceRatio(), hy.Cap(1.01), hy.Fixed(0.5), hy.PerResponse()),
+        Spec("sequence", ("cap", 1.01), ("fixed", 0.5), "response"),
+    ),
+    "soft + sequence": (
+        hy.Objective(hy.SequenceRatio(), hy.SoftGate(0.5, 3.0), hy.Adaptive(), hy.Constant(5), scale="none"),
+        Spec("sequence", ("soft", 0.5, 3.0), ("adaptive", 0.1), 5, "none"),
+    ),
+    "one-sided clip": (
+        hy.hpo().replace(gate=hy.Clip(1.0, math.inf)),
+        Spec(gate=("clip", 1.0, math.inf), weight=("fixed", 0.6)),
+    ),
+}
+
+
+def preset(name):
+    make = hy.algorithm(name)
+    return make(MAX_LENGTH) if name == "dr-grpo" else make()
+
+
+CASES = {**{name: (preset(name), spec) for name, spec in PRESETS.items()}, **COMPOSITIONS}
+
+
+def share_of(objective, batch):
+    """The whole batch as one micro-batch, from rewards to loss."""
+    advantages = hy.group_advantages(batch.rewards, batch.group_size, objective.scale)
+    statistics = hy.BatchStatistics.of(advantages, batch.mask)
+    weighted = objective.weigh(advantages, statistics)
+    return objective.loss(batch.logprobs, batch.old, weighted, batch.mask, statistics), statistics
+
+
+def relative(ours, exact):
+    """|ours - exact| / |exact|, Euclidean."""
+    ours, exact = torch.as_tensor(ours).double(), torch.as_tensor(exact, dtype=torch.float64)
+    return float((ours - exact).norm() / exact.norm())
+
+
+def test_every_preset_has_its_loops():
+    """A preset without an entry in the oracle would pass unseen."""
+    assert set(hy.ALGORITHMS) == set(PRESETS)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", CASES)
+def test_value_and_gradient_are_those_of_the_loops(name, seed):
+    """Float64 to 1e-10: any slip of a mask, a sign, a bound or a normaliser is larger."""
+    objective, spec = CASES[name]
+    batch = rollout(seed)
+    share, statistics = share_of(objective, batch)
+    share.backward()
+    exact = batch_of(spec, *batch.lists())
+    assert abs(float(share) - exact.loss) < 1e-10 * exact.size
+    assert relative(batch.logprobs.grad, exact.gradient) < 1e-10
+    assert objective.alpha(statistics) == pytest.approx(exact.alpha, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float32_agrees_to_a_millionth(name):
+    """The same from float32 log-probs and rewards: what a trainer has."""
+    objective, spec = CASES[name]
+    batch = rollout(dtype=torch.float32)
+    share, _ = share_of(objective, batch)
+    share.backward()
+    exact = batch_of(spec, *batch.lists())
+    assert share.loss.dtype == torch.float32
+    assert abs(float(share) - exact.loss) < 1e-6 * exact.size
+    assert relative(batch.logprobs.grad, exact.gradient) < 1e-6
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_diagnostics_are_those_of_the_loops(name):
+    """A figure on a dashboard is believed; each is counted once more here, as total and count."""
+    objective, spec = CASES[name]
+    batch = rollout(13)
+    share, _ = share_of(objective, batch)
+    exact = batch_of(spec, *batch.lists()).diagnostics
+    assert set(share.diagnostics) == set(exact)
+    for figure, (total, count) in exact.items():
+        tally = share.diagnostics[figure]
+        assert float(tally.total) == pytest.approx(total, rel=1e-10, abs=1e-14), figure
+        assert float(tally.count) == pytest.approx(count, rel=1e-10), figure
+        assert not tally.total.requires_grad
+
+
+def test_the_batches_of_these_tests_reach_every_branch():
+    """Clipping on both sides, both signs, silence, an empty response: else agreement would say little."""
+    for seed in SEEDS:
+        batch = rollout(seed)
+        exact = batch_of(PRESETS["a-hpo"], *batch.lists())
+        assert 0.1 < exact.alpha < 1
+        sequence = batch_of(PRESETS["gspo"], *batch.lists())
+        for figures in [exact.diagnostics, sequence.diagnostics]:
+            assert 0 < figures["positive_mass"][0] < figures["positive_mass"][1]
+            assert figures["clip_low"][0] > 0
+            assert figures["clip_high"][0] > 0
+        assert batch.mask.sum(dim=1).min() == 0
+        assert hy.silent_groups(batch.rewards, batch.group_size).any()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_without_old_logprobs_the_ratio_is_one_and_the_gradient_stays(name):
+    """None means on-policy: the value at rho = 1, not a loss that is constant."""
+    objective, _ = CASES[name]
+    batch = rollout()
+    same = batch._replace(old=batch.logprobs.detach().clone())
+    given, _ = share_of(objective, same)
+    absent, _ = share_of(objective, batch._replace(old=None))
+    (expected,) = torch.autograd.grad(given.loss, batch.logprobs)
+    (gradient,) = torch.autograd.grad(absent.loss, batch.logprobs)
+    assert float(absent) == float(given)
+    assert torch.equal(gradient, expected)
+    assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_on_policy_mass_is_the_gradient_at_ratio_one(name):
+    """The mass is told before the first update, from lengths alone; autograd says the same."""
+    objective, _ = CASES[name]
+    batch = rollout(17)._replace(old=None)
+    advantages = hy.group_advantages(batch.rewards, batch.group_size, objective.scale)
+    statistics = hy.BatchStatistics.of(advantages, batch.mask)
+    weighted = objective.weigh(advantages, statistics)
+    share = objective.loss(batch.logprobs, None, weighted, batch.mask, statistics)
+    positive, negative = objective.on_policy_mass(weighted, batch.mask.sum(dim=1), statistics)
+    assert positive == pytest.approx(float(share.diagnostics["positive_mass"].total), rel=1e-12)
+    assert negative == pytest.approx(float(share.diagnostics["negative_mass"].total), rel=1e-12)
+    halves = [objective.on_policy_mass(weighted[i::2], batch.mask.sum(dim=1)[i::2], statistics) for i in [0, 1]]
+    assert sum(half[0] for half in halves) == pytest.approx(positive, rel=1e-12)
+
+
+def test_on_policy_mass_survives_half_precision():
+    """In bfloat16 a length of 1001 would be 1000, and in float16 one of 70,000 infinite."""
+    objective, lengths = hy.a_hpo(), torch.tensor([1001, 70_001])
+    weighted = torch.tensor([1.0, -0.5])
+    statistics = hy.BatchStatistics.of_lengths(weighted, lengths)
+    exact = objective.on_policy_mass(weighted, lengths, statistics)
+    for dtype in [torch.bfloat16, torch.float16]:
+        assert objective.on_policy_mass(weighted.to(dtype), lengths, statistics) == pytest.approx(exact, rel=1e-6)
+
+
+# ── degenerate batches ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def all_objectives():
+    return pytest.mark.parametrize("objective", [case[0] for case in CASES.values()], ids=list(CASES))
+
+
+@all_objectives()
+def test_a_micro_batch_without_trained_tokens_has_a_finite_zero_gradient(objective):
+    """All its responses were truncated: nothing to learn, and no 0/0 that would reach the weights."""
+    statistics = hy.BatchStatistics(responses=8, tokens=20, positives=1, negatives=3)
+    for mask in [torch.zeros(2, 3), torch.zeros(2, 0), torch.zeros(0, 3)]:
+        logprobs = torch.randn(mask.shape).requires_grad_()
+        weighted = torch.tensor([1.0, -1.0])[: len(mask)]
+        share = objective.loss(logprobs, logprobs.detach() - 1, weighted, mask, statistics)
+        share.backward()
+        assert float(share) == 0.0
+        assert torch.equal(logprobs.grad, torch.zeros_like(logprobs))
+        assert all(tally.mean == 0.0 for tally in share.diagnostics.values())
+
+
+@all_objectives()
+def test_a_batch_without_trained_tokens_has_loss_zero(objective):
+    """Not one token in the whole batch: every normaliser would be 0."""
+    logprobs = torch.zeros(2, 3, requires_grad=True)
+    statistics = hy.BatchStatistics.of(torch.zeros(2), torch.zeros(2, 3))
+    share = objective.loss(logprobs, None, torch.tensor([1.0, -1.0]), torch.zeros(2, 3), statistics)
+    share.backward()
+    assert float(share) == 0.0
+    assert torch.equal(logprobs.grad, torch.zeros(2, 3))
+
+
+@all_objectives()
+@pytest.mark.parametrize("jump", [80.0, -80.0, 1e4, -1e4, math.inf])
+def test_one_huge_ratio_leaves_loss_and_gradient_finite(objective, jump):
+    """exp(80) overflows float32; one token whose old log-prob is broken must not end the run."""
+    for weighted in [torch.tensor([1.0, -1.0]), torch.tensor([-1.0, 1.0])]:
+        logprobs = torch.tensor([[-1.0, -2.0], [-1.0, -0.5]], requires_grad=True)
+        old = logprobs.detach().clone()
+        old[0, 0] -= jump
+        statistics = hy.BatchStatistics(2, 4, 1, 1)
+        share = objective.loss(logprobs, old, weighted, torch.ones(2, 2), statistics)
+        share.backward()
+        assert math.isfinite(float(share))
+        assert logprobs.grad.isfinite().all()
+        assert all(math.isfinite(tally.mean) for tally in share.diagnostics.values())
+
+
+def test_log_ratios_within_twenty_are_untouched():
+    """The clamp is against breakage: inside +-20 it changes nothing, outside it stops the gradient."""
+    logprobs = torch.tensor([[-1.0, -1.0, -1.0]], dtype=torch.float64, requires_grad=True)
+    old = logprobs.detach() - torch.tensor([[19.9, 20.1, -19.9]], dtype=torch.float64)
+    weighted, mask = torch.tensor([-1.0], dtype=torch.float64), torch.ones(1, 3)
+    objective = hy.dapo().replace(gate=hy.Clip(1.0, 0.2))
+    objective.loss(logprobs, old, weighted, mask, hy.BatchStatistics(1, 3, 0, 1)).backward()
+    expected = torch.tensor([[math.exp(19.9) / 3, 0.0, math.exp(-19.9) / 3]], dtype=torch.float64)
+    torch.testing.assert_close(logprobs.grad, expected, rtol=1e-12, atol=0)
+
+
+@all_objectives()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_logprobs_are_computed_in_float32(objective, dtype):
+    """A sum over tokens in bfloat16 keeps two digits; the gradient comes back in the log-probs' own type."""
+    batch = rollout(dtype=dtype)
+    rewards = batch.rewards.double()
+    share, _ = share_of(objective, batch._replace(rewards=rewards))
+    exact = batch._replace(rewards=rewards, logprobs=batch.logprobs.detach().double(), old=batch.old.double())
+    share.backward()
+    assert share.loss.dtype == torch.float32
+    assert batch.logprobs.grad.dtype == dtype
+    assert float(share) == pytest.approx(float(share_of(objective, exact)[0]), rel=1e-5, abs=1e-6)
+
+
+def test_alpha_where_one_sign_is_missing():
+    """No negatives: nothing to weigh, alpha 1. No positives: the floor, and the loss is finite."""
+    objective, mask = hy.a_hpo(alpha_min=0.2), torch.ones(2, 3)
+    only_positives, only_negatives = torch.tensor([1.0, 2.0]), torch.tensor([-1.0, -2.0])
+    statistics = hy.BatchStatistics.of(only_positives, mask)
+    assert objective.alpha(statistics) == 1.0
+    assert torch.equal(objective.weigh(only_positives, statistics), only_positives)
+    statistics = hy.BatchStatistics.of(only_negatives, mask)
+    assert objective.alpha(statistics) == 0.2
+    torch.testing.assert_close(objective.weigh(only_negatives, statistics), torch.tensor([-0.2, -0.4]))
+
+
+def test_gradients_are_not_computed_where_none_are_wanted():
+    """Evaluation under no_grad: the loss and the clip shares, no masses, no error."""
+    batch = rollout()
+    with torch.no_grad():
+        share, _ = share_of(hy.a_hpo(), batch)
+    exact = batch_of(PRESETS["a-hpo"], *batch.lists())
+    assert float(share) == pytest.approx(exact.loss, rel=1e-10)
+    assert share.diagnostics["positive_mass"].mean == 0.0
+    assert float(share.diagnostics["clip_low"].total) == exact.diagnostics["clip_low"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"logprobs": torch.zeros(2)}, r"logprobs is \[2\]"),
+        ({"old_logprobs": torch.zeros(2, 4)}, r"old_logprobs is \[2, 4\]"),
+        ({"mask": torch.zeros(2, 4)}, r"mask is \[2, 4\]"),
+        ({"mask": torch.zeros(2)}, r"mask is \[2\]"),
+        ({"weighted": torch.zeros(2, 1)}, r"weighted is \[2, 1\]"),
+        ({"weighted": torch.zeros(3)}, r"weighted is \[3\]"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_an_error(change, found):
+    """All of these would broadcast into some number."""
+    arguments = {
+        "logprobs": torch.zeros(2, 3),
+        "old_logprobs": torch.zeros(2, 3),
+        "weighted": torch.zeros(2),
+        "mask": torch.ones(2, 3),
+    }
+    with pytest.raises(ValueError, match=found):
+        hy.grpo().loss(**{**arguments, **change}, statistics=hy.BatchStatistics(2, 6, 1, 1))
