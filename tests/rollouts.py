@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
 SEEDS = [8, 13, 17, 23]
 """Seeds with clipping on both sides, for token and for sequence ratios; test_objective.py checks that."""
 
@@ -31,7 +30,7 @@ class Rollout(NamedTuple):
 
 
 def rollout(seed=8, prompts=4, group_size=4, length=9, dtype=torch.float64, spread=0.3):
-    """One rollout: a silent group, one of a single success, one response without a trained token, holes in the masks."""
+    """One rollout: a silent group, one of a single success, a response without trained tokens, holes in masks."""
     noise = torch.Generator().manual_seed(seed)
     B = prompts * group_size
     rewards = (torch.rand(B, generator=noise) < 0.2).double()

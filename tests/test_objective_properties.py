@@ -107,7 +107,9 @@ def test_what_stands_in_padding_changes_nothing(objective, batch, garbage, colum
     pad = torch.full((B, columns), garbage, dtype=old.dtype)
     padded = [torch.cat([tensor, pad], dim=1) for tensor in (logprobs, old)]
     mask = torch.cat([batch.mask, torch.zeros(B, columns, dtype=batch.mask.dtype)], dim=1)
-    assert hy.BatchStatistics.of(hy.group_advantages(batch.rewards, batch.group_size, objective.scale), mask) == statistics
+    assert (
+        hy.BatchStatistics.of(hy.group_advantages(batch.rewards, batch.group_size, objective.scale), mask) == statistics
+    )
     wide, wide_gradient = value_and_gradient(objective, *padded, weighted, mask, statistics)
     close(wide.loss, share.loss)
     close(wide_gradient[:, :T], gradient)

@@ -14,14 +14,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import torch
 from trl import ModelConfig, TrlParser
 
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.recipes import read_recipe, tiny_recipe
 from hysteretic.trl import HPOConfig
 
-DEFAULTS = {"report_to": "none", "logging_steps": 1, "seed": 0}
-"""Where a run differs from TRL's own defaults."""
+
+def defaults() -> dict[str, Any]:
+    """Where a run differs from TRL's own defaults: one seed, a line an update, and bf16 only where a GPU has it."""
+    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return {"report_to": "none", "logging_steps": 1, "seed": 0, **({} if has_bf16 else {"bf16": False})}
 
 
 def _setting(text: str, default: Any = None) -> Any:
@@ -101,7 +105,7 @@ def parse(arguments: Sequence[str]) -> Request:
     recipe = tiny_recipe(task) if model == "tiny" else {}
     if {**config, **flags}.get("task_options") is not None:
         recipe.pop("task_options", None)
-    asked = {**DEFAULTS, **recipe, **config, **flags}
+    asked = {**defaults(), **recipe, **config, **flags}
     parser.set_defaults_with_config(**asked)
     try:
         run, training, model_config, _ = parser.parse_args_into_dataclasses(list(arguments))

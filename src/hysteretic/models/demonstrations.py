@@ -51,38 +51,35 @@ class Habits:
     guess_share: share of careless answers that are a random expression instead of the last try.
     """
 
-    careful_misses: tuple[float, ...] = (4, 3, 2, 1)
-    careless_tries: tuple[float, ...] = (1, 4, 2, 1)
+    careful_misses: tuple[float, ...] = (6, 3, 1)
+    careless_tries: tuple[float, ...] = (2, 6, 2)
     guess_share: float = 0.5
 
 
 def _combine(left: int, right: int) -> Iterator[tuple[str, int]]:
-    """Each operation on two natural numbers, in this order, whose result is a natural number."""
+    """Each operation on two natural numbers, left >= right, whose result is a natural number."""
     yield "+", left + right
     yield "*", left * right
-    if left >= right:
-        yield "-", left - right
+    yield "-", left - right
     if right and left % right == 0:
         yield "/", left // right
 
 
 @cache
 def tries(numbers: tuple[int, ...]) -> tuple[Try, ...]:
-    """Every try on three numbers: (x o y) o z and z o (x o y), for every order."""
+    """Every try on three numbers up to LARGEST_TARGET, the larger operand written first at each step."""
     found = {}
     for x, y, z in permutations(numbers):
+        if x < y:
+            continue
         for first, middle in _combine(x, y):
-            start = f"{x}{first}{y}"
-            for second, value in _combine(middle, z):
-                if value > LARGEST_TARGET:
-                    continue
-                steps = f"{start}={middle},{middle}{second}{z}={value}"
-                found[steps] = Try(steps, f"({start}){second}{z}", value)
-            for second, value in _combine(z, middle):
-                if value > LARGEST_TARGET:
-                    continue
-                steps = f"{start}={middle},{z}{second}{middle}={value}"
-                found[steps] = Try(steps, f"{z}{second}({start})", value)
+            left, right = max(middle, z), min(middle, z)
+            for second, value in _combine(left, right):
+                if value <= LARGEST_TARGET:
+                    steps = f"{x}{first}{y}={middle},{left}{second}{right}={value}"
+                    pair = f"({x}{first}{y})"
+                    expression = f"{pair}{second}{z}" if left == middle else f"{z}{second}{pair}"
+                    found[steps] = Try(steps, expression, value)
     return tuple(found.values())
 
 
@@ -97,9 +94,8 @@ def problems() -> tuple[tuple[tuple[int, ...], int], ...]:
     return tuple(found)
 
 
-def _written(prompt: str, tried: Sequence[Try], answer: str, is_careful: bool) -> Demonstration:
-    search = ";".join(t.steps for t in tried)
-    return Demonstration(prompt, f"<think>{search}</think><answer>{answer}</answer>", is_careful)
+def _response(lines: Sequence[str], answer: str) -> str:
+    return f"<think>{';'.join(lines)}</think><answer>{answer}</answer>"
 
 
 def _guess(numbers: Sequence[int], rng: random.Random) -> str:
@@ -116,10 +112,12 @@ def demonstrate(rng: random.Random, careful_share: float, habits: Habits) -> Dem
     everything = tries(tuple(sorted(numbers)))
     misses = [t for t in everything if t.value != target]
     if rng.random() < careful_share:
-        count = rng.choices(range(len(habits.careful_misses)), habits.careful_misses)[0]
+        count = min(len(misses), rng.choices(range(len(habits.careful_misses)), habits.careful_misses)[0])
         hit = rng.choice([t for t in everything if t.value == target])
-        return _written(prompt, [*rng.sample(misses, count), hit], hit.expression, True)
+        tried = [*rng.sample(misses, count), hit]
+        return Demonstration(prompt, _response([str(target), *(t.steps for t in tried)], hit.expression), True)
     count = rng.choices(range(len(habits.careless_tries)), habits.careless_tries)[0]
     tried = rng.sample(misses, count)
     is_guess = not tried or rng.random() < habits.guess_share
-    return _written(prompt, tried, _guess(numbers, rng) if is_guess else tried[-1].expression, False)
+    answer = _guess(numbers, rng) if is_guess else tried[-1].expression
+    return Demonstration(prompt, _response([t.steps for t in tried], answer), False)

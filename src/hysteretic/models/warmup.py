@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .demonstrations import Habits, demonstrate
+from .demonstrations import Demonstration, Habits, demonstrate
 from .tokenizer import build_tokenizer
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """Label of a token that has no loss (PyTorch's and transformers' convention)."""
+
+Row = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,17 @@ class Warmup:
     """
 
     seed: int = 0
-    steps: int = 600
-    careless_steps: int = 150
-    careful_share: tuple[float, float] = (0.7, 0.05)
-    batch_size: int = 96
-    learning_rate: float = 3e-3
+    steps: int = 900
+    careless_steps: int = 100
+    careful_share: tuple[float, float] = (0.85, 0.05)
+    batch_size: int = 48
+    learning_rate: float = 6e-3
     habits: Habits = field(default_factory=Habits)
     width: int = 64
-    layers: int = 3
+    layers: int = 2
     heads: int = 4
-    feed_forward: int = 192
-    initial_spread: float = 0.02
+    feed_forward: int = 320
+    initial_spread: float = 0.06
 
 
 def untrained_model(settings: Warmup, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -73,18 +75,27 @@ def careful_share(settings: Warmup, step: int) -> float:
     return settings.careful_share[step >= settings.steps - settings.careless_steps]
 
 
-def token_rows(settings: Warmup, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, list[int]]]:
-    """One row for each demonstration, in the order they are trained on; the prompt's labels are IGNORED."""
+def token_row(shown: Demonstration, tokenizer: PreTrainedTokenizerBase) -> Row:
+    """One demonstration in tokens; the prompt's labels are IGNORED."""
+    prompt = tokenizer(shown.prompt)["input_ids"]
+    response = [*tokenizer(shown.response)["input_ids"], tokenizer.eos_token_id]
+    return {"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response}
+
+
+def token_rows(settings: Warmup, tokenizer: PreTrainedTokenizerBase) -> Iterator[Row]:
+    """Every row in the order of training. The rows of 10 steps are sorted by length, which saves padding."""
     rng = random.Random(settings.seed)
-    for step in range(settings.steps):
-        for _ in range(settings.batch_size):
-            shown = demonstrate(rng, careful_share(settings, step), settings.habits)
-            prompt = tokenizer(shown.prompt)["input_ids"]
-            response = [*tokenizer(shown.response)["input_ids"], tokenizer.eos_token_id]
-            yield {"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response}
+    size = settings.batch_size
+    for start in range(0, settings.steps, 10):
+        shares = [careful_share(settings, step) for step in range(start, min(start + 10, settings.steps))]
+        shown = [demonstrate(rng, share, settings.habits) for share in shares for _ in range(size)]
+        rows = sorted((token_row(one, tokenizer) for one in shown), key=lambda row: len(row["labels"]))
+        batches = [rows[i : i + size] for i in range(0, len(rows), size)]
+        rng.shuffle(batches)
+        yield from (row for batch in batches for row in batch)
 
 
-def padded(rows: list[dict[str, list[int]]], pad: int) -> dict[str, torch.Tensor]:
+def padded(rows: list[Row], pad: int) -> dict[str, torch.Tensor]:
     """A batch: rows filled up on the right to the longest."""
     import torch
 
@@ -106,8 +117,8 @@ def warm_up(settings: Warmup, output: Path) -> None:
     from torch.utils.data import IterableDataset
     from transformers import Trainer, TrainingArguments, set_seed
 
-    class Rows(IterableDataset[dict[str, list[int]]]):
-        def __iter__(self) -> Iterator[dict[str, list[int]]]:
+    class Rows(IterableDataset[Row]):
+        def __iter__(self) -> Iterator[Row]:
             return token_rows(settings, tokenizer)
 
     set_seed(settings.seed)

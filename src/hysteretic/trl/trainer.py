@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
+from transformers.trainer import TRAINER_STATE_NAME
 from trl import GRPOTrainer
 
 from hysteretic.advantages import BatchStatistics, neutral_responses, silent_groups
@@ -194,6 +195,9 @@ class HPOTrainer(GRPOTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         # Micro-batches already taken: a run resumed inside a rollout goes on with the rest of it, generated anew.
-        self._step = self.state.global_step * self.args.gradient_accumulation_steps
+        # From the checkpoint, for transformers 5.0 sets self.state.global_step only after this.
+        saved = None if checkpoint is None else Path(checkpoint) / TRAINER_STATE_NAME
+        updates = json.loads(saved.read_text())["global_step"] if saved is not None and saved.exists() else 0
+        self._step = updates * self.args.gradient_accumulation_steps
         if checkpoint is not None and (Path(checkpoint) / _STATE_FILE).exists():
             self._smoothed_alpha = json.loads((Path(checkpoint) / _STATE_FILE).read_text())["smoothed_alpha"]

@@ -1,0 +1,72 @@
+"""Every code block of the README runs, on a small random model where it names a large one."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "trl"))
+from policy import random_policy
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+COMMANDS = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines() if line.strip()]
+
+CHAT = "{% for message in messages %}{{ message['content'] }}{% endfor %}{% if add_generation_prompt %}:{% endif %}"
+
+
+@pytest.fixture(scope="module")
+def instruct_model(tmp_path_factory):
+    """A random model with a chat template."""
+    folder = tmp_path_factory.mktemp("instruct")
+    model, tokenizer = random_policy()
+    model.config.max_position_embeddings = 1024
+    tokenizer.chat_template = CHAT
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_the_readme_has_the_blocks_that_are_tested_here():
+    assert {language for language, _ in BLOCKS} == {"python", "bash"}
+    assert len(PYTHON) >= 4
+    assert len(COMMANDS) >= 7
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+def test_a_python_block_runs(code, instruct_model, tmp_path, monkeypatch):
+    """Only sizes are changed: a random model for the 1.5B one, and one short update on this machine's CPU."""
+    monkeypatch.chdir(tmp_path)
+    code = code.replace("Qwen/Qwen2.5-1.5B-Instruct", str(instruct_model))
+    small = "max_steps=1, max_completion_length=4, bf16=False, use_cpu=True, report_to='none', save_strategy='no'"
+    code = re.sub(r"HPOConfig\((?=algorithm)", f"HPOConfig({small}, ", code)
+    code = code.replace('output_dir="out"', 'output_dir="out", gradient_checkpointing=False')
+    exec(compile("from hysteretic.trl import HPOConfig\n" + code, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_the_commands_run_in_order(tmp_path, monkeypatch):
+    """`hysteretic …` as written, with fewer and shorter updates; `make …` names targets that exist."""
+    from hysteretic.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in COMMANDS:
+        words = shlex.split(line, comments=True)
+        if words[0] == "make":
+            assert words[1] in targets
+            continue
+        assert words[0] == "hysteretic"
+        if words[1] == "train":
+            words += ["--disable_tqdm", "true"]
+            if "--resume" in words:
+                words[words.index("--max_steps") + 1] = "8"
+            else:
+                words += ["--eval_problems", "4", "--eval_samples", "1", "--train_problems", "32"]
+                words += ["--per_device_train_batch_size", "8", "--max_completion_length", "12", "--max_steps", "4"]
+        if words[1] == "eval":
+            words += ["--problems", "4", "--samples", "1"]
+        assert main(words[1:]) == 0, line
