@@ -256,3 +256,31 @@ def test_on_policy_adaptive_alpha_keeps_the_direction(scale):
     factor = float(adaptive.norm() / full.norm())
     close(adaptive, factor * full)
     assert 0.1 < factor < 1
+
+
+def expected_gradient_of_two_steps(objective, group_size=3):
+    """As `expected_gradient`, for responses (end), (go, end), (go, go) of which the last is right; with p."""
+    logits = torch.tensor([0.3, -0.2], dtype=torch.float64, requires_grad=True)
+    end, go = torch.nn.functional.logsigmoid(-logits), torch.nn.functional.logsigmoid(logits)
+    logprobs = torch.stack([torch.stack([end[0], 0 * end[1]]), torch.stack([go[0], end[1]]), go])
+    is_correct = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    mask = torch.tensor([[1, 0], [1, 1], [1, 1]])
+    expected = torch.zeros(2, dtype=torch.float64)
+    for group in product(range(3), repeat=group_size):
+        sample = torch.tensor(group)
+        advantages = hy.group_advantages(is_correct[sample], group_size, objective.scale)
+        statistics = hy.BatchStatistics.of(advantages, mask[sample])
+        weighted = objective.weigh(advantages, statistics)
+        loss = objective.loss(logprobs[sample], None, weighted, mask[sample], statistics).loss
+        (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True)
+        expected -= logprobs[sample].sum().exp().detach() * gradient
+    return expected, float(go.sum().exp().detach())
+
+
+def test_the_direction_is_kept_exactly_only_where_the_length_is_no_sample():
+    """Scaling by (1-p) + alpha p is exact for a constant length; the others correlate with what was sampled."""
+    for length, is_exact in [(hy.Constant(2), True), (hy.BatchMean(), False), (hy.PerResponse(), False)]:
+        full, p = expected_gradient_of_two_steps(hy.hpo(1.0).replace(length=length))
+        weighted, _ = expected_gradient_of_two_steps(hy.hpo(0.3).replace(length=length))
+        error = (weighted / full - ((1 - p) + 0.3 * p)).abs().max()
+        assert (error < 1e-12) == is_exact, length

@@ -28,22 +28,25 @@ Row = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
-class Warmup:
-    """Everything that decides the weights.
+class Phase:
+    """Some optimizer steps on one mixture. The learning rate rises over 5 % of them, then falls to 0 (cosine)."""
 
-    steps: optimizer steps, of which the last `careless_steps` see careful_share[1], the others careful_share[0].
-    """
+    steps: int
+    careful_share: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Everything that decides the weights, besides library versions and the number of threads."""
 
     seed: int = 0
-    steps: int = 900
-    careless_steps: int = 100
-    careful_share: tuple[float, float] = (0.85, 0.05)
-    batch_size: int = 48
-    learning_rate: float = 6e-3
+    phases: tuple[Phase, ...] = (Phase(2500, 0.85, 6e-3), Phase(100, 0.05, 1e-3))
+    batch_size: int = 64
     habits: Habits = field(default_factory=Habits)
-    width: int = 64
+    width: int = 80
     layers: int = 2
-    heads: int = 4
+    heads: int = 5
     feed_forward: int = 320
     initial_spread: float = 0.06
 
@@ -70,11 +73,6 @@ def untrained_model(settings: Warmup, tokenizer: PreTrainedTokenizerBase) -> Pre
     )
 
 
-def careful_share(settings: Warmup, step: int) -> float:
-    """Share of careful demonstrations at a step."""
-    return settings.careful_share[step >= settings.steps - settings.careless_steps]
-
-
 def token_row(shown: Demonstration, tokenizer: PreTrainedTokenizerBase) -> Row:
     """One demonstration in tokens; the prompt's labels are IGNORED."""
     prompt = tokenizer(shown.prompt)["input_ids"]
@@ -82,15 +80,16 @@ def token_row(shown: Demonstration, tokenizer: PreTrainedTokenizerBase) -> Row:
     return {"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response}
 
 
-def token_rows(settings: Warmup, tokenizer: PreTrainedTokenizerBase) -> Iterator[Row]:
-    """Every row in the order of training. The rows of 10 steps are sorted by length, which saves padding."""
-    rng = random.Random(settings.seed)
+def token_rows(
+    phase: Phase, settings: Warmup, tokenizer: PreTrainedTokenizerBase, rng: random.Random
+) -> Iterator[Row]:
+    """The rows of a phase in the order of training. Those of 10 steps are sorted by length: less padding."""
     size = settings.batch_size
-    for start in range(0, settings.steps, 10):
-        shares = [careful_share(settings, step) for step in range(start, min(start + 10, settings.steps))]
-        shown = [demonstrate(rng, share, settings.habits) for share in shares for _ in range(size)]
+    for start in range(0, phase.steps, 10):
+        count = size * min(10, phase.steps - start)
+        shown = [demonstrate(rng, phase.careful_share, settings.habits) for _ in range(count)]
         rows = sorted((token_row(one, tokenizer) for one in shown), key=lambda row: len(row["labels"]))
-        batches = [rows[i : i + size] for i in range(0, len(rows), size)]
+        batches = [rows[i : i + size] for i in range(0, count, size)]
         rng.shuffle(batches)
         yield from (row for batch in batches for row in batch)
 
@@ -109,43 +108,57 @@ def padded(rows: list[Row], pad: int) -> dict[str, torch.Tensor]:
     return {**batch, "attention_mask": (torch.arange(longest) < lengths).long()}
 
 
+def imitate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    phase: Phase,
+    settings: Warmup,
+    rng: random.Random,
+    output: Path,
+) -> None:
+    """One phase with transformers' Trainer: AdamW, gradient norm at most 1, on the CPU."""
+    from torch.utils.data import IterableDataset
+    from transformers import Trainer, TrainingArguments
+
+    class Rows(IterableDataset[Row]):
+        def __iter__(self) -> Iterator[Row]:
+            return token_rows(phase, settings, tokenizer, rng)
+
+    arguments: dict[str, Any] = {
+        "output_dir": str(output),
+        "max_steps": phase.steps,
+        "per_device_train_batch_size": settings.batch_size,
+        "learning_rate": phase.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": phase.steps // 20,
+        "adam_beta2": 0.98,
+        "use_cpu": True,
+        "seed": settings.seed,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_steps": 100,
+        "disable_tqdm": True,
+    }
+    Trainer(
+        model=model,
+        args=TrainingArguments(**arguments),
+        train_dataset=Rows(),
+        data_collator=lambda rows: padded(rows, tokenizer.pad_token_id),
+    ).train()
+
+
 def warm_up(settings: Warmup, output: Path) -> None:
     """Make the model and save it with its tokenizer in `output`.
 
     The same settings, library versions and number of threads give the same weights.
     """
-    from torch.utils.data import IterableDataset
-    from transformers import Trainer, TrainingArguments, set_seed
-
-    class Rows(IterableDataset[Row]):
-        def __iter__(self) -> Iterator[Row]:
-            return token_rows(settings, tokenizer)
+    from transformers import set_seed
 
     set_seed(settings.seed)
+    rng = random.Random(settings.seed)
     tokenizer = build_tokenizer()
     model = untrained_model(settings, tokenizer)
-    arguments: dict[str, Any] = {
-        "output_dir": str(output),
-        "max_steps": settings.steps,
-        "per_device_train_batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": settings.steps // 20,
-        "adam_beta2": 0.98,
-        "weight_decay": 0.0,
-        "use_cpu": True,
-        "seed": settings.seed,
-        "report_to": [],
-        "save_strategy": "no",
-        "logging_steps": 50,
-        "disable_tqdm": True,
-    }
-    trainer = Trainer(
-        model=model,
-        args=TrainingArguments(**arguments),
-        train_dataset=Rows(),
-        data_collator=lambda rows: padded(rows, tokenizer.pad_token_id),
-    )
-    trainer.train()
+    for phase in settings.phases:
+        imitate(model, tokenizer, phase, settings, rng, output)
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)

@@ -1,0 +1,215 @@
+"""What does A-HPO cost over GRPO? Time of a rollout with its updates, and of the code that HPOTrainer adds.
+
+    python benchmarks/overhead.py --rounds 5 --threads 1 --json
+
+Three trainers take turns on the same model, prompts and seed: A-HPO; the same trainer with alpha fixed at 1; and TRL's
+own GRPOTrainer with the loss that alpha = 1 is (loss_type "dapo"). Whole runs differ by the noise of the machine, so
+the added code is also timed by itself: what HPOTrainer's methods take beyond the stock methods inside them.
+Not counted there: checking the values of the reward function, some tens of microseconds a rollout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+import transformers
+import trl
+from datasets import Dataset
+from transformers import PrinterCallback, ProgressCallback, Qwen2Config, Qwen2ForCausalLM, TrainerCallback, set_seed
+from trl import GRPOConfig, GRPOTrainer
+
+from hysteretic.models.tokenizer import build_tokenizer
+from hysteretic.trl import HPOConfig, HPOTrainer
+
+PROMPTS, RESPONSES, LENGTH, UPDATES = 32, 8, 32, 4
+METHODS = ("_generate_and_score_completions", "_calculate_rewards", "log", "_load_optimizer_and_scheduler")
+"""The methods of GRPOTrainer that HPOTrainer extends and a run calls (besides those that save)."""
+
+
+def clocked(kind: str, name: str) -> Callable[..., Any]:
+    """A method that calls the next class's and adds its seconds to self.clock[kind]."""
+
+    def method(self: Any, *arguments: Any, **options: Any) -> Any:
+        after = Extended if kind == "with" else Stock
+        start = time.perf_counter()
+        try:
+            return getattr(super(after, self), name)(*arguments, **options)
+        finally:
+            self.clock[kind] += time.perf_counter() - start
+
+    return method
+
+
+class Stock(GRPOTrainer):  # type: ignore[misc]
+    """TRL's methods under the clock."""
+
+
+class Extended(HPOTrainer, Stock):
+    """HPOTrainer's methods under the clock; the stock ones run inside them."""
+
+
+for _name in METHODS:
+    setattr(Stock, _name, clocked("without", _name))
+    setattr(Extended, _name, clocked("with", _name))
+
+
+class Stopwatch(TrainerCallback):  # type: ignore[misc]
+    """Seconds from the start of training to its end: one rollout and its updates, without building the trainer."""
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        self.seconds = time.perf_counter() - self.start
+
+
+def policy() -> tuple[Any, Any]:
+    """A Qwen2 of 10 million random parameters over the tiny model's byte tokenizer."""
+    tokenizer = build_tokenizer()
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=320,
+        intermediate_size=1280,
+        num_hidden_layers=6,
+        num_attention_heads=5,
+        num_key_value_heads=5,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return Qwen2ForCausalLM(config), tokenizer
+
+
+def sparse_reward(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
+    """1 for about a sixth of the responses of a random model."""
+    return [float(ids[0] < 45) for ids in completion_ids]
+
+
+def run(name: str, seed: int) -> tuple[float, float, int]:
+    """Seconds of one rollout with its updates, seconds of added code in it, and the model's parameters."""
+    set_seed(seed)
+    model, tokenizer = policy()
+    with tempfile.TemporaryDirectory() as folder:
+        fields: dict[str, Any] = {
+            "output_dir": folder,
+            "num_generations": RESPONSES,
+            "per_device_train_batch_size": PROMPTS * RESPONSES // UPDATES,
+            "steps_per_generation": UPDATES,
+            "gradient_accumulation_steps": 1,
+            "max_completion_length": LENGTH,
+            "max_steps": UPDATES,
+            "learning_rate": 1e-6,
+            "logging_steps": 1,
+            "seed": seed,
+            "gradient_checkpointing": False,
+            "report_to": "none",
+            "use_cpu": True,
+            "bf16": False,
+            "disable_tqdm": True,
+            "save_strategy": "no",
+            "dataloader_pin_memory": False,
+        }
+        args: Any
+        if name == "a-hpo":
+            args = HPOConfig(algorithm="a-hpo", weight="adaptive", length="batch", **fields)
+        elif name == "alpha-1":
+            args = HPOConfig(algorithm="hpo", alpha=1.0, **fields)
+        else:
+            args = GRPOConfig(loss_type="dapo", epsilon=0.2, **fields)
+        kind = Stock if name == "trl" else Extended
+        watch = Stopwatch()
+        data = Dataset.from_dict({"prompt": [f"{i:03d}:" for i in range(PROMPTS)]})
+        kind.clock = defaultdict(float)
+        trainer = kind(model, sparse_reward, args, train_dataset=data, processing_class=tokenizer, callbacks=[watch])
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        trainer.train()
+        added = 0.0 if name == "trl" else trainer.clock["with"] - trainer.clock["without"]
+    return watch.seconds, added, sum(parameter.numel() for parameter in model.parameters())
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return {"median": median(values), "quartile_1": low, "quartile_3": high}
+
+
+def measure(rounds: int, threads: int) -> dict[str, Any]:
+    """The results of so many rounds after one to warm up; the trainers take turns in being first."""
+    torch.set_num_threads(threads)
+    names = ["a-hpo", "alpha-1", "trl"]
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    added: dict[str, list[float]] = {name: [] for name in names}
+    parameters = 0
+    for seed in range(rounds + 1):
+        turn = seed % len(names)
+        for name in names[turn:] + names[:turn]:
+            took, extra, parameters = run(name, seed)
+            if seed:
+                seconds[name].append(took)
+                added[name].append(extra)
+    ours = seconds["a-hpo"]
+    return {
+        "seconds_per_rollout": {name: spread(values) for name, values in seconds.items()},
+        "added_milliseconds_per_rollout": spread([1e3 * value for value in added["a-hpo"]]),
+        "added_percent": spread([100 * extra / took for extra, took in zip(added["a-hpo"], ours, strict=True)]),
+        "a_hpo_over_percent": {
+            other: spread([100 * (a / b - 1) for a, b in zip(ours, seconds[other], strict=True)])
+            for other in ("alpha-1", "trl")
+        },
+        "setting": {
+            "parameters": parameters,
+            "prompts": PROMPTS,
+            "responses_a_prompt": RESPONSES,
+            "tokens_a_response": LENGTH,
+            "updates_a_rollout": UPDATES,
+            "seeds": list(range(1, rounds + 1)),
+            "threads": threads,
+            "cores": os.cpu_count(),
+            "load_average": round(os.getloadavg()[0], 1),
+            "torch": torch.__version__,
+            "trl": trl.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def main() -> None:
+    """Print a table, and with --json one line of JSON last."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="Measured rounds of the three trainers (at least 2).")
+    parser.add_argument("--threads", type=int, default=1, help="Threads of torch.")
+    parser.add_argument("--json", action="store_true", help="Print the results as one line of JSON, last.")
+    choice = parser.parse_args()
+    if choice.rounds < 2:
+        parser.error(f"--rounds is {choice.rounds}; quartiles need 2 or more.")
+    transformers.logging.set_verbosity_error()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+    results = measure(choice.rounds, choice.threads)
+
+    def show(label: str, unit: str, values: dict[str, float]) -> None:
+        print(f"{label:38}{values['median']:9.3f} {unit:3}[{values['quartile_1']:.3f}, {values['quartile_3']:.3f}]")
+
+    for name, values in results["seconds_per_rollout"].items():
+        show(f"rollout and {UPDATES} updates, {name}", "s", values)
+    show("code added by A-HPO, a rollout", "ms", results["added_milliseconds_per_rollout"])
+    show("the same, share of the rollout", "%", results["added_percent"])
+    for other, values in results["a_hpo_over_percent"].items():
+        show(f"whole runs, A-HPO over {other}", "%", values)
+    if choice.json:
+        print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
