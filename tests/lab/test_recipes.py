@@ -65,6 +65,8 @@ def test_the_objective_is_that_of_the_algorithm_named(recipe):
     _, content, request = recipe
     assert request.training.algorithm == content.get("algorithm", "a-hpo")
     assert request.training.objective() == ALGORITHMS[request.training.algorithm]()
+    other = parse(["--config", recipe[0], "--use_cpu", "true", "--algorithm", "gspo"])
+    assert other.training.objective() == ALGORITHMS["gspo"]()
 
 
 def test_rollouts_divide_into_groups_and_updates(recipe):

@@ -80,9 +80,7 @@ def token_row(shown: Demonstration, tokenizer: PreTrainedTokenizerBase) -> Row:
     return {"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response}
 
 
-def token_rows(
-    phase: Phase, settings: Warmup, tokenizer: PreTrainedTokenizerBase, rng: random.Random
-) -> Iterator[Row]:
+def token_rows(phase: Phase, settings: Warmup, tokenizer: PreTrainedTokenizerBase, rng: random.Random) -> Iterator[Row]:
     """The rows of a phase in the order of training. Those of 10 steps are sorted by length: less padding."""
     size = settings.batch_size
     for start in range(0, phase.steps, 10):

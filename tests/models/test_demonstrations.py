@@ -1,0 +1,89 @@
+"""The demonstrations: right when careful, mostly wrong when careless, short, and of the train split alone."""
+
+from __future__ import annotations
+
+import random
+import re
+from statistics import mean
+
+import pytest
+
+from hysteretic.models import LONGEST_RESPONSE
+from hysteretic.models.demonstrations import Demonstration, Habits, demonstrate, problems, tries
+from hysteretic.models.tokenizer import TAGS
+from hysteretic.tasks.countdown import split_of, verify
+
+COUNT = 4000
+
+
+def shown(careful_share: float) -> list[Demonstration]:
+    rng = random.Random(7)
+    return [demonstrate(rng, careful_share, Habits()) for _ in range(COUNT)]
+
+
+def problem_of(prompt: str) -> tuple[list[int], int]:
+    numbers, target = prompt.removesuffix(":").split("=")
+    return [int(number) for number in numbers.split(",")], int(target)
+
+
+def reward(demonstration: Demonstration) -> float:
+    return verify(demonstration.response, *problem_of(demonstration.prompt))
+
+
+def test_every_careful_demonstration_is_right():
+    """The verifier is not the demonstrations' author: it parses the answer afresh."""
+    assert all(reward(one) == 1.0 for one in shown(1.0))
+
+
+def test_careless_demonstrations_are_mostly_wrong_but_keep_the_format():
+    """Otherwise rewards are not sparse. 4000 of them; a guess hits less than 1 in 20."""
+    careless = shown(0.0)
+    assert mean(reward(one) for one in careless) < 0.05
+    assert all(re.fullmatch(r"<think>.*</think><answer>[-+*/()\d]+</answer>", one.response) for one in careless)
+
+
+@pytest.mark.parametrize("careful_share", [0.0, 1.0])
+def test_the_written_arithmetic_is_true(careful_share):
+    """What the model learns to compute must be right, whoever writes."""
+    apply = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}
+    for one in shown(careful_share):
+        for left, operator, right, value in re.findall(r"(\d+)([-+*/])(\d+)=(\d+)", one.response):
+            assert apply[operator](int(left), int(right)) == int(value), one
+            assert operator != "/" or int(left) % int(right) == 0, one
+
+
+def test_a_demonstration_and_its_end_fit_the_length_limit():
+    """A response that imitates one is never cut off. One token a tag and a character, one for the end."""
+    saved = sum(len(tag) - 1 for tag in TAGS)
+    longest = max(len(one.response) - saved + 1 for share in (0.0, 1.0) for one in shown(share))
+    assert 40 < longest <= LONGEST_RESPONSE
+
+
+def test_lengths_vary():
+    """A model that always writes the same length shows nothing about lengths."""
+    lengths = sorted(len(one.response) for one in shown(0.5))
+    assert lengths[-COUNT // 10] - lengths[COUNT // 10] > 15
+
+
+def test_problems_are_of_the_train_split_alone():
+    """Held-out rates are honest only if no held-out problem was demonstrated."""
+    assert len(problems()) > 1000
+    assert {split_of(numbers, target) for numbers, target in problems()} == {"train"}
+    assert {split_of(*problem_of(one.prompt)) for one in shown(0.5)} == {"train"}
+
+
+def test_tries_reach_every_solvable_target_of_a_small_case():
+    """3, 5, 7: all values in 1..99 of all natural-number expressions, by brute force over Python's own arithmetic."""
+    values = set()
+    for x, y, z in [(3, 5, 7), (3, 7, 5), (5, 3, 7), (5, 7, 3), (7, 3, 5), (7, 5, 3)]:
+        for first in "+-*/":
+            for second in "+-*/":
+                for text in (f"({x}{first}{y}){second}{z}", f"{z}{second}({x}{first}{y})"):
+                    values.add(eval(text) if eval(f"{x}{first}{y}") or text[1] != "/" else None)
+    reachable = {int(v) for v in values if v is not None and v == int(v) and 1 <= v <= 99}
+    assert {t.value for t in tries((3, 5, 7))} - {0} == reachable
+
+
+def test_the_same_seed_gives_the_same_demonstrations():
+    """The weights depend on them."""
+    assert shown(0.5) == shown(0.5)
