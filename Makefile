@@ -20,7 +20,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 test-trl-oldest:  ## the trainer's tests with the oldest supported TRL, in its own environment
-	PYTHON=$(PYTHON) bash tests/oldest_trl.sh
+	PYTHON=$(PYTHON) sh tests/oldest_trl.sh
 
 # torch alone first, so that the pinned (CPU) build is there before anything else asks for a newer one.
 $(VENV)/.torch: constraints.txt

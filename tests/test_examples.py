@@ -14,7 +14,7 @@ import hysteretic.models
 from hysteretic.tasks import Score
 from hysteretic.tasks.countdown import Countdown
 
-sys.path.insert(0, str(Path(__file__).parent / "trl"))
+sys.path.insert(0, str(Path(__file__).parent / "trainer"))
 from policy import random_policy
 
 OWN_LOOP = Path(__file__).parent.parent / "examples" / "own_loop.py"

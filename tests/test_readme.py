@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "trl"))
+sys.path.insert(0, str(Path(__file__).parent / "trainer"))
 from policy import random_policy
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "trl"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "trainer"))
 from policy import random_policy
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from accelerate.utils import DistributedType
 from transformers import AutoTokenizer, PrinterCallback, ProgressCallback
 from transformers.trainer_utils import set_seed
 from trl import get_peft_config, get_quantization_config
@@ -50,6 +51,12 @@ def main(arguments: Sequence[str]) -> int:
     trainer, tokenizer = build_trainer(request, task, problems, folder)
     stop = StopGently(request.training.updates_per_rollout())
     trainer.add_callback(stop)
+    is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+    if is_sharded and held_out:
+        held_out = []
+        trainer.accelerator.print(
+            "No held-out evaluation: the model is sharded. Use `hysteretic eval` on the saved one."
+        )
     evaluation = Evaluation(folder, task, held_out, request) if is_main else None
     if is_main:
         record = describe(request, trainer, task, problems)
@@ -200,9 +207,6 @@ class Evaluation:
         training = self._request.training
         if not self._held_out or when in self._taken:
             return
-        if "FSDP" in str(training.distributed_state.distributed_type) or training.deepspeed:
-            print("Held-out evaluation is left out: the model is sharded. Use `hysteretic eval` on the saved model.")
-            return
         print(f"Evaluating on {len(self._held_out)} held-out problems ({when} training) …")
         figures, samples = evaluate(
             model,
@@ -238,7 +242,9 @@ def describe(request: Request, trainer: HPOTrainer, task: Task, problems: Sequen
         "command": shlex.join(["hysteretic", *sys.argv[1:]]),
         "task": task.name,
         "model": request.run.model,
-        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "parameters": sum(
+            getattr(parameter, "ds_numel", parameter.numel()) for parameter in trainer.model.parameters()
+        ),
         "objective": repr(trainer.objective),
         "train_problems": len(problems),
         "train_problems_sha256": hashlib.sha256(ids.encode()).hexdigest(),

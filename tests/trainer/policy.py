@@ -47,7 +47,7 @@ def settings(folder, **changes):
         "bf16": False,
         "disable_tqdm": True,
         "save_strategy": "no",
-        "max_grad_norm": 0.0,
+        "max_grad_norm": 1e9,
         "generation_kwargs": {"top_k": 0},
     }
     return {**defaults, **changes}
