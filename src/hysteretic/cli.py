@@ -28,7 +28,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 done, 2 a mistake in the command or settings (others: the command's)."""
+    """Run a command; returns its exit code: 0 done, 2 a mistake in the command or settings, 130 stopped."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:8}{text}" for name, text in COMMANDS.items())), end="")
@@ -65,6 +65,9 @@ def _run(command: str, options: list[str]) -> int:
     except UsageError as error:
         print(f"hysteretic: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nhysteretic: stopped.", file=sys.stderr)
+        return 130
     except ImportError as error:
         if "hysteretic[" not in str(error) and getattr(error, "name", None) not in (
             "trl",

@@ -48,12 +48,13 @@ class Habits:
 
     careful_misses: relative frequency of 0, 1, 2, ... tries that miss before the one that hits.
     careless_tries: relative frequency of 0, 1, 2, ... tries before a careless answer.
-    guess_share: share of careless answers that are a random expression instead of the last try.
+    careless_answers: relative frequency of the last try (a guess when there is none), a guess (a random
+        expression), and a guess with one number misread.
     """
 
     careful_misses: tuple[float, ...] = (6, 3, 1)
-    careless_tries: tuple[float, ...] = (2, 6, 2)
-    guess_share: float = 0.5
+    careless_tries: tuple[float, ...] = (1, 6, 3)
+    careless_answers: tuple[float, float, float] = (1, 1, 4)
 
 
 def _combine(left: int, right: int) -> Iterator[tuple[str, int]]:
@@ -105,6 +106,14 @@ def _guess(numbers: Sequence[int], rng: random.Random) -> str:
     return f"({x}{first}{y}){second}{z}" if rng.random() < 0.5 else f"{z}{second}({x}{first}{y})"
 
 
+def _misread(numbers: Sequence[int], rng: random.Random) -> list[int]:
+    """The numbers with one of them replaced by another digit."""
+    seen = list(numbers)
+    place = rng.randrange(len(seen))
+    seen[place] = rng.choice([digit for digit in range(1, LARGEST_NUMBER + 1) if digit != seen[place]])
+    return seen
+
+
 def demonstrate(rng: random.Random, careful_share: float, habits: Habits) -> Demonstration:
     """One demonstration on a random problem, careful with probability `careful_share`."""
     numbers, target = rng.choice(problems())
@@ -118,6 +127,9 @@ def demonstrate(rng: random.Random, careful_share: float, habits: Habits) -> Dem
         return Demonstration(prompt, _response([str(target), *(t.steps for t in tried)], hit.expression), True)
     count = rng.choices(range(len(habits.careless_tries)), habits.careless_tries)[0]
     tried = rng.sample(misses, count)
-    is_guess = not tried or rng.random() < habits.guess_share
-    answer = _guess(numbers, rng) if is_guess else tried[-1].expression
+    kind = rng.choices(("last", "guess", "misread"), habits.careless_answers)[0]
+    if kind == "last" and tried:
+        answer = tried[-1].expression
+    else:
+        answer = _guess(_misread(numbers, rng) if kind == "misread" else numbers, rng)
     return Demonstration(prompt, _response([t.steps for t in tried], answer), False)
