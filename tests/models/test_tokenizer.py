@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -55,17 +56,13 @@ def test_a_batch_is_padded_on_the_left(tokenizer):
     assert batch["attention_mask"][1] == [0] * 5 + [1] * 4
 
 
+@lru_cache
+def built():
+    return build_tokenizer()
+
+
 @given(st.text(st.characters(codec="ascii"), max_size=60))
 def test_every_ascii_text_comes_back_exactly(text):
     """Users run their own tasks through the tiny model to try their code; no character may be lost."""
-    tokenizer = build_tokenizer_once()
+    tokenizer = built()
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
-
-
-_KEPT = []
-
-
-def build_tokenizer_once():
-    if not _KEPT:
-        _KEPT.append(build_tokenizer())
-    return _KEPT[0]

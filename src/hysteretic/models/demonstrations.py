@@ -1,13 +1,15 @@
 """What does the tiny model imitate? Short written searches on Countdown with three one-digit numbers.
 
-    careful    3,7,5=26:<think>7-3=4,4+5=9;3*7=21,21+5=26</think><answer>(3*7)+5</answer>
-    careless   3,7,5=26:<think>7-3=4,4*5=20</think><answer>(7-3)*5</answer>
+    careful    3,7,5=26:<think>26;7-3=4,5+4=9;7*3=21,21+5=26</think><answer>(7*3)+5</answer>
+    careless   3,7,5=26:<think>7-3=4,5*4=20</think><answer>(7-2)*5</answer>
 
-A *try* combines two numbers, then the result with the third, in natural numbers: no negative, no fraction.
-A careful writer goes on until a try hits the target. A careless one stops after a few tries and answers with the
-last, or with any expression at all. So what reinforcement has to find is there from the start: going on pays.
+A *try* combines two numbers, then the result with the third, in natural numbers (no negative, no fraction), the
+larger one first. A careful writer notes the target and goes on until a try hits it. A careless one makes a few
+tries and answers with the last, or with a guess, mostly with one number misread. So what reinforcement has to
+find is there from the start, seldom: to note the target and to search.
 
-Problems come from the train split alone (also those a guess hits easily): no validation or test problem is shown.
+Problems come from the train split of Countdown alone, the ones reinforcement trains on among them, and also those
+a guess hits easily. No validation or test problem is ever shown.
 """
 
 from __future__ import annotations

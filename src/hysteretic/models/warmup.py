@@ -41,7 +41,7 @@ class Warmup:
     """Everything that decides the weights, besides library versions and the number of threads."""
 
     seed: int = 0
-    phases: tuple[Phase, ...] = (Phase(2500, 0.85, 6e-3), Phase(100, 0.05, 1e-3))
+    phases: tuple[Phase, ...] = (Phase(2500, 0.85, 6e-3), Phase(120, 0.03, 2e-3))
     batch_size: int = 64
     habits: Habits = field(default_factory=Habits)
     width: int = 80
