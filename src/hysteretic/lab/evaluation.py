@@ -11,6 +11,7 @@ from typing import Any
 
 import hysteretic.tasks
 from hysteretic.lab.errors import UsageError
+from hysteretic.lab.run_folder import read_json
 from hysteretic.tasks.task import Problem, RewardError, Score, Task
 
 
@@ -19,6 +20,10 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if (options.model is None) == (options.responses is None):
         raise UsageError("Give either --model NAME or --responses FILE.")
+    if options.problems < 1:
+        raise UsageError(f"--problems is {options.problems}; evaluate on at least one.")
+    if options.output is not None and not Path(options.output).parent.is_dir():
+        raise UsageError(f"There is no folder {Path(options.output).parent} for --output; make it, or give another.")
     task, problems = _task(options)
     try:
         if options.responses is not None:
@@ -38,12 +43,24 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        options = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no JSON ({error}); write it as '{{\"largest\": 30}}'."
+        ) from error
+    if not isinstance(options, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no mapping; write it as '{{\"largest\": 30}}'.")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hysteretic eval", description="pass@1, greedy and sampled, with 95 %% intervals over problems."
     )
     parser.add_argument("--task", required=True, help="as for `hysteretic train`")
-    parser.add_argument("--task-options", "--task_options", type=json.loads, help="JSON mapping of the task's options")
+    parser.add_argument("--task-options", "--task_options", type=_mapping, help="JSON mapping of the task's options")
     parser.add_argument("--reward", help="for a data file or hub data set: file.py:function")
     parser.add_argument("--model", help="'tiny', a hub name, or a folder")
     parser.add_argument(
@@ -81,8 +98,7 @@ def _is_tiny(model: str | None) -> bool:
     """The tiny model itself, or a run that began with it."""
     if model is None or model == "tiny":
         return model == "tiny"
-    record = Path(model).parent / "run.json"
-    return record.is_file() and json.loads(record.read_text(encoding="utf-8")).get("model") == "tiny"
+    return (read_json(Path(model).parent / "run.json") or {}).get("model") == "tiny"
 
 
 def _of_file(task: Task, problems: Sequence[Problem], path: Path) -> dict[str, Any]:
@@ -132,7 +148,7 @@ def _of_model(task: Task, problems: Sequence[Problem], options: argparse.Namespa
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=options.dtype).to(device)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError, RuntimeError) as error:  # the last two: an unknown dtype or device
         raise UsageError(
             f"Cannot load the model {options.model!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with a saved "
             "model, or a hub name you have access to."

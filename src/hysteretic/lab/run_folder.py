@@ -54,7 +54,8 @@ class RunFolder:
 
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end."""
-        complete = [path for path in self.path.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        named = [path for path in self.path.glob("checkpoint-*") if path.name.rsplit("-", 1)[1].isdecimal()]
+        complete = [path for path in named if read_json(path / "trainer_state.json") is not None]
         return max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
 
     def write_json(self, path: Path, content: Any) -> None:
@@ -66,7 +67,15 @@ class RunFolder:
     def write_config(self, asked: dict[str, Any]) -> None:
         """Keep what was asked for, so that `--config` or `--resume` repeats it."""
         settings = {key: value for key, value in asked.items() if key not in ("resume", "output", "config")}
-        self.config.write_text(yaml.safe_dump(settings, sort_keys=True), encoding="utf-8")
+        part = self.config.with_suffix(".part")
+        part.write_text(yaml.safe_dump(settings, sort_keys=True), encoding="utf-8")
+        os.replace(part, self.config)
+
+    def earlier_starts(self) -> list[dict[str, Any]]:
+        """When and how this run was started before, oldest first; empty for a new one."""
+        record = read_json(self.run) or {}
+        kept = {key: record[key] for key in ("started", "command", "versions", "source_sha256") if key in record}
+        return [*record.get("resumed_from", []), *([kept] if kept else [])]
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one update's figures."""
@@ -89,7 +98,7 @@ class RunFolder:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file, without a last one that was torn."""
+    """The JSON lines of a file, up to the first that is torn."""
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -97,6 +106,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is none, or a torn one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def versions() -> dict[str, str]:

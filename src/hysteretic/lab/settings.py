@@ -96,9 +96,11 @@ def parse(arguments: Sequence[str]) -> Request:
     config_name = _given(parser, arguments).get("config")
     config = {} if config_name is None else read_recipe(config_name)
     if flags.get("resume") or config.get("resume"):
-        folder = Path(str(flags.get("output") or config.get("output") or ""))
-        if (folder / "config.yaml").is_file():
-            config = {**read_recipe(str(folder / "config.yaml")), **config}
+        output = flags.get("output") or config.get("output")
+        if output is None:
+            raise UsageError("--resume needs the run's folder; give its --output.")
+        if (Path(str(output)) / "config.yaml").is_file():
+            config = {**read_recipe(str(Path(str(output)) / "config.yaml")), **config}
     _refuse_unknown(config, pristine, config_name)
     model = flags.get("model", config.get("model", "tiny"))
     task = flags.get("task", config.get("task", "countdown-3"))

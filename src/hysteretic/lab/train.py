@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, set_seed
 from transformers import AutoTokenizer, PrinterCallback, ProgressCallback
-from transformers.trainer_utils import set_seed
 from trl import get_peft_config, get_quantization_config
 
 import hysteretic.tasks
@@ -26,8 +25,8 @@ from hysteretic.lab.progress import Progress, StopGently, WriteMetrics
 from hysteretic.lab.run_folder import RunFolder, now, versions
 from hysteretic.lab.settings import Request, parse
 from hysteretic.models import tiny_model
-from hysteretic.tasks.task import Problem, Task
-from hysteretic.trl import HPOTrainer, RewardError
+from hysteretic.tasks.task import Problem, RewardError, Task
+from hysteretic.trl import HPOTrainer
 
 MAY_CHANGE = {"max_steps", "save_steps", "save_total_limit", "report_to", "disable_tqdm"}
 """Settings that a resumed run may give anew."""
@@ -46,8 +45,14 @@ def main(arguments: Sequence[str]) -> int:
         if request.run.resume:
             refuse_other_settings(folder, request)
     checkpoint = folder.last_checkpoint() if request.run.resume else None
+    if checkpoint is not None and 0 < request.training.max_steps <= step_of(checkpoint):
+        raise UsageError(
+            f"The run in {folder.path} has made {step_of(checkpoint)} updates ({checkpoint.name}), and max_steps is "
+            f"{request.training.max_steps}; give a larger --max_steps to train on."
+        )
 
     problems, held_out = draw_problems(task, request)
+    refuse_too_few(problems, request)
     trainer, tokenizer = build_trainer(request, task, problems, folder)
     stop = StopGently(request.training.updates_per_rollout())
     trainer.add_callback(stop)
@@ -59,20 +64,21 @@ def main(arguments: Sequence[str]) -> int:
         )
     evaluation = Evaluation(folder, task, held_out, request) if is_main else None
     if is_main:
-        record = describe(request, trainer, task, problems)
+        record = describe(request, trainer, task, problems) | {"resumed_from": folder.earlier_starts()}
         folder.write_config(request.asked)
         folder.write_json(folder.run, record | {"state": "running"})
         folder.cut_metrics(step_of(checkpoint))
         print(f"{task.name} with {request.training.algorithm}: {trainer.objective}")
         print(f"{record['parameters']:,} parameters, {len(problems)} problems, run folder {folder.path}")
-        assert evaluation is not None
-        evaluation.take("before", trainer.model, tokenizer)
-    trainer.accelerator.wait_for_everyone()
-    set_seed(request.training.seed)  # the same rollouts whether or not there was an evaluation first
 
     state, message, code = "finished", "", 0
     again = f"go on with: hysteretic train --resume --output {shlex.quote(str(folder.path))}"
     try:
+        if evaluation is not None:
+            evaluation.take("before", trainer.model, tokenizer)
+        trainer.accelerator.wait_for_everyone()
+        # The same rollouts whether or not there was an evaluation first; and others on every rank.
+        set_seed(request.training.seed, device_specific=True)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     except RewardError as error:
         state, message, code = "failed", f"{error} The updates before it are saved; mend the reward and {again}", 3
@@ -87,7 +93,11 @@ def main(arguments: Sequence[str]) -> int:
     if is_main:
         folder.write_json(folder.run, record | {"state": state, "ended": now(), "updates": trainer.state.global_step})
         if state == "finished" and evaluation is not None:
-            evaluation.take("after", trainer.model, tokenizer)
+            try:
+                evaluation.take("after", trainer.model, tokenizer)
+            except RewardError as error:
+                print(f"hysteretic: {error} The model is saved in {folder.model}, not evaluated.", file=sys.stderr)
+                return 3
             print(evaluation.table())
             print(f"Metrics, samples and the model are in {folder.path}")
         elif message:
@@ -133,6 +143,17 @@ def draw_problems(task: Task, request: Request) -> tuple[Sequence[Problem], Sequ
             "make the task's splits disjoint, or set eval_problems to 0."
         )
     return problems, held_out
+
+
+def refuse_too_few(problems: Sequence[Problem], request: Request) -> None:
+    """Raises UsageError where the problems do not fill one rollout: TRL would make no update, and say nothing."""
+    needed = request.training.generation_batch_size // request.training.num_generations
+    if len(problems) < needed:
+        raise UsageError(
+            f"There are {len(problems)} training problems, but a rollout takes {needed} (generation_batch_size "
+            f"{request.training.generation_batch_size} / num_generations {request.training.num_generations}); give "
+            "more problems, or a smaller per_device_train_batch_size or steps_per_generation."
+        )
 
 
 def refuse_other_settings(folder: RunFolder, request: Request) -> None:
@@ -203,9 +224,9 @@ class Evaluation:
             self._taken = json.loads(folder.evaluation.read_text(encoding="utf-8"))
 
     def take(self, when: str, model: Any, tokenizer: Any) -> None:
-        """Evaluate, unless there is nothing held out or a resumed run has this figure already."""
+        """Evaluate, unless nothing is held out or a resumed run was evaluated before its first update already."""
         training = self._request.training
-        if not self._held_out or when in self._taken:
+        if not self._held_out or (when == "before" and when in self._taken):
             return
         print(f"Evaluating on {len(self._held_out)} held-out problems ({when} training) …")
         figures, samples = evaluate(

@@ -29,7 +29,8 @@ _STATE_FILE = "hpo_state.json"
 class HPOTrainer(GRPOTrainer):
     """TRL's GRPOTrainer with the objective of an HPOConfig; every argument is GRPOTrainer's.
 
-    objective: one in place of what `args` describes, for parts of your own: a_hpo().replace(weight=MyWeight()).
+    objective: one in place of what `args` describes, for parts of your own: a_hpo().replace(weight=MyWeight()). Its
+        scale counts too: scale_rewards follows it, and "batch" stays where it divides by a standard deviation.
 
     Logs at every step, all over the last generation batch and equal on all ranks: hpo/alpha; hpo/positive_share,
     hpo/negative_share and hpo/silent_share of responses; hpo/positive_mass and hpo/negative_mass (gradient mass at
@@ -71,8 +72,15 @@ class HPOTrainer(GRPOTrainer):
                 f"args is a {type(args).__name__}; HPOTrainer needs an HPOConfig, which takes the same fields."
             )
         if objective is not None:
+            if args.alpha_ema and not isinstance(objective.weight, Adaptive):
+                raise ValueError(
+                    f"alpha_ema is {args.alpha_ema}, but only the weight Adaptive is averaged, and the objective's is "
+                    f"{objective.weight!r}; drop alpha_ema."
+                )
             for name, value in trl_settings(objective, args.max_completion_length).items():
                 setattr(args, name, value)
+            if (objective.scale == "none") != (args.scale_rewards == "none"):
+                args.scale_rewards = "none" if objective.scale == "none" else "group"
         self.objective = args.objective() if objective is None else objective
         self._watch = RewardWatch()
         self._batch_rewards: Tensor | None = None
@@ -145,7 +153,11 @@ class HPOTrainer(GRPOTrainer):
         assert rewards_BF is not None  # _calculate_rewards ran in the same call
         G = self.num_generations
         if self.multi_objective_aggregation == "normalize_then_sum":
-            is_silent = silent_groups(rewards_BF.nan_to_num(), G).repeat_interleave(G)
+            groups_PGF = rewards_BF.view(-1, G, rewards_BF.shape[1])
+            absent = groups_PGF.nanmean(dim=1, keepdim=True).nan_to_num()  # a None changes no group's mean or spread
+            filled_BF = torch.where(groups_PGF.isnan(), absent, groups_PGF).view_as(rewards_BF)
+            counted = self.reward_weights.to(rewards_BF.device) != 0
+            is_silent = silent_groups(filled_BF[:, counted], G).repeat_interleave(G)
             return is_silent, is_silent
         rewards_B = (rewards_BF * self.reward_weights.to(rewards_BF.device)).nansum(dim=1)
         is_silent = silent_groups(rewards_B, G).repeat_interleave(G)
@@ -187,10 +199,11 @@ class HPOTrainer(GRPOTrainer):
         super().log(logs, *arguments, **options)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
+        if self.args.should_save:  # first: trainer_state.json, written last, marks a checkpoint as complete
             folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / _STATE_FILE).write_text(json.dumps({"smoothed_alpha": self._smoothed_alpha}))
+        super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
