@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["tune", "compare"])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "seeds", help="where runs are kept")
-    parser.add_argument("--updates", type=int, default=240)
+    parser.add_argument("--updates", type=int, default=160)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     options.runs.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from hysteretic.names import nearest
+
 COMMANDS = {
     "train": "Train a model on a task with any of the algorithms.",
     "eval": "pass@1 of a model, or of responses in a file, on a task.",
@@ -43,11 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(command: str, options: list[str]) -> int:
     if command not in COMMANDS:
-        from difflib import get_close_matches
-
-        nearest = get_close_matches(command, COMMANDS, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        print(f"hysteretic: no command {command!r}.{hint} Commands: {', '.join(COMMANDS)}.", file=sys.stderr)
+        print(
+            f"hysteretic: no command {command!r}.{nearest(command, COMMANDS)} Commands: {', '.join(COMMANDS)}.",
+            file=sys.stderr,
+        )
         return 2
 
     from hysteretic.lab.errors import UsageError

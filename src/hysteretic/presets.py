@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 
+from hysteretic.names import nearest
 from hysteretic.objective import Objective
 from hysteretic.parts import (
     Adaptive,
@@ -90,7 +90,5 @@ def algorithm(name: str) -> Callable[..., Objective]:
     """The preset of that name ("a-hpo", "A_HPO"). Raises ValueError with the valid names and the nearest one."""
     key = name.lower().replace("_", "-")
     if key not in ALGORITHMS:
-        nearest = get_close_matches(key, ALGORITHMS, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"No algorithm is named {name!r}.{hint} Known: {', '.join(ALGORITHMS)}.")
+        raise ValueError(f"No algorithm is named {name!r}.{nearest(key, ALGORITHMS)} Known: {', '.join(ALGORITHMS)}.")
     return ALGORITHMS[key]

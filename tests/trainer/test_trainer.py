@@ -123,6 +123,7 @@ def raises_on_third(prompts, completions, **_):
         (fails(math.nan), ["reward", "nan", "row 2"]),
         (fails(math.inf), ["reward", "inf", "row 2"]),
         (fails("1"), ["reward", "str", "row 2"]),
+        (fails(torch.zeros(2)), ["reward", "Tensor", "row 2"]),
         (lambda completions, **_: [0.0], ["1 rewards for 32"]),
         (lambda completions, **_: None, ["NoneType", "list of 32"]),
         (raises_on_third, ["raises_on_third", "KeyError", "this batch"]),
@@ -150,6 +151,16 @@ def test_the_row_that_raises_is_named(tmp_path):
 
     with pytest.raises(RewardError, match="on row 4: cannot judge this"):
         trainer_of(tmp_path, recording).train()
+
+
+def test_a_reward_error_is_passed_on_as_it_is(tmp_path):
+    """A task names its problem itself; wrapping that again only buries it."""
+
+    def reward(completions, **_):
+        raise RewardError("problem 7 has no answer")
+
+    with pytest.raises(RewardError, match=r"^problem 7 has no answer$"):
+        trainer_of(tmp_path, reward).train()
 
 
 async def async_none(completions, **_):

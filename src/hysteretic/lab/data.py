@@ -39,9 +39,11 @@ def task_reward(task: Task, problems: Sequence[Problem]) -> Callable[..., list[f
         for row, (completion, name) in enumerate(zip(completions, problem_id, strict=True)):
             try:
                 scores.append(task.score(by_id[name], response_text(completion)))
+            except RewardError:
+                raise
             except Exception as error:
                 raise RewardError(
-                    f"task {task.name} raised {type(error).__name__} for problem {name} (row {row}): {error}"
+                    f"Task {task.name} raised {type(error).__name__} for problem {name} (row {row}): {error}"
                 ) from error
         if log_metric is not None and scores:
             log_metric("accuracy", sum(score.is_correct for score in scores) / len(scores))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hysteretic.lab.errors import UsageError
+from hysteretic.names import nearest
 
 PACKAGE_RECIPES = Path(__file__).parent.parent / "recipes"
 CHECKOUT_RECIPES = Path(__file__).parents[3] / "recipes"
@@ -32,9 +32,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = recipes()
         if name not in known:
-            nearest = get_close_matches(name, known, n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            raise UsageError(f"There is no file or recipe {name!r}.{hint} Recipes: {', '.join(known)}.")
+            raise UsageError(f"There is no file or recipe {name!r}.{nearest(name, known)} Recipes: {', '.join(known)}.")
         path = known[name]
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

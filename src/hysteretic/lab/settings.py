@@ -10,7 +10,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from trl import ModelConfig, TrlParser
 
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.recipes import read_recipe, tiny_recipe
+from hysteretic.names import nearest
 from hysteretic.trl import HPOConfig
 
 
@@ -130,6 +130,5 @@ def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
 def _refuse_unknown(config: dict[str, Any], known: dict[str, Any], name: str | None) -> None:
     for key in config:
         if key not in known:
-            nearest = get_close_matches(str(key), known, n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else " See `hysteretic train --help`."
+            hint = nearest(str(key), known) or " See `hysteretic train --help`."
             raise UsageError(f"{name or 'The configuration'} sets {key!r}, which is no setting.{hint}")

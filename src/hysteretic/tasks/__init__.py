@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..names import nearest
 from .countdown import Countdown
 from .files import FileTask
-from .named_object import named_object, nearest
+from .named_object import named_object
 from .rows import SUFFIXES
 from .task import Problem, RewardError, Score, Task
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """' Did you mean ...?' for the closest of the names, or nothing when none is close."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+from ..names import nearest
 
 
 def named_object(reference: str, kind: str) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from trl import GRPOConfig
 
+from hysteretic.names import nearest
 from hysteretic.objective import Objective
 from hysteretic.parts import (
     Adaptive,
@@ -130,9 +130,7 @@ class HPOConfig(GRPOConfig):
         if name is None:
             return type(getattr(base, key))
         if name not in PARTS[key]:
-            nearest = get_close_matches(str(name), PARTS[key], n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(f"{key} is {name!r}.{hint} Known: {', '.join(PARTS[key])}.")
+            raise ValueError(f"{key} is {name!r}.{nearest(str(name), PARTS[key])} Known: {', '.join(PARTS[key])}.")
         return PARTS[key][name]
 
     def _refuse_idle_parameters(self, weight: type) -> None:

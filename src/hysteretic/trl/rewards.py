@@ -38,18 +38,24 @@ class RewardWatch:
             async def watched_async(**inputs: Any) -> Sequence[float | None]:
                 try:
                     return self._checked(name, await function(**inputs), len(inputs["prompts"]), allow_none)
+                except RewardError as error:
+                    return self._failed(str(error), inputs, error)
                 except Exception as error:  # noqa: BLE001 - raised again as RewardError on every rank
-                    return self._failed(f"{name} raised {type(error).__name__}: {error}", inputs, error)
+                    return self._failed(f"Reward function {name} raised {type(error).__name__}: {error}", inputs, error)
 
             return _named_as(function, name, watched_async)
 
         def watched(**inputs: Any) -> Sequence[float | None]:
             try:
                 return self._checked(name, function(**inputs), len(inputs["prompts"]), allow_none)
+            except RewardError as error:  # it says itself what and where
+                return self._failed(str(error), inputs, error)
             except Exception as error:  # noqa: BLE001 - raised again as RewardError on every rank
                 row = _row_that_raises(function, inputs)
                 where = "on this batch" if row is None else f"on row {row}"
-                return self._failed(f"{name} raised {type(error).__name__} {where}: {error}", inputs, error)
+                return self._failed(
+                    f"Reward function {name} raised {type(error).__name__} {where}: {error}", inputs, error
+                )
 
         return _named_as(function, name, watched)
 
@@ -67,7 +73,7 @@ class RewardWatch:
         problem = _problem(rewards, rows, allow_none)
         if problem is None:
             return [None if reward is None else float(reward) for reward in rewards]
-        return self._failed(f"{name} {problem}", {"prompts": range(rows)}, None)
+        return self._failed(f"Reward function {name} {problem}", {"prompts": range(rows)}, None)
 
 
 def _problem(rewards: Any, rows: int, allow_none: bool) -> str | None:
@@ -80,7 +86,7 @@ def _problem(rewards: Any, rows: int, allow_none: bool) -> str | None:
         if reward is None:
             if not allow_none:
                 return f"returned None for row {row}, and no other function rewards that row; return a number."
-        elif not (isinstance(reward, numbers.Real) or hasattr(reward, "item")):
+        elif not (isinstance(reward, numbers.Real) or getattr(reward, "shape", None) in ((), (1,))):
             return f"returned {type(reward).__name__} ({reward!r}) for row {row}; return a number."
         elif not math.isfinite(float(reward)):
             return f"returned {float(reward)} for row {row}; rewards must be finite."

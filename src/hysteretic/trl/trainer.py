@@ -113,7 +113,7 @@ class HPOTrainer(GRPOTrainer):
         rewards_BF = super()._calculate_rewards(*arguments, **options)
         failures = [failure for failure in gather_object([self._watch.take()]) if failure]
         if failures:
-            raise RewardError(f"Reward function {failures[0]}") from self._watch.cause
+            raise RewardError(failures[0]) from self._watch.cause
         is_unrewarded = torch.isnan(rewards_BF).all(dim=1)
         if bool(is_unrewarded.any()):
             raise RewardError(
