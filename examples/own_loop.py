@@ -15,7 +15,7 @@ from hysteretic import tasks
 from hysteretic.models import tiny_model
 
 P, G, UPDATES, MICRO = 32, 8, 4, 32  # prompts, responses to each, updates per rollout, rows of a micro-batch
-OPTIONS = {"model": "", "prompt": "terse", "tokens": 72, "rollouts": 40, "learning-rate": 3e-4}
+OPTIONS = {"model": "", "prompt": "terse", "tokens": 72, "rollouts": 40, "learning-rate": 6e-4}
 
 parser = argparse.ArgumentParser()
 for option, default in OPTIONS.items():

@@ -70,6 +70,10 @@ class LossShare:
     def __float__(self) -> float:
         return float(self.loss.detach())
 
+    def item(self) -> float:
+        """The loss as a number."""
+        return float(self)
+
     def backward(self, *arguments: Any, **options: Any) -> None:
         """Add this share's gradient to the parameters (torch.Tensor.backward)."""
         self.loss.backward(*arguments, **options)

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="hysteretic demo", description="A-HPO beside GRPO on the tiny model.")
     parser.add_argument("--output", default="demo", help="folder for both runs and the page (default: demo)")
     parser.add_argument("--seed", type=int, default=0, help="of the rollouts, the same for both (default 0)")
-    parser.add_argument("--updates", type=int, default=240, help="optimiser steps of each run (default 240)")
+    parser.add_argument("--updates", type=int, default=200, help="optimiser steps of each run (default 200)")
     options = parser.parse_args(arguments)
     folder = Path(options.output)
     if folder.exists() and any(folder.iterdir()):

@@ -1,0 +1,45 @@
+"""A wheel builds, holds what a user needs, and answers from where it is installed."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    return next(folder.glob("*.whl"))
+
+
+def test_a_wheel_holds_code_types_model_and_recipes_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in [
+        "hysteretic/objective.py",
+        "hysteretic/py.typed",
+        "hysteretic/models/tiny_countdown/model.safetensors",
+        "hysteretic/recipes/tiny-countdown-3.yaml",
+    ]:
+        assert needed in names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"hysteretic"}
+    assert wheel.stat().st_size < 1.5e6
+
+
+def test_an_installed_wheel_lists_its_recipes(wheel, tmp_path):
+    """From its own folder, not from this checkout."""
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True, timeout=120)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    code = "import hysteretic, sys; from hysteretic.cli import main; print(hysteretic.__file__); main(['list'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120
+    )
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
+    assert "tiny-countdown-3" in done.stdout
