@@ -1,5 +1,6 @@
 """Every code block of the README runs, on a small random model where it names a large one."""
 
+import json
 import re
 import shlex
 import sys
@@ -70,3 +71,13 @@ def test_the_commands_run_in_order(tmp_path, monkeypatch):
         if words[1] == "eval":
             words += ["--problems", "4", "--samples", "1"]
         assert main(words[1:]) == 0, line
+
+
+def test_the_table_of_results_is_that_of_the_committed_figures():
+    figures = json.loads((ROOT / "results" / "seeds-compare.json").read_text())
+    text = (ROOT / "README.md").read_text()
+    for measure in ["area", "early", "late", "held_out_sampled", "held_out_greedy"]:
+        grpo, a_hpo = (figures["mean"][arm][measure] for arm in ("grpo", "a-hpo"))
+        paired = figures["a-hpo minus grpo"][measure]
+        interval = f"{paired['difference']:+.3f} ({paired['low']:+.3f} to {paired['high']:+.3f})"
+        assert f"| {grpo:.3f} | {a_hpo:.3f} | {interval} |" in text

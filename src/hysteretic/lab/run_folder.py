@@ -120,7 +120,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def versions() -> dict[str, str]:
     """What the figures depend on: Python and the packages that compute them."""
     names = ["hysteretic", "torch", "trl", "transformers", "accelerate", "peft", "datasets", "tokenizers", "vllm"]
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     for name in names:
         try:
             found[name] = metadata.version(name)
