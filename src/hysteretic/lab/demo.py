@@ -26,8 +26,8 @@ from hysteretic.lab.run_folder import RunFolder, read_lines
 ALGORITHMS = ("a-hpo", "grpo")
 
 CAUTION = (
-    "One seed each: this shows that both learn and what alpha does, not which is better. The spread between seeds is as "
-    "large as the differences: in the README's four, A-HPO is ahead on seeds 0 and 3, GRPO on 1 and 2."
+    "One seed each: this shows that both learn and what alpha does, not which is better. The spread between seeds is "
+    "as large as the differences: in the README's four, A-HPO is ahead on seeds 0 and 3, GRPO on 1 and 2."
 )
 
 
