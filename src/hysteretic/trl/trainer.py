@@ -5,6 +5,7 @@ responses, rewards (TRL) -> silence, counts over all ranks -> weighted advantage
 
 from __future__ import annotations
 
+import copy
 import json
 import textwrap
 from pathlib import Path
@@ -77,6 +78,7 @@ class HPOTrainer(GRPOTrainer):
                     f"alpha_ema is {args.alpha_ema}, but only the weight Adaptive is averaged, and the objective's is "
                     f"{objective.weight!r}; drop alpha_ema."
                 )
+            args = copy.copy(args)  # the caller's stays as it was
             for name, value in trl_settings(objective, args.max_completion_length).items():
                 setattr(args, name, value)
             if (objective.scale == "none") != (args.scale_rewards == "none"):
@@ -139,8 +141,9 @@ class HPOTrainer(GRPOTrainer):
         is_neutral, is_silent = self._silence()
         advantages = advantages.masked_fill(is_neutral, 0.0)
         statistics = BatchStatistics.of_lengths(advantages, lengths)
-        weighted = self._smoothed(statistics).weigh(advantages, statistics)
-        self._note(advantages, weighted, lengths, is_silent, statistics)
+        objective = self._smoothed(statistics)
+        weighted = objective.weigh(advantages, statistics)
+        self._note(objective, weighted, lengths, is_silent, statistics)
 
         trl_length = length_of(self.loss_type, self.max_completion_length)
         weighted = weighted * row_factor(self.objective.length, trl_length, lengths, statistics)
@@ -175,12 +178,12 @@ class HPOTrainer(GRPOTrainer):
         return self.objective.replace(weight=Fixed(self._smoothed_alpha))
 
     def _note(
-        self, advantages: Tensor, weighted: Tensor, lengths: Tensor, is_silent: Tensor, statistics: BatchStatistics
+        self, objective: Objective, weighted: Tensor, lengths: Tensor, is_silent: Tensor, statistics: BatchStatistics
     ) -> None:
-        positive, negative = self.objective.on_policy_mass(weighted, lengths, statistics)
-        smoothed = self.args.alpha_ema and self._smoothed_alpha is not None
+        """Keep the rollout's figures, and log them for its first update."""
+        positive, negative = objective.on_policy_mass(weighted, lengths, statistics)
         self._hpo_metrics = {
-            "hpo/alpha": float(self._smoothed_alpha or 0) if smoothed else self.objective.alpha(statistics),
+            "hpo/alpha": objective.alpha(statistics),
             "hpo/positive_share": statistics.positives / statistics.responses,
             "hpo/negative_share": statistics.negatives / statistics.responses,
             "hpo/silent_share": float(is_silent.float().mean()),
