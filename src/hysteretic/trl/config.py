@@ -72,6 +72,19 @@ class HPOConfig(GRPOConfig):
         "(max_completion_length)."
     )
 
+    # Where compute goes (hysteretic.trl.lean); none of these changes a gradient.
+    drop_silent: bool = _setting(
+        "Keep responses whose weighted advantage is 0 out of the update and the old-log-prob pass (where no KL or "
+        "entropy term needs them).",
+        True,
+    )
+    share_prompts: bool = _setting("Read a prompt once for all its responses, in generation and in the update.", True)
+    drop_finished: bool = _setting("Leave finished responses out of the later steps of generation (not vLLM's).", True)
+    tokens_per_micro_batch: int | None = _setting(
+        "Bound a micro-batch by the tokens that go through the model, instead of by per_device_train_batch_size rows; "
+        "a response that is longer, with its prompt, goes alone."
+    )
+
     # TRL's own fields for the parts: unset means what the algorithm says.
     loss_type: str | None = _setting("Set from the algorithm; only the value that computes it is accepted.")
     importance_sampling_level: str | None = _setting("Set from the algorithm's ratio.")
@@ -86,6 +99,11 @@ class HPOConfig(GRPOConfig):
     def __post_init__(self) -> None:
         if not 0 <= self.alpha_ema < 1:
             raise ValueError(f"alpha_ema is {self.alpha_ema}; set it within [0, 1) (0 switches the average off).")
+        if self.tokens_per_micro_batch is not None and self.tokens_per_micro_batch < 1:
+            raise ValueError(
+                f"tokens_per_micro_batch is {self.tokens_per_micro_batch}; set it to the tokens that fit in memory, at "
+                "least those of one prompt and response, or leave it out."
+            )
         objective = self._compose()
         self._settle(trl_settings(objective, self.max_completion_length))
         if self.scale_rewards is None:

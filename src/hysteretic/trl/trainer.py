@@ -1,4 +1,4 @@
-"""What changes in TRL's trainer? Once per generation batch, advantages are weighted. Nothing else.
+"""What changes in TRL's mathematics? Once per generation batch, advantages are weighted. Nothing else.
 
 responses, rewards (TRL) -> silence, counts over all ranks -> weighted advantages -> micro-batches and loss (TRL)
 """
@@ -15,19 +15,19 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers.trainer import TRAINER_STATE_NAME
-from trl import GRPOTrainer
 
 from hysteretic.advantages import BatchStatistics, neutral_responses, silent_groups
 from hysteretic.objective import Objective
 from hysteretic.parts import Adaptive, Fixed
 from hysteretic.trl.config import HPOConfig
+from hysteretic.trl.lean import LeanTrainer
 from hysteretic.trl.mapping import length_of, row_factor, trl_settings
 from hysteretic.trl.rewards import RewardError, RewardWatch
 
 _STATE_FILE = "hpo_state.json"
 
 
-class HPOTrainer(GRPOTrainer):
+class HPOTrainer(LeanTrainer):
     """TRL's GRPOTrainer with the objective of an HPOConfig; every argument is GRPOTrainer's.
 
     objective: one in place of what `args` describes, for parts of your own: a_hpo().replace(weight=MyWeight()). Its
@@ -129,6 +129,7 @@ class HPOTrainer(GRPOTrainer):
         batch = super()._generate_and_score_completions(inputs)
         if self.model.training:
             batch["advantages"] = self._weigh(batch)
+            self._complete_old_logps(batch)
         return batch
 
     def _weigh(self, batch: dict[str, Any]) -> Tensor:

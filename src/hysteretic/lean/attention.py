@@ -1,0 +1,62 @@
+"""How is a model asked to attend within one packed stream of tokens instead of along padded rows?
+
+transformers lets an attention function be registered by name, and hands it whatever keywords the model's forward was
+given. So a stream [1, N] goes through an ordinary forward, gradient checkpointing and adapters included, and only the
+attention knows who may see whom: an object with a method `attend`, given as the keyword `attending`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from transformers import AttentionInterface, PretrainedConfig
+
+NAME = "hysteretic_packed"
+
+
+class Attending(Protocol):
+    """Attention over a packed stream."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
+        """[1, H, N, d] queries and [1, K, N, d] keys and values (K divides H) to [1, N, H, d]."""
+        ...
+
+
+class UnsupportedAttentionError(ValueError):
+    """The model attends in a way that a packed stream does not follow."""
+
+
+def _packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    attending: Attending | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    special = {name for name in ("sliding_window", "softcap", "s_aux") if options.get(name) is not None}
+    if attending is None or special:
+        what = f"it uses {', '.join(sorted(special))}" if special else "its layers drop unknown keywords"
+        raise UnsupportedAttentionError(what)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return attending.attend(module.layer_idx, query, key, value, scale, dropout), None
+
+
+AttentionInterface.register(NAME, _packed_attention)
+
+
+@contextmanager
+def packed_attention(config: PretrainedConfig) -> Iterator[None]:
+    """Within it, models of this config attend as `attending` says; keep it open for backward passes that recompute."""
+    before = config._attn_implementation
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before

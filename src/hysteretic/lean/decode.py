@@ -1,0 +1,241 @@
+"""How are responses sampled without reading a prompt twice, or a finished response on?
+
+Every distinct prompt is read once, as part of a packed stream. Then each step pushes the last tokens of the unfinished
+responses through the model: a token attends to its prompt's states, kept once for all responses to it, and to the
+states of its own response. Tokens are drawn exactly as `generate` draws them, with the same random numbers: the same
+seed gives the same responses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hysteretic.lean.attention import packed_attention
+from hysteretic.lean.packed import Family, TreeAttention
+
+PREFILL_TOKENS = 8192
+"""Prompt tokens that are read in one forward pass (or one prompt, if it is longer)."""
+FIRST_CAPACITY = 64
+"""Response tokens that memory is taken for at first; doubled when they are used up."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Responses in the order of the prompts, each with its end token, if it came to one.
+
+    entropy: sum over the tokens of a response of the entropy (nats) of the distribution at the sampling temperature,
+    before top-k, top-p and min-p; one number a response.
+    """
+
+    tokens: list[list[int]]
+    entropy: list[float]
+
+
+@torch.no_grad()
+def sample(
+    model: nn.Module,
+    config: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    end_tokens: Sequence[int],
+    temperature: float = 1.0,
+    warpers: Callable[[Tensor], Tensor] = lambda scores: scores,
+    shares_prompts: bool = True,
+    drops_finished: bool = True,
+) -> Sampled:
+    """Sample a response to every prompt (equal prompts are read once, with shares_prompts).
+
+    model: a causal language model of transformers, whose `config` says how it attends. warpers: scores [R, V] to
+    scores, row by row, after the temperature. drops_finished: leave finished responses out of later steps.
+    Raises ValueError for an empty prompt, or none.
+    """
+    if not prompts or not all(prompts):
+        raise ValueError("sample needs one prompt or more, each with one token or more.")
+    device = next(model.parameters()).device
+    ends = torch.tensor(list(end_tokens), device=device)
+    numbers: dict[tuple[int, ...] | int, int] = {}
+    prompt_R = torch.tensor(
+        [numbers.setdefault(tuple(p) if shares_prompts else i, len(numbers)) for i, p in enumerate(prompts)]
+    ).to(device)
+    distinct = [list(key) if isinstance(key, tuple) else list(prompts[key]) for key in numbers]
+    R = len(prompts)
+    lengths = torch.full((R,), max_new_tokens)
+    tokens = torch.zeros(R, max_new_tokens, dtype=torch.long, device=device)
+    entropy = torch.zeros(R, device=device)
+    with packed_attention(config):
+        states, logits_UV = _read(model, distinct, device)
+        logits = logits_UV[prompt_R]
+        decoding = Decoding(states, prompt_R, max_new_tokens)
+        position = torch.tensor([len(p) for p in distinct], device=device)[prompt_R]
+        active = torch.arange(R, device=device)
+        is_going = torch.ones(R, dtype=torch.bool, device=device)
+        for t in range(max_new_tokens):
+            scores = logits.float() / temperature if temperature != 1 else logits.float()
+            noise = scores.new_empty(R, scores.shape[1]).exponential_()  # as torch.multinomial draws, finished or not
+            probabilities = warpers(scores).softmax(dim=-1)
+            drawn = (probabilities / noise[active]).argmax(dim=-1)
+            spread = torch.special.entr(scores.softmax(dim=-1)).sum(dim=-1)
+            entropy[active] += spread * is_going
+            tokens[active, t] = drawn
+            is_ended = is_going & torch.isin(drawn, ends)
+            lengths[active[is_ended].cpu()] = t + 1
+            is_going &= ~is_ended
+            going = int(is_going.sum())
+            if going == 0 or t + 1 == max_new_tokens:
+                break
+            if drops_finished and going <= 0.9 * len(active):
+                keep = is_going.nonzero().squeeze(1)
+                active, drawn, position, is_going = active[keep], drawn[keep], position[keep], is_going[keep]
+                decoding.keep(keep)
+            logits = model(
+                input_ids=drawn[None], position_ids=(position + t)[None], attending=decoding, use_cache=False
+            ).logits[0]
+            decoding.advance()
+    rows = tokens.tolist()
+    return Sampled([row[:n] for row, n in zip(rows, lengths.tolist(), strict=True)], entropy.tolist())
+
+
+@dataclass
+class PromptStates:
+    """Keys and values of the prompts, by layer: [U, K, P, d], and which of the P are there: [U, P]."""
+
+    keys: dict[int, Tensor]
+    values: dict[int, Tensor]
+    is_there: Tensor
+
+    def keep(self, prompts: Tensor) -> None:
+        """Forget the others."""
+        self.keys = {layer: states[prompts] for layer, states in self.keys.items()}
+        self.values = {layer: states[prompts] for layer, states in self.values.items()}
+        self.is_there = self.is_there[prompts]
+
+
+class _Reading:
+    """Attention of prompts after one another in a stream; keeps the states of each."""
+
+    def __init__(self, lengths: list[int], attention: TreeAttention, kept: PromptStates, first: int, of: int) -> None:
+        self.lengths, self.attention, self.kept, self.first, self.of = lengths, attention, kept, first, of
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
+        for kept, states in ((self.kept.keys, key), (self.kept.values, value)):
+            if layer not in kept:
+                kept[layer] = states.new_zeros(self.of, key.shape[1], self.kept.is_there.shape[1], key.shape[3])
+            for u, part in enumerate(states[0].split(self.lengths, dim=1), start=self.first):
+                kept[layer][u, :, : part.shape[1]] = part
+        return self.attention.attend(layer, query, key, value, scale, dropout)
+
+
+def _read(model: nn.Module, prompts: list[list[int]], device: torch.device) -> tuple[PromptStates, Tensor]:
+    """States of the prompts and the logits after each, [U, V]."""
+    length_U = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    is_there = torch.arange(int(length_U.max()), device=device) < length_U[:, None]
+    states = PromptStates({}, {}, is_there)
+    logits, first = [], 0
+    while first < len(prompts):
+        last, total = first + 1, len(prompts[first])
+        while last < len(prompts) and total + len(prompts[last]) <= PREFILL_TOKENS:
+            total += len(prompts[last])
+            last += 1
+        lengths = [len(prompt) for prompt in prompts[first:last]]
+        attention = TreeAttention.of([Family(length, ()) for length in lengths], device)
+        ids = torch.tensor([token for prompt in prompts[first:last] for token in prompt], device=device)
+        positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
+        output = model(
+            input_ids=ids[None],
+            position_ids=positions[None],
+            attending=_Reading(lengths, attention, states, first, len(prompts)),
+            use_cache=False,
+            logits_to_keep=torch.tensor(lengths, device=device).cumsum(0) - 1,
+        )
+        logits.append(output.logits[0])
+        first = last
+    return states, torch.cat(logits)
+
+
+class Decoding:
+    """Attention of one new token for each unfinished response (an `Attending`).
+
+    The prompt's part takes the responses of a prompt together, in slots, so that its states are read once for all:
+
+        out = (e^a out_prompt + e^b out_own) / (e^a + e^b)      a, b: log-sum-exp of the two parts' scores
+    """
+
+    def __init__(self, prompts: PromptStates, prompt_R: Tensor, max_tokens: int) -> None:
+        self.prompts = prompts
+        self.max_tokens = max_tokens
+        self.own: dict[int, tuple[Tensor, Tensor]] = {}
+        self.t = 0
+        self._assign(prompt_R)
+
+    def _assign(self, prompt_R: Tensor) -> None:
+        """Slot u S + s for the s-th response to prompt u."""
+        self.prompt_R = prompt_R
+        order = torch.argsort(prompt_R, stable=True)
+        count_U = torch.bincount(prompt_R, minlength=len(self.prompts.is_there))
+        first_U = count_U.cumsum(0) - count_U
+        rank_R = torch.empty_like(order)
+        rank_R[order] = torch.arange(len(order), device=order.device) - first_U[prompt_R[order]]
+        self.slots = int(count_U.max())
+        self.slot_R = prompt_R * self.slots + rank_R
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these responses alone, and their prompts."""
+        self.own = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self.own.items()}
+        left, prompt_R = torch.unique(self.prompt_R[rows], return_inverse=True)
+        if len(left) < len(self.prompts.is_there):
+            self.prompts.keep(left)
+        self._assign(prompt_R)
+
+    def advance(self) -> None:
+        """All layers have seen the token."""
+        self.t += 1
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
+        """See Attending; the stream's N tokens are the responses' last ones."""
+        keys, values = self._remember(layer, key[0].transpose(0, 1), value[0].transpose(0, 1))
+        H, R, d = query.shape[1:]
+        K = key.shape[1]
+        query = (query[0].transpose(0, 1) * scale).reshape(R, K, H // K, d)
+        own, own_lse = _attend(query, keys, values)
+
+        U, S = len(self.prompts.is_there), self.slots
+        in_slots = query.new_zeros(U * S, K, H // K, d).index_copy(0, self.slot_R, query)
+        grouped = in_slots.view(U, S, K, H // K, d).transpose(1, 2).reshape(U, K, S * (H // K), d)
+        is_there = self.prompts.is_there[:, None, None, :]
+        prompt, prompt_lse = _attend(grouped, self.prompts.keys[layer], self.prompts.values[layer], is_there)
+        prompt, prompt_lse = (
+            part.view(U, K, S, H // K, -1).transpose(1, 2).reshape(U * S, K, H // K, -1)[self.slot_R]
+            for part in (prompt, prompt_lse)
+        )
+        lse = torch.logaddexp(own_lse, prompt_lse)
+        mixed = own * (own_lse - lse).exp() + prompt * (prompt_lse - lse).exp()
+        return mixed.to(value.dtype).reshape(1, R, H, d)
+
+    def _remember(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new token's states, [R, K, d], at column t; all so far, [R, K, t + 1, d]."""
+        if layer not in self.own:
+            self.own[layer] = (self._room(key, 0), self._room(key, 0))
+        keys, values = self.own[layer]
+        if self.t >= keys.shape[2]:
+            keys, values = (torch.cat([old, self._room(key, self.t)], dim=2) for old in (keys, values))
+            self.own[layer] = (keys, values)
+        keys[:, :, self.t], values[:, :, self.t] = key, value
+        return keys[:, :, : self.t + 1], values[:, :, : self.t + 1]
+
+    def _room(self, states: Tensor, taken: int) -> Tensor:
+        wanted = min(max(taken, FIRST_CAPACITY), self.max_tokens - taken)
+        return states.new_empty(states.shape[0], states.shape[1], wanted, states.shape[2])
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Attention of scaled queries [..., q, d] in float32, and the log-sum-exp of its scores [..., q, 1]."""
+    scores = (query @ keys.transpose(-1, -2)).float()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    lse = scores.logsumexp(dim=-1, keepdim=True)
+    return ((scores - lse).exp().to(values.dtype) @ values).float(), lse

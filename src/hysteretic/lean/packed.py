@@ -1,0 +1,198 @@
+"""How do the responses to a prompt share one reading of it?
+
+Rows [prompt | response] become one stream without padding, in which every distinct prompt stands once:
+
+    x_1 .. x_{P-1} | x_P y_1 .. y_{L-1} | x_P y'_1 .. y'_{L'-1} | next prompt ...
+
+The last prompt token opens every response, for it is what predicts y_1. A token sees its prompt and its own response up
+to itself, at the positions that it has in its row; so log-probabilities and gradients are those of the padded rows.
+Tokens: P - 1 + sum of L, instead of G (P + max L).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+SMALL = 256
+"""Tokens that are attended in one masked square rather than in parts: calls cost more than their waste."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A prompt and its responses in the stream: tokens of the prompt without its last, and of each response."""
+
+    prefix: int
+    branches: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Its length in the stream."""
+        return self.prefix + sum(self.branches)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One attention: the queries of a slice see the keys of some slices through a mask (None: causally)."""
+
+    queries: slice
+    keys: tuple[slice, ...]
+    mask: Tensor | None
+
+
+@dataclass(frozen=True)
+class TreeAttention:
+    """Attention of a stream of families (an `Attending`)."""
+
+    calls: Sequence[_Call]
+
+    @classmethod
+    def of(cls, families: Sequence[Family], device: torch.device | str = "cpu") -> TreeAttention:
+        """Short families share squares of at most SMALL tokens; in long ones the prompt attends causally, then the
+        responses attend in chunks."""
+        calls: list[_Call] = []
+        square: list[Family] = []
+        start = 0
+        for family in [*families, None]:
+            if square and (family is None or sum(f.tokens for f in [*square, family]) > SMALL):
+                end = start + sum(f.tokens for f in square)
+                calls.append(_Call(slice(start, end), (slice(start, end),), _square_mask(square, device)))
+                start, square = end, []
+            if family is not None and family.tokens <= SMALL:
+                square.append(family)
+            elif family is not None:
+                calls += _long_calls(family, start, device)
+                start += family.tokens
+        return cls(calls)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
+        """See Attending."""
+        repeats = query.shape[1] // key.shape[1]
+        if repeats > 1:
+            key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+        parts = [
+            scaled_dot_product_attention(
+                query[:, :, call.queries],
+                _take(key, call.keys),
+                _take(value, call.keys),
+                attn_mask=call.mask,
+                is_causal=call.mask is None,
+                dropout_p=dropout,
+                scale=scale,
+            )
+            for call in self.calls
+        ]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)).transpose(1, 2)
+
+
+def _take(states: Tensor, slices: tuple[slice, ...]) -> Tensor:
+    if len(slices) == 1:
+        return states[:, :, slices[0]]
+    return torch.cat([states[:, :, part] for part in slices], dim=2)
+
+
+def _square_mask(families: Sequence[Family], device: torch.device | str) -> Tensor:
+    """[N, N], true where query i may see key j: same family, not later, and j in the prompt or in i's own branch."""
+    sizes = [size for family in families for size in (family.prefix, *family.branches)]
+    counts = torch.tensor([1 + len(family.branches) for family in families])
+    lengths = torch.tensor(sizes)
+    family_N = torch.arange(len(families)).repeat_interleave(counts).repeat_interleave(lengths).to(device)
+    part_N = torch.arange(len(sizes)).repeat_interleave(lengths).to(device)
+    first = counts.cumsum(0) - counts
+    is_prefix_N = torch.isin(part_N, first.to(device))
+    order_N = torch.arange(len(part_N), device=device)
+    is_related = (family_N[:, None] == family_N) & (is_prefix_N | (part_N[:, None] == part_N))
+    return is_related & (order_N[:, None] >= order_N)
+
+
+def _long_calls(family: Family, start: int, device: torch.device | str) -> list[_Call]:
+    prefix = slice(start, start + family.prefix)
+    calls = [_Call(prefix, (prefix,), None)] if family.prefix else []
+    at, chunk = prefix.stop, list[int]()
+    for length in [*family.branches, None]:
+        # Responses of a chunk waste attention on each other; a chunk's call costs a copy of the prompt's keys.
+        if chunk and (length is None or sum(chunk) + length > max(SMALL, family.prefix // 4)):
+            queries = slice(at, at + sum(chunk))
+            own = _square_mask([Family(0, (size,)) for size in chunk], device)
+            mask = torch.cat([own.new_ones(len(own), family.prefix), own], dim=1)
+            calls.append(_Call(queries, (prefix, queries) if family.prefix else (queries,), mask))
+            at, chunk = queries.stop, []
+        if length is not None:
+            chunk.append(length)
+    return calls
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A micro-batch as a stream.
+
+    input_ids, position_ids: [1, N]. labels: [1, N], the token that each position predicts, -100 within prompts.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    labels: Tensor
+    attention: TreeAttention
+    _shape: tuple[int, int] = field(repr=False)
+    _targets: Tensor = field(repr=False)
+
+    @classmethod
+    def of(cls, prompt_ids: Tensor, prompt_mask: Tensor, completion_ids: Tensor, completion_mask: Tensor) -> Packed:
+        """From padded rows: prompts [B, P] padded on the left, completions [B, T] padded on the right.
+
+        Rows without a completion token are left out. Raises ValueError when no row has one, or a prompt is empty.
+        """
+        device = completion_ids.device
+        prompt_B, length_B = prompt_mask.sum(dim=1).tolist(), completion_mask.sum(dim=1).tolist()
+        if not any(length_B) or not all(prompt_B):
+            raise ValueError("A stream needs a prompt token in every row and one completion token in all of them.")
+        width = prompt_ids.shape[1]
+        ids, positions, labels, targets, families = [], [], [], [], []
+        for rows in same_prompts(prompt_ids, prompt_mask):
+            rows = [i for i in rows if length_B[i]]
+            if not rows:
+                continue
+            prefix = prompt_B[rows[0]] - 1
+            families.append(Family(prefix, tuple(length_B[i] for i in rows)))
+            ids.append(prompt_ids[rows[0], width - 1 - prefix : width - 1])
+            labels.append(ids[-1].new_full((prefix,), -100))
+            positions.append(torch.arange(prefix))
+            for i in rows:
+                completion = completion_ids[i, : length_B[i]]
+                ids += [prompt_ids[i, -1:], completion[:-1]]
+                labels.append(completion)
+                positions.append(torch.arange(prefix, prefix + length_B[i]))
+                targets.append(torch.arange(i * completion_ids.shape[1], i * completion_ids.shape[1] + length_B[i]))
+        return cls(
+            torch.cat(ids)[None],
+            torch.cat(positions).to(device)[None],
+            torch.cat(labels)[None],
+            TreeAttention.of(families, device),
+            (completion_ids.shape[0], completion_ids.shape[1]),
+            torch.cat(targets).to(device),
+        )
+
+    def rows(self, stream_N: Tensor) -> Tensor:
+        """Values at the stream's predicting positions, [1, N], back in rows [B, T]; 0 at padding."""
+        B, T = self._shape
+        kept = stream_N[0][self.labels[0] != -100]
+        return kept.new_zeros(B * T).index_copy(0, self._targets, kept).view(B, T)
+
+
+def same_prompts(prompt_ids: Tensor, prompt_mask: Tensor) -> list[list[int]]:
+    """Rows by prompt, in the order of their first rows; padded on the left, [B, P]."""
+    number_B = prompt_numbers(prompt_ids, prompt_mask)
+    by_prompt: dict[int, list[int]] = {}
+    for i, number in enumerate(number_B):
+        by_prompt.setdefault(number, []).append(i)
+    return list(by_prompt.values())
+
+
+def prompt_numbers(prompt_ids: Tensor, prompt_mask: Tensor) -> list[int]:
+    """A number for each row, equal for equal prompts."""
+    marked = torch.where(prompt_mask.bool(), prompt_ids, -1)
+    return torch.unique(marked, dim=0, return_inverse=True)[1].tolist()

@@ -1,0 +1,142 @@
+"""When must a run go TRL's plain way? Each function gives the reason, or None."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from trl import GRPOTrainer
+
+from hysteretic.lean.attention import UnsupportedAttentionError, packed_attention
+from hysteretic.lean.packed import Packed
+
+SAMPLING = {"temperature", "top_k", "top_p", "min_p", "max_new_tokens"}
+"""Settings of generation that hysteretic.lean.decode follows."""
+HARMLESS = {
+    *SAMPLING,
+    *("bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "repetition_penalty", "max_length"),
+    *("transformers_version", "use_cache", "_from_model_config", "cache_implementation", "disable_compile"),
+}
+"""Entries of a model's own generation config that TRL's settings overrule, or that change no probability."""
+
+
+def base_model(model: nn.Module) -> Any:
+    """The transformers model within adapters."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def against_any(trainer: GRPOTrainer) -> str | None:
+    """Against every way that leaves TRL's."""
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return "the model is sharded (FSDP or DeepSpeed)"
+    if getattr(trainer.args, "parallelism_config", None) is not None:
+        return "the model or its sequences are split over devices (parallelism_config)"
+    if trainer._is_vlm:
+        return "the model reads images"
+    if trainer.aux_loss_enabled:
+        return "the load-balancing loss of experts counts every token of every micro-batch"
+    return None
+
+
+def against_planning(trainer: GRPOTrainer) -> str | None:
+    """Against planning the micro-batches of an optimiser step anew, and so against leaving responses out of it."""
+    if trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
+        return "the entropy bonus and top_entropy_quantile look at each micro-batch as TRL cuts it"
+    if "lomo" in str(trainer.args.optim):
+        return "LOMO updates within the backward pass"
+    return against_any(trainer)
+
+
+def against_packing(trainer: GRPOTrainer, model: nn.Module) -> str | None:
+    """Against reading rows as one stream. Compares log-probabilities of a few made-up rows both ways."""
+    reason = against_any(trainer)
+    if reason is not None:
+        return reason
+    base = base_model(model)
+    config = base.config.get_text_config()
+    if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
+        return "the adapter adds virtual tokens to every row"
+    if not getattr(base, "_supports_attention_backend", False):
+        return f"{type(base).__name__} does not let its attention be replaced"
+    if set(getattr(config, "layer_types", None) or []) - {"full_attention"}:
+        return f"not all layers of {type(base).__name__} attend to the whole text"
+    if len(set(getattr(base, "hf_device_map", {}).values())) > 1:
+        return "the layers lie on several devices"
+    if trainer.args.torch_compile:
+        return "torch_compile wants inputs of one shape"
+    return _disagreement(model, base.config)
+
+
+@torch.no_grad()
+def _disagreement(model: nn.Module, config: Any) -> str | None:
+    """How log-probabilities of a stream differ from those of padded rows, when they differ by more than rounding."""
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = min(config.get_text_config().vocab_size, 1000)
+    ids = torch.randint(vocabulary, (6, 17), generator=generator).to(device)
+    ids[1:3, :9], ids[3:, :9] = ids[0, :9], ids[3, :9]
+    mask = torch.ones_like(ids)
+    mask[:3, :4] = 0
+    mask[1, 12:], mask[4, 16:] = 0, 0
+    prompts, completions = slice(None, 9), slice(9, None)
+    training, _ = model.training, model.eval()
+    try:
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, 8:-1].float()
+        plain = logits.log_softmax(-1).gather(2, ids[:, completions, None]).squeeze(2) * mask[:, completions]
+        packed = Packed.of(ids[:, prompts], mask[:, prompts], ids[:, completions], mask[:, completions])
+        with packed_attention(config):
+            stream = model(
+                input_ids=packed.input_ids,
+                position_ids=packed.position_ids,
+                attending=packed.attention,
+                use_cache=False,
+            ).logits.float()
+    except UnsupportedAttentionError as error:
+        return f"{type(base_model(model)).__name__} cannot attend within a stream: {error}"
+    finally:
+        model.train(training)
+    labels = packed.labels.clamp(min=0)
+    ours = packed.rows(stream.log_softmax(-1).gather(2, labels[..., None]).squeeze(2))
+    difference = float((ours - plain).abs().max())
+    bound = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.2
+    if not difference <= bound:
+        return f"log-probabilities within a stream differ from those of padded rows by {difference:.1g}"
+    return None
+
+
+def against_sampling(trainer: GRPOTrainer, model: nn.Module) -> str | None:
+    """Against sampling in our own loop (vLLM and other engines are a choice, and not asked here)."""
+    if trainer.repetition_penalty != 1.0:
+        return f"repetition_penalty is {trainer.repetition_penalty}"
+    unknown = set(trainer.args.generation_kwargs or {}) - SAMPLING
+    if unknown:
+        return f"generation_kwargs sets {', '.join(sorted(unknown))}"
+    if trainer.args.cache_implementation is not None:
+        return f"cache_implementation is {trainer.args.cache_implementation!r}"
+    own = base_model(model).generation_config.to_diff_dict()
+    unknown = {name for name, value in own.items() if value} - HARMLESS
+    if unknown:
+        return f"the model's generation config sets {', '.join(sorted(unknown))}"
+    return None
+
+
+def warpers(config: Any) -> Any:
+    """Scores to scores: top-k, top-p and min-p of a generation config, in the order of `generate`."""
+    from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    chosen: list[Any] = []
+    if config.top_k:
+        chosen.append(TopKLogitsWarper(config.top_k))
+    if config.top_p is not None and config.top_p < 1.0:
+        chosen.append(TopPLogitsWarper(config.top_p))
+    if config.min_p is not None:
+        chosen.append(MinPLogitsWarper(config.min_p))
+
+    def warp(scores: Tensor) -> Tensor:
+        for warper in chosen:
+            scores = warper(None, scores)
+        return scores
+
+    return warp

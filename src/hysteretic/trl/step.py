@@ -1,0 +1,209 @@
+"""What does one optimiser step push through the model, once responses without a gradient are left out?
+
+TRL cuts a step into micro-batches of equal rows. Here the rows of a step, of all ranks, are planned anew: those whose
+weighted advantage is 0 stay out, equal prompts come together, and ranks get equal work. The gradient is the same, since
+every loss used here is a sum over rows of something that knows only its row and the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from hysteretic.lean.packed import prompt_numbers
+from hysteretic.lean.plan import Budget, Row, plan
+
+Rows = dict[str, Any]
+"""TRL's batch: tensors whose first axis is the row, and 0-dim ones of the whole batch."""
+
+MEAN_OF_ROWS = {"grpo", "sapo", "dr_grpo"}
+"""Losses of TRL that are a mean over the rows of the micro-batch; the others divide by the batch's tokens."""
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Rows for TRL's loss. factor: makes the loss's mean over these rows the share that plain micro-batches give.
+
+    tokens, rows: trained tokens and rows over all ranks, the weights of the means that TRL logs for it.
+    """
+
+    inputs: Rows
+    factor: float
+    tokens: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """The micro-batches of one optimiser step on this rank, and counts over all ranks.
+
+    responses, tokens: responses and their trained tokens, with those left out; kept, tokens_kept: without; and those
+    with a gradient, when nothing is left out either. entropy_left_out, tokens_left_out: sums
+    over responses that are left out and whose entropy was measured as they were sampled. forwarded, forwarded_plainly:
+    tokens pushed through the model in this step, and in TRL's micro-batches.
+    """
+
+    micro_batches: Sequence[MicroBatch]
+    responses: int
+    kept: int
+    tokens: float
+    tokens_kept: float
+    tokens_with_gradient: float
+    entropy_left_out: float
+    tokens_left_out: float
+    forwarded: int
+    forwarded_plainly: int
+
+
+@dataclass(frozen=True)
+class Idle:
+    """The place of a micro-batch whose rows wait for the last one of their optimiser step."""
+
+
+def merge(micro_batches: Sequence[Rows]) -> Rows:
+    """The rows of several micro-batches of one padding."""
+    first = micro_batches[0]
+    return {
+        key: torch.cat([rows[key] for rows in micro_batches]) if is_of_rows(value) else value
+        for key, value in first.items()
+    }
+
+
+def is_of_rows(value: Any) -> bool:
+    """Whether its first axis is the row."""
+    return isinstance(value, Tensor) and value.dim() > 0
+
+
+def of_all_ranks(rows: Rows, accelerator: Accelerator) -> Rows:
+    """The same rows on every rank, in the order of the ranks."""
+    if accelerator.num_processes == 1:
+        return rows
+    gathered = dict(rows)
+    for key, value in rows.items():
+        if is_of_rows(value):
+            if value.dim() > 1:
+                value = accelerator.pad_across_processes(value, dim=1, pad_first=key.startswith("prompt"))
+            gathered[key] = accelerator.gather(value)
+    return gathered
+
+
+def take(rows: Rows, numbers: Sequence[int]) -> Rows:
+    """Some of the rows, without the padding that they do not need."""
+    index = torch.tensor(list(numbers), device=rows["advantages"].device)
+    prompt_width = int(rows["prompt_mask"][index].sum(dim=1).max())
+    width = max(int(rows["completion_mask"][index].sum(dim=1).max()), 1)
+    T = rows["completion_ids"].shape[1]
+    taken: Rows = {}
+    for key, value in rows.items():
+        if not is_of_rows(value):
+            taken[key] = value
+        elif key in ("prompt_ids", "prompt_mask"):
+            taken[key] = value[index, value.shape[1] - prompt_width :]
+        elif value.dim() > 1 and value.shape[1] == T:
+            taken[key] = value[index, :width]
+        else:
+            taken[key] = value[index]
+    return taken
+
+
+def nothing(rows: Rows) -> Rows:
+    """A row of three tokens whose loss and gradient are 0, for a rank that has no row but takes part."""
+    row = take(rows, [0])
+    row = {key: value[:, -2:] if key.startswith("prompt") else value for key, value in row.items()}
+    T = row["completion_ids"].shape[1]
+    row = {key: v[:, :1] if is_of_rows(v) and v.dim() > 1 and v.shape[1] == T else v for key, v in row.items()}
+    row["completion_mask"] = torch.ones_like(row["completion_ids"][:, :1])
+    row["tool_mask"] = torch.zeros_like(row["completion_mask"])
+    row["advantages"] = torch.zeros_like(row["advantages"])
+    return row
+
+
+def trained_tokens(rows: Rows) -> Tensor:
+    """Tokens of each response that the loss counts, [B]."""
+    mask = rows["completion_mask"]
+    return (mask if rows.get("tool_mask") is None else mask * rows["tool_mask"]).sum(dim=1)
+
+
+def has_gradient(rows: Rows) -> Tensor:
+    """Whether a response moves the policy when there is no KL and no entropy term, [B]."""
+    advantages = rows["advantages"]
+    return (advantages.reshape(len(advantages), -1) != 0).any(dim=1) & (trained_tokens(rows) > 0)
+
+
+def table(rows: Rows) -> list[Row]:
+    """The rows as `plan` wants them."""
+    numbers = prompt_numbers(rows["prompt_ids"], rows["prompt_mask"])
+    lengths = rows["prompt_mask"].sum(dim=1).tolist(), rows["completion_mask"].sum(dim=1).tolist()
+    return [Row(*row) for row in zip(numbers, *lengths, strict=True)]
+
+
+def plan_step(
+    micro_batches: Sequence[Rows], accelerator: Accelerator, budget: Budget, leaves_out: bool, loss_type: str
+) -> Step:
+    """One optimiser step from TRL's micro-batches for it. leaves_out: responses without a gradient stay out."""
+    plain_rows = len(micro_batches[0]["advantages"])
+    rows = of_all_ranks(merge(micro_batches), accelerator)
+    tokens_B = trained_tokens(rows).float()
+    is_moving = has_gradient(rows)
+    is_kept = is_moving if leaves_out else rows["completion_mask"].sum(dim=1) > 0
+    kept = is_kept.nonzero().squeeze(1).tolist()
+    all_rows = table(rows)
+    few = [all_rows[i] for i in kept]
+    shares = plan(few, accelerator.num_processes, budget)
+    count = max(len(shares[0]), 1)
+    of_micro_batch = [[i for share in shares for i in (share[k] if share else [])] for k in range(count)]
+    mine = shares[accelerator.process_index] or [[]]
+    planned = []
+    for numbers, everywhere in zip(mine, of_micro_batch, strict=True):
+        idle_ranks = sum(not (share and share[len(planned)]) for share in shares)
+        planned.append(
+            MicroBatch(
+                inputs=take(rows, [kept[i] for i in numbers]) if numbers else nothing(rows),
+                factor=0.0 if not numbers else len(numbers) / plain_rows if loss_type in MEAN_OF_ROWS else 1.0,
+                tokens=float(tokens_B[[kept[i] for i in everywhere]].sum()),
+                rows=len(everywhere) + idle_ranks,
+            )
+        )
+    measured = rows.get("sampled_entropy")
+    out = torch.zeros(()) if measured is None else (measured * ~is_kept * (tokens_B > 0)).sum()
+    return Step(
+        micro_batches=planned,
+        responses=len(all_rows),
+        kept=len(kept),
+        tokens=float(tokens_B.sum()),
+        tokens_kept=float(tokens_B[is_kept].sum()),
+        tokens_with_gradient=float(tokens_B[is_moving].sum()),
+        entropy_left_out=float(out),
+        tokens_left_out=0.0 if measured is None else float(tokens_B[~is_kept].sum()),
+        forwarded=sum(budget.tokens([few[i] for i in share[k]]) for share in shares for k in range(len(share))),
+        forwarded_plainly=len(all_rows) * (rows["prompt_ids"].shape[1] + rows["completion_ids"].shape[1]),
+    )
+
+
+def logged_means(step: Step, measured: Sequence[dict[str, float]], is_sequence_level: bool) -> dict[str, float]:
+    """What TRL would log for the whole step, from what it logged for each micro-batch.
+
+    Responses that are left out are on-gate (clip shares 0); their entropy is that at sampling, where it was measured.
+    """
+    whole: dict[str, float] = {}
+    for name in measured[0]:
+        values = [one[name] for one in measured]
+        by_tokens = [value * micro.tokens for value, micro in zip(values, step.micro_batches, strict=True)]
+        if name == "entropy":
+            count = step.tokens_kept + step.tokens_left_out
+            whole[name] = (sum(by_tokens) + step.entropy_left_out) / count if count else 0.0
+        elif name in ("clip_ratio/low_min", "clip_ratio/high_max"):
+            present = [value for value in values if value == value]
+            present += [0.0] if step.kept < step.responses or not present else []
+            whole[name] = min(present) if name.endswith("min") else max(present)
+        elif "clip_ratio" in name and is_sequence_level:
+            by_rows = [value * micro.rows for value, micro in zip(values, step.micro_batches, strict=True)]
+            whole[name] = sum(by_rows) / step.responses
+        else:
+            whole[name] = sum(by_tokens) / step.tokens if step.tokens else 0.0
+    return whole
