@@ -9,14 +9,17 @@ Prints one JSON line: {case: largest relative gradient error}.
 import json
 import sys
 import tempfile
+from unittest import mock
 
 import torch
 from accelerate.utils import gather_object
+from datasets import Dataset
 from policy import low_first_byte, prompts, random_policy, settings
 from transformers import TrainerCallback
 
 import hysteretic as hy
-from hysteretic.trl import HPOConfig, HPOTrainer
+from hysteretic.trl import HPOConfig, HPOTrainer, lean
+from hysteretic.trl.step import Idle, Step, plan_step
 
 
 def constant_in_half(constant):
@@ -27,6 +30,21 @@ def constant_in_half(constant):
         return [constant if int(p[:3]) % 2 == 0 else r for p, r in zip(prompts, rewards, strict=True)]
 
     return reward
+
+
+def always_wrong(prompts, **_):
+    """A sparse start's first batch."""
+    return [0.0] * len(prompts)
+
+
+def one_mixed_group(prompts, completion_ids, **_):
+    """Rewards differ within the group of one prompt alone."""
+    return [float(i % 2) if prompt[:3] == prompts[0][:3] else 0.0 for i, prompt in enumerate(prompts)]
+
+
+def unequal_prompts():
+    """Prompts of 1 to 38 characters."""
+    return Dataset.from_dict({"prompt": [f"{i:03d}: " + "x" * (11 * i % 37) for i in range(31)] + ["!"]})
 
 
 class Watched(HPOTrainer):
@@ -42,9 +60,20 @@ class Watched(HPOTrainer):
             batch["old_per_token_logps"] = old + 0.3 * torch.randn(old.shape, generator=noise)
         return batch
 
-    def _compute_loss(self, model, inputs):
-        self.seen.append({key: value.clone() for key, value in inputs.items() if isinstance(value, torch.Tensor)})
-        return super()._compute_loss(model, inputs)
+    def _prepare_inputs(self, generation_batch):
+        """Each micro-batch as TRL cuts it, with the responses that the lean way leaves out."""
+        with mock.patch.object(lean, "plan_step", self._plan_step):
+            inputs = super()._prepare_inputs(generation_batch)
+        if not isinstance(inputs, Idle | Step):
+            self.seen.append(inputs)
+        elif self._step % self.args.gradient_accumulation_steps == 0:
+            first = self._step % self.args.steps_per_generation
+            self.seen += self.cut[first : first + self.args.gradient_accumulation_steps]
+        return inputs
+
+    def _plan_step(self, micro_batches, *arguments):
+        self.cut = [*self.cut, *micro_batches][-self.args.steps_per_generation :]
+        return plan_step(micro_batches, *arguments)
 
 
 class KeepGradients(TrainerCallback):
@@ -97,15 +126,18 @@ def reference_gradients(trainer, steps):
 def relative_error(name, changes):
     changes = dict(changes)
     reward, peft = changes.pop("reward", low_first_byte), changes.pop("peft", None)
+    attention, data = changes.pop("attention", None), changes.pop("data", prompts())
     model, tokenizer = random_policy()
+    if attention:
+        model.set_attn_implementation(attention)
     with tempfile.TemporaryDirectory() as folder:
         args = HPOConfig(**settings(folder, **changes))
         args.max_steps = args.updates_per_rollout()
         keep = KeepGradients()
         trainer = Watched(
-            model, reward, args, train_dataset=prompts(), processing_class=tokenizer, callbacks=[keep], peft_config=peft
+            model, reward, args, train_dataset=data, processing_class=tokenizer, callbacks=[keep], peft_config=peft
         )
-        trainer.seen = []
+        trainer.seen, trainer.cut = [], []
         trainer.train()
     accumulation = args.gradient_accumulation_steps
     steps = []
@@ -115,6 +147,9 @@ def relative_error(name, changes):
     trainer.model.train()
     references = list(reference_gradients(trainer, steps))
     assert len(references) == len(keep.steps) == args.max_steps, name
+    if reward is always_wrong:
+        assert all(float(reference.norm()) == 0 for reference in references)
+        return max(float(ours.norm()) for ours in keep.steps)
     assert max(float(reference.norm()) for reference in references) > 1e-4, f"{name}: nothing to compare"
     return max(
         float((ours - reference).norm() / reference.norm().clamp(min=1e-12))
@@ -128,10 +163,23 @@ def cases():
     def lora():
         return LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
 
+    plain = {"drop_silent": False, "share_prompts": False, "drop_finished": False}
     several = {"steps_per_generation": 4, "gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}
     yield "a-hpo accumulation 1", {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 32}
     yield "a-hpo accumulation 2", {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 16}
     yield "a-hpo accumulation 4", {}
+    for name in plain:
+        yield f"a-hpo no {name}", {name: False}
+    yield "a-hpo plain", plain
+    yield "a-hpo plain 2 iterations", {"num_iterations": 2, **plain}
+    yield "a-hpo all silent", {**several, "reward": always_wrong}
+    yield "a-hpo one survivor", {"reward": one_mixed_group, "num_generations": 2}
+    for tokens in [1, 40, 10_000]:
+        yield f"a-hpo {tokens} tokens", {"tokens_per_micro_batch": tokens}
+        yield f"a-hpo {tokens} tokens padded", {"tokens_per_micro_batch": tokens, "share_prompts": False}
+    yield "a-hpo checkpointing", {"gradient_checkpointing": True}
+    yield "a-hpo eager", {"attention": "eager"}
+    yield "a-hpo unequal prompts", {"data": unequal_prompts()}
     yield "a-hpo 2 updates of 2", {"steps_per_generation": 4, "gradient_accumulation_steps": 2}
     yield "a-hpo 2 iterations", {"num_iterations": 2}
     yield "a-hpo truncation masked", {**several, "mask_truncated_completions": True, "max_completion_length": 60}

@@ -138,7 +138,7 @@ class LeanTrainer(GRPOTrainer):
         mask = attention_mask[:, width:]
         is_plain = all(option is None or option is False for option in options.values())
         if not (self.args.share_prompts and is_plain and width and bool(mask.any()) and self._packs()):
-            return super()._get_per_token_logps_and_entropies(
+            return self._padded_logps(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **options
             )
         size = batch_size or len(input_ids)
@@ -152,6 +152,24 @@ class LeanTrainer(GRPOTrainer):
         )
         assert logps is not None
         return logps, entropies if compute_entropy else None, None
+
+    def _padded_logps(
+        self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int, *arguments: Any, **options: Any
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """TRL's way, without the rows that only fill up."""
+        kept = mask[:, mask.shape[1] - width :].any(dim=1)
+        images = any(option is not None and option is not False for option in options.values())
+        if images or bool(kept.all()) or not bool(kept.any()):
+            return super()._get_per_token_logps_and_entropies(model, input_ids, mask, width, *arguments, **options)
+        logps, entropies, loss = super()._get_per_token_logps_and_entropies(
+            model, input_ids[kept], mask[kept], width, *arguments, **options
+        )
+        rows = kept.nonzero().squeeze(1)
+
+        def all_rows(values: Tensor | None) -> Tensor | None:
+            return values if values is None else values.new_zeros(mask.shape[0], width).index_copy(0, rows, values)
+
+        return all_rows(logps), all_rows(entropies), loss  # type: ignore[return-value]
 
     def _packed_logps(
         self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int

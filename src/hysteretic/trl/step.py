@@ -123,6 +123,20 @@ def nothing(rows: Rows) -> Rows:
     return row
 
 
+def filled_up(rows: Rows, count: int) -> Rows:
+    """With rows of no token until there are `count`: TRL gathers a number a row, as many from every rank."""
+    missing = count - len(rows["advantages"])
+    if not missing:
+        return rows
+    filled = {
+        key: torch.cat([value, value[:1].expand(missing, *value.shape[1:])]) if is_of_rows(value) else value
+        for key, value in rows.items()
+    }
+    for key in ("completion_mask", "advantages"):
+        filled[key][-missing:] = 0
+    return filled
+
+
 def trained_tokens(rows: Rows) -> Tensor:
     """Tokens of each response that the loss counts, [B]."""
     mask = rows["completion_mask"]
@@ -160,13 +174,14 @@ def plan_step(
     mine = shares[accelerator.process_index] or [[]]
     planned = []
     for numbers, everywhere in zip(mine, of_micro_batch, strict=True):
-        idle_ranks = sum(not (share and share[len(planned)]) for share in shares)
+        most = max((len(share[len(planned)]) for share in shares if share), default=1)
+        inputs = take(rows, [kept[i] for i in numbers]) if numbers else nothing(rows)
         planned.append(
             MicroBatch(
-                inputs=take(rows, [kept[i] for i in numbers]) if numbers else nothing(rows),
-                factor=0.0 if not numbers else len(numbers) / plain_rows if loss_type in MEAN_OF_ROWS else 1.0,
+                inputs=filled_up(inputs, most),
+                factor=0.0 if not numbers else most / plain_rows if loss_type in MEAN_OF_ROWS else 1.0,
                 tokens=float(tokens_B[[kept[i] for i in everywhere]].sum()),
-                rows=len(everywhere) + idle_ranks,
+                rows=most * accelerator.num_processes,
             )
         )
     measured = rows.get("sampled_entropy")
