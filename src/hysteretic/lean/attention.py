@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AttentionInterface, PretrainedConfig
 
 NAME = "hysteretic_packed"
@@ -30,7 +30,7 @@ class UnsupportedAttentionError(ValueError):
 
 
 def _packed_attention(
-    module: nn.Module,
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,

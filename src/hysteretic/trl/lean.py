@@ -34,15 +34,19 @@ class LeanTrainer(GRPOTrainer):
     """GRPOTrainer with HPOConfig's drop_silent, share_prompts, drop_finished and tokens_per_micro_batch.
 
     Logs hpo/forwarded_tokens, the tokens that a step's update pushes through the model over all ranks, and
-    hpo/gradient_token_share, how many of them are trained tokens with a gradient.
+    hpo/gradient_token_share, how many of them are trained tokens with a gradient. TRL's own means speak of the whole
+    batch; the entropy of responses that are left out is that at sampling, and is missing from the mean where another
+    engine (vLLM, transformers) sampled them.
     """
 
     args: HPOConfig
+    _buffered_inputs: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._may_pack: bool | None = None
         self._may_sample: bool | None = None
         self._may_plan: bool | None = None
+        self._may_leave_out: bool | None = None
         self._postpones = False
         self._is_postponed = False
         self._sampled_entropy: list[float] | None = None
@@ -73,7 +77,7 @@ class LeanTrainer(GRPOTrainer):
             wanted = self.args.drop_silent or self.args.share_prompts or self.args.tokens_per_micro_batch is not None
             reason = obstacles.against_planning(self) if wanted else "switched off"
             self._may_plan = reason is None
-            self._say(wanted, "Silent responses go through the model", reason)
+            self._say(wanted, "Micro-batches are rows in the order drawn, silent ones included", reason)
         return self._may_plan
 
     def _wants_to_sample(self) -> bool:
@@ -82,7 +86,11 @@ class LeanTrainer(GRPOTrainer):
         return (self.args.share_prompts or self.args.drop_finished) and not engine
 
     def _leaves_out(self) -> bool:
-        return self.args.drop_silent and self.beta == 0.0 and self._plans()
+        if self._may_leave_out is None:
+            wanted = self.args.drop_silent and self._plans()
+            self._may_leave_out = wanted and self.beta == 0.0
+            self._say(wanted, "Silent responses go through the model", f"beta is {self.beta}" if self.beta else None)
+        return self._may_leave_out
 
     def _say(self, wanted: bool, what: str, reason: str | None) -> None:
         if wanted and reason is not None and self.accelerator.is_main_process:

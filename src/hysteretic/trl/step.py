@@ -172,7 +172,7 @@ def plan_step(
     count = max(len(shares[0]), 1)
     of_micro_batch = [[i for share in shares for i in (share[k] if share else [])] for k in range(count)]
     mine = shares[accelerator.process_index] or [[]]
-    planned = []
+    planned: list[MicroBatch] = []
     for numbers, everywhere in zip(mine, of_micro_batch, strict=True):
         most = max((len(share[len(planned)]) for share in shares if share), default=1)
         inputs = take(rows, [kept[i] for i in numbers]) if numbers else nothing(rows)

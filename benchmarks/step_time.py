@@ -1,0 +1,342 @@
+"""How much faster is a step when only what has a gradient is computed? HPOTrainer beside TRL's GRPOTrainer.
+
+    python benchmarks/step_time.py --work a --json
+
+    a  the tiny model on countdown-3 from its sparse start: a rollout of 32 x 8 responses and its 4 updates
+    b  2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each, one update; no group is silent
+    c  as b with 5 prompts, 4 of them silent
+    d  32 prompts of 8 tokens, 8 responses of 64 tokens, no group silent: nothing to save
+    growth  update phase alone, for group sizes 4 to 64 and prompts of 128 to 4,096 tokens
+
+Both trainers take turns in one process on the same weights, prompts, seed and loss (TRL's "dapo", epsilon 0.2) at
+learning rate 0, so that every round starts from the same policy. In b and c every response is generated to 256 tokens
+and then cut to its length, by both. The update phase is the step without generation and rewards. Peak memory is the
+resident set of a process of its own for each, from the first old-log-prob or loss on. Ratios are stock over ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import logging
+import multiprocessing
+import os
+import platform
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+import trl
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, Qwen2Config, Qwen2ForCausalLM, set_seed
+from trl import GRPOConfig, GRPOTrainer
+
+import hysteretic.tasks
+from hysteretic.lab.data import as_dataset, task_reward
+from hysteretic.models import tiny_model
+from hysteretic.models.tokenizer import build_tokenizer
+from hysteretic.trl import HPOConfig, HPOTrainer
+
+SHORTEST, LONGEST = 64, 256
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one step does. silent: prompts (of the first ones) whose responses all get the reward 0."""
+
+    prompts: int
+    prompt_tokens: int
+    responses: int = 8
+    longest: int = LONGEST
+    shortest: int = SHORTEST
+    rows: int = 8
+    updates: int = 1
+    silent: int = 0
+    is_tiny: bool = False
+    generates: bool = True
+
+
+WORKS = {
+    "a": Work(prompts=32, prompt_tokens=0, rows=64, updates=4, longest=72, is_tiny=True),
+    "b": Work(prompts=2, prompt_tokens=2300),
+    "c": Work(prompts=5, prompt_tokens=2300, silent=4),
+    "d": Work(prompts=32, prompt_tokens=8, rows=64, updates=4, longest=64, shortest=64),
+}
+
+
+class Measured:
+    """Clocks and counters around a trainer's phases; responses cut to planned lengths."""
+
+    work: Work
+    seed: int
+
+    def reset(self) -> None:
+        self.outside = 0.0
+        self.forwarded = 0
+        self.peak: int | None = None
+
+    @contextlib.contextmanager
+    def _outside_the_update(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.outside += time.perf_counter() - start
+
+    def _generate_single_turn(self, prompt_ids: Any, *arguments: Any, **options: Any) -> Any:
+        with self._outside_the_update():
+            if self.work.is_tiny:
+                return super()._generate_single_turn(prompt_ids, *arguments, **options)  # type: ignore[misc]
+            lengths = random.Random(self.seed)
+            if self.work.generates:
+                tokens, _ = super()._generate_single_turn(prompt_ids, *arguments, **options)  # type: ignore[misc]
+            else:
+                tokens = [[lengths.randrange(6, 250) for _ in range(self.work.longest)] for _ in prompt_ids]
+            cut = [row[: lengths.randint(self.work.shortest, self.work.longest)] for row in tokens]
+            forget_peak()
+            return cut, None
+
+    def _calculate_rewards(self, *arguments: Any, **options: Any) -> Any:
+        with self._outside_the_update():
+            return super()._calculate_rewards(*arguments, **options)  # type: ignore[misc]
+
+
+class Stock(Measured, GRPOTrainer):
+    """TRL's trainer under the clocks."""
+
+
+class Ours(Measured, HPOTrainer):
+    """HPOTrainer under the clocks."""
+
+
+def random_policy(prompt_tokens: int) -> tuple[Any, Any]:
+    """A Qwen2 of 11 million random parameters over the byte tokenizer."""
+    tokenizer = build_tokenizer()
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=384,
+        intermediate_size=1920,
+        num_hidden_layers=4,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=prompt_tokens + 4 * LONGEST,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return Qwen2ForCausalLM(config), tokenizer
+
+
+def material(work: Work, seed: int) -> tuple[Any, Any, Dataset, Callable[..., list[float]]]:
+    """Policy, tokenizer, prompts and reward."""
+    set_seed(seed)
+    if work.is_tiny:
+        path = tiny_model()
+        options = {"largest": 9, "largest_target": 99, "prompt": "terse", "guess_rate_below": 0.06}
+        task = hysteretic.tasks.load("countdown-3", **options)
+        problems = task.problems(seed=seed, count=work.prompts)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        return AutoModelForCausalLM.from_pretrained(path), tokenizer, as_dataset(problems), task_reward(task, problems)
+    letters = random.Random(seed)
+    prompts = [
+        f"{i:04d}" + "".join(chr(letters.randrange(97, 123)) for _ in range(work.prompt_tokens - 4))
+        for i in range(work.prompts)
+    ]
+
+    def reward(prompts: list[str], **_: Any) -> list[float]:
+        return [float(i % 2) if int(prompt[:4]) >= work.silent else 0.0 for i, prompt in enumerate(prompts)]
+
+    return *random_policy(work.prompt_tokens), Dataset.from_dict({"prompt": prompts}), reward
+
+
+def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
+    """Seconds, tokens and memory of one step."""
+    model, tokenizer, data, reward = material(work, seed)
+    responses = work.prompts * work.responses
+    accumulation = responses // work.rows // work.updates
+    fields: dict[str, Any] = {
+        "num_generations": work.responses,
+        "per_device_train_batch_size": work.rows,
+        "gradient_accumulation_steps": accumulation,
+        "steps_per_generation": accumulation * work.updates,
+        "max_completion_length": work.longest,
+        "max_steps": work.updates,
+        "learning_rate": 0.0,
+        "epsilon": 0.2,
+        "seed": seed,
+        "gradient_checkpointing": False,
+        "report_to": "none",
+        "use_cpu": True,
+        "bf16": False,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "dataloader_pin_memory": False,
+        "logging_steps": 1,
+    }
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        if kind is Ours:
+            args: Any = HPOConfig(output_dir=folder, algorithm="dapo", epsilon_high=0.2, **fields)
+        else:
+            args = GRPOConfig(output_dir=folder, loss_type="dapo", **fields)
+        trainer = kind(model, reward, args, train_dataset=data, processing_class=tokenizer)
+        trainer.remove_callback(PrinterCallback)
+        trainer.work, trainer.seed = work, seed
+        trainer.reset()
+
+        def count(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+            if torch.is_grad_enabled():
+                trainer.forwarded += inputs[0].numel()
+
+        model.get_input_embeddings().register_forward_pre_hook(count)
+        start = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - start
+    measured = {"step": seconds, "update": seconds - trainer.outside, "forwarded": float(trainer.forwarded)}
+    if kind is Ours:
+        logs = [log for log in trainer.state.log_history if "hpo/forwarded_tokens" in log]
+        measured["with_gradient"] = sum(log["hpo/forwarded_tokens"] * log["hpo/gradient_token_share"] for log in logs)
+    return measured
+
+
+def forget_peak() -> None:
+    """Let Linux count this process's peak memory from here on."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_in_child(kind_name: str, work: Work, threads: int, answer: Any) -> None:
+    quieten(threads)
+    step(Stock if kind_name == "stock" else Ours, replace(work, generates=False), 0)
+    status = Path("/proc/self/status").read_text()
+    answer.send(int(status.split("VmHWM:")[1].split()[0]) * 1024)
+
+
+def peak_memory(work: Work, threads: int) -> dict[str, int]:
+    """Bytes at the peak of the update phase, each trainer in a fresh process (responses given, not generated)."""
+    peaks = {}
+    for name in ("stock", "ours"):
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        child = multiprocessing.get_context("spawn").Process(target=_peak_in_child, args=(name, work, threads, sender))
+        child.start()
+        child.join()
+        if child.exitcode != 0:
+            raise SystemExit(f"The {name} step for peak memory ended with exit code {child.exitcode}.")
+        peaks[name] = receiver.recv()
+    return peaks
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and most."""
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+def measure(name: str, work: Work, rounds: int, threads: int, memory: bool = True) -> dict[str, Any]:
+    """Rounds of stock and ours in turn, after one small step of each to warm up."""
+    for kind in (Stock, Ours):
+        step(kind, replace(WORKS["d"], prompts=4, rows=32, updates=1, longest=8, shortest=8), 0)
+    taken: dict[str, list[dict[str, float]]] = {"stock": [], "ours": []}
+    for seed in range(1, rounds + 1):
+        for which in ("stock", "ours") if seed % 2 else ("ours", "stock"):
+            taken[which].append(step(Stock if which == "stock" else Ours, work, seed))
+    of = {which: {key: [one[key] for one in taken[which]] for key in taken[which][0]} for which in taken}
+    with_gradient = statistics.mean(of["ours"]["with_gradient"])
+    result: dict[str, Any] = {
+        "work": name,
+        "step_ratio": statistics.median(map(_ratio, of["stock"]["step"], of["ours"]["step"])),
+        "update_ratio": statistics.median(map(_ratio, of["stock"]["update"], of["ours"]["update"])),
+        "memory_ratio": None,
+        "seconds": {
+            f"{which} {phase}": spread(of[which][phase]) for which in ("stock", "ours") for phase in ("step", "update")
+        },
+        "update_tokens": {which: statistics.mean(of[which]["forwarded"]) for which in of},
+        "gradient_token_share": {which: with_gradient / statistics.mean(of[which]["forwarded"]) for which in of},
+        "setting": vars(work) | {"rounds": rounds, "threads": threads},
+    }
+    if memory:
+        peaks = peak_memory(work, threads)
+        result["peak_bytes"] = peaks
+        result["memory_ratio"] = peaks["stock"] / peaks["ours"]
+    return result
+
+
+def _ratio(stock: float, ours: float) -> float:
+    return stock / ours
+
+
+def growth(rounds: int, threads: int) -> dict[str, Any]:
+    """Update phase by group size and by prompt length, one prompt a step."""
+    base = Work(prompts=1, prompt_tokens=512, shortest=128, longest=128, generates=False)
+    cases = {f"group size {G}": replace(base, responses=G, rows=min(G, 8)) for G in (4, 8, 16, 32, 64)}
+    cases |= {f"prompt of {P}": replace(base, prompt_tokens=P) for P in (128, 512, 1024, 2048, 4096)}
+    results = {}
+    for name, work in cases.items():
+        one = measure(name, work, rounds, threads, memory=False)
+        results[name] = {key: one[key] for key in ("update_ratio", "seconds", "update_tokens")}
+        print(f"{name:16} {one['update_ratio']:6.2f} x", flush=True)
+    return {"work": "growth", "cases": results, "setting": {"rounds": rounds, "threads": threads}}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    names = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),
+        "torch": torch.__version__,
+        "trl": trl.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def quieten(threads: int) -> None:
+    """No warnings between the figures."""
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+
+
+def main() -> None:
+    """Print a table, and with --json one line of JSON last."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", choices=[*WORKS, "growth"], default="a")
+    parser.add_argument("--rounds", type=int, default=3, help="Measured rounds, each with both trainers.")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="Threads of torch.")
+    parser.add_argument("--json", action="store_true", help="Print the results as one line of JSON, last.")
+    parser.add_argument("--save", type=Path, help="Also write the results, with the machine, to this file.")
+    choice = parser.parse_args()
+    if choice.rounds < 1 or choice.threads < 1:
+        parser.error("--rounds and --threads are 1 or more.")
+    quieten(choice.threads)
+    if choice.work == "growth":
+        results = growth(choice.rounds, choice.threads)
+    else:
+        results = measure(choice.work, WORKS[choice.work], choice.rounds, choice.threads)
+        for name, values in results["seconds"].items():
+            print(f"{name:14}{values['median']:9.2f} s   [{values['least']:.2f}, {values['most']:.2f}]")
+        for name in ("step_ratio", "update_ratio", "memory_ratio"):
+            print(f"{name:14}{results[name]:9.2f} x")
+        for which, share in results["gradient_token_share"].items():
+            print(f"update, {which:6}{results['update_tokens'][which]:9.0f} tokens, {share:.1%} with a gradient")
+    results["machine"] = machine()
+    if choice.save:
+        choice.save.write_text(json.dumps(results, indent=1) + "\n")
+    if choice.json:
+        print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Short runs of HPOTrainer, lean or plain, with what they did kept."""
+
+import torch
+from accelerate.utils import set_seed
+from policy import low_first_byte, prompts, random_policy, settings
+from transformers import TrainerCallback
+
+from hysteretic.models.tokenizer import build_tokenizer
+from hysteretic.trl import HPOConfig, HPOTrainer
+
+PLAIN = {"drop_silent": False, "share_prompts": False, "drop_finished": False}
+SEVERAL = {"steps_per_generation": 4, "gradient_accumulation_steps": 1, "learning_rate": 1e-3}
+
+
+class Tokens:
+    """Tokens pushed through a model, with and without gradient, one number a forward pass."""
+
+    def __init__(self, model):
+        self.update, self.rest = [], []
+        model.get_input_embeddings().register_forward_pre_hook(self.count)
+
+    def count(self, _, inputs):
+        (self.update if torch.is_grad_enabled() else self.rest).append(inputs[0].numel())
+
+
+class Kept(HPOTrainer):
+    """Keeps the batches and the planned steps."""
+
+    def _generate_and_score_completions(self, inputs):
+        batch = super()._generate_and_score_completions(inputs)
+        self.batches = [*getattr(self, "batches", []), batch]
+        return batch
+
+    def compute_loss(self, model, inputs, *arguments, **options):
+        self.steps = [*getattr(self, "steps", []), inputs]
+        return super().compute_loss(model, inputs, *arguments, **options)
+
+
+class KeepWeights(TrainerCallback):
+    def __init__(self):
+        self.weights = []
+
+    def on_step_end(self, args, state, control, model=None, **_):
+        self.weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]).clone())
+
+
+def trained(folder, reward=low_first_byte, model=None, data=None, peft_config=None, **changes):
+    """A trainer after its run, with `tokens`, and the weights after each update."""
+    set_seed(0)
+    model = random_policy()[0] if model is None else model
+    keep = KeepWeights()
+    trainer = Kept(
+        model,
+        reward,
+        HPOConfig(**settings(folder, **changes)),
+        train_dataset=data or prompts(),
+        processing_class=build_tokenizer(),
+        callbacks=[keep],
+        peft_config=peft_config,
+    )
+    trainer.tokens = Tokens(model)
+    trainer.train()
+    trainer.weights = keep.weights
+    return trainer
+
+
+def logs(trainer):
+    """What was logged for each update, without clocks and what only one way knows."""
+    ignored = {"step_time", "hpo/forwarded_tokens", "hpo/gradient_token_share"}
+    steps = [log for log in trainer.state.log_history if "loss" in log]
+    return [{name: value for name, value in log.items() if name not in ignored} for log in steps]
