@@ -32,6 +32,8 @@ from hysteretic.models.tokenizer import build_tokenizer
 from hysteretic.trl import HPOConfig, HPOTrainer
 
 PROMPTS, RESPONSES, LENGTH, UPDATES = 32, 8, 16, 4
+PLAIN: dict[str, Any] = {"drop_silent": False, "share_prompts": False, "drop_finished": False}
+"""Only what A-HPO adds is measured here; what leaving work out saves is benchmarks/step_time.py's question."""
 METHODS = ("_generate_and_score_completions", "_calculate_rewards", "log", "_load_optimizer_and_scheduler")
 """The methods of GRPOTrainer that HPOTrainer extends and a run calls (besides those that save)."""
 
@@ -122,9 +124,9 @@ def run(name: str, seed: int) -> tuple[float, float, int]:
         }
         args: Any
         if name == "a-hpo":
-            args = HPOConfig(algorithm="a-hpo", weight="adaptive", length="batch", **fields)
+            args = HPOConfig(algorithm="a-hpo", weight="adaptive", length="batch", **PLAIN, **fields)
         elif name == "alpha-1":
-            args = HPOConfig(algorithm="hpo", alpha=1.0, **fields)
+            args = HPOConfig(algorithm="hpo", alpha=1.0, **PLAIN, **fields)
         else:
             args = GRPOConfig(loss_type="dapo", epsilon=0.2, **fields)
         kind = Stock if name == "trl" else Extended

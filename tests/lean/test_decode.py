@@ -264,3 +264,14 @@ def test_empty_prompts_are_refused(prompts):
     with pytest.raises(ValueError, match="one token or more"):
         sample(model(), model().config, prompts, 4, ENDS)
     assert model().config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_probabilities_that_are_not_finite_are_refused(broken):
+    """argmax would pick some token of a broken model in silence, and a run would train on it."""
+    policy = small_model("llama", VOCABULARY)
+    with torch.no_grad():
+        policy.lm_head.weight[7] = broken
+    with pytest.raises(FloatingPointError, match="token 1 "):
+        sampled(policy, PROMPTS["unequal"], 4)
+    assert policy.config._attn_implementation == "sdpa"

@@ -99,15 +99,6 @@ def test_a_budget_counts_the_tokens_that_go_through_the_model(rows, is_packed):
 
 
 @EXAMPLES
-@given(batches(), budgets)
-def test_a_budget_allows_what_is_within_both_bounds(rows, budget):
-    """And a row alone always, for it has to go somewhere."""
-    within_rows = budget.max_rows is None or len(rows) <= budget.max_rows
-    within_tokens = budget.max_tokens is None or counted(rows, budget.is_packed) <= budget.max_tokens
-    assert budget.allows(rows) == (len(rows) <= 1 or (within_rows and within_tokens))
-
-
-@EXAMPLES
 @given(batches(min_rows=1))
 def test_one_unbounded_rank_reads_everything_at_once(rows):
     """Nothing asks for parting, so every prompt is read once."""
@@ -161,20 +152,17 @@ def test_padded_rows_are_spread_to_within_the_longest(rows, ranks, max_rows):
     assert max(work) <= (sum(lengths) - max(lengths)) / ranks + max(lengths) + 1e-9
 
 
-stuck = pytest.mark.xfail(strict=True, reason="a tie of busiest ranks stops the halving before it helps")
-
-
 @pytest.mark.parametrize(
     ("prompts", "responses", "ranks"),
     [
         (1, 16, 2),
         (3, 16, 2),
-        pytest.param(5, 16, 4, marks=stuck),
-        pytest.param(1, 16, 3, marks=stuck),
-        pytest.param(1, 16, 4, marks=stuck),
-        pytest.param(2, 16, 3, marks=stuck),
-        pytest.param(2, 16, 4, marks=stuck),
-        pytest.param(3, 16, 4, marks=stuck),
+        (5, 16, 4),
+        (1, 16, 3),
+        (1, 16, 4),
+        (2, 16, 3),
+        (2, 16, 4),
+        (3, 16, 4),
     ],
 )
 def test_few_prompts_are_parted_over_many_ranks(prompts, responses, ranks):

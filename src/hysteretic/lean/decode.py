@@ -52,10 +52,13 @@ def sample(
 
     model: a causal language model of transformers, whose `config` says how it attends. warpers: scores [R, V] to
     scores, row by row, after the temperature. drops_finished: leave finished responses out of later steps.
-    Raises ValueError for an empty prompt, or none.
+    Raises ValueError for no prompt, an empty one, or no token to sample; FloatingPointError when probabilities are not
+    finite.
     """
     if not prompts or not all(prompts):
         raise ValueError("sample needs one prompt or more, each with one token or more.")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; a response has one token or more.")
     device = next(model.parameters()).device
     ends = torch.tensor(list(end_tokens), device=device)
     numbers: dict[tuple[int, ...] | int, int] = {}
@@ -85,7 +88,12 @@ def sample(
             is_ended = is_going & torch.isin(drawn, ends)
             lengths[active[is_ended].cpu()] = t + 1
             is_going &= ~is_ended
-            going = int(is_going.sum())
+            going, is_sound = torch.stack([is_going.sum(), probabilities.isfinite().all()]).tolist()
+            if not is_sound:
+                raise FloatingPointError(
+                    f"The model gave NaN or infinite probabilities for token {t + 1} of the responses; its weights are "
+                    "probably broken by too large an update (lower learning_rate or max_grad_norm)."
+                )
             if going == 0 or t + 1 == max_new_tokens:
                 break
             if drops_finished and going <= 0.9 * len(active):

@@ -142,12 +142,12 @@ class Packed:
 
     @classmethod
     def of(cls, prompt_ids: Tensor, prompt_mask: Tensor, completion_ids: Tensor, completion_mask: Tensor) -> Packed:
-        """From padded rows: prompts [B, P] padded on the left, completions [B, T] padded on the right.
+        """From padded rows: prompts [B, P] padded on the left, completions [B, T] padded on the right (masks 1 or 0).
 
         Rows without a completion token are left out. Raises ValueError when no row has one, or a prompt is empty.
         """
         device = completion_ids.device
-        prompt_B, length_B = prompt_mask.sum(dim=1).tolist(), completion_mask.sum(dim=1).tolist()
+        prompt_B, length_B = prompt_mask.long().sum(dim=1).tolist(), completion_mask.long().sum(dim=1).tolist()
         if not any(length_B) or not all(prompt_B):
             raise ValueError("A stream needs a prompt token in every row and one completion token in all of them.")
         width = prompt_ids.shape[1]

@@ -6,6 +6,7 @@ prompt is then read once for all of them; they are parted when a bound or an idl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,14 +48,6 @@ class Budget:
             return sum(prompts.values()) + sum(row.response_tokens for row in rows)
         return len(rows) * max((row.prompt_tokens + row.response_tokens for row in rows), default=0)
 
-    def allows(self, rows: Sequence[Row]) -> bool:
-        """Whether these rows may share a micro-batch."""
-        if len(rows) <= 1:
-            return True
-        if self.max_rows is not None and len(rows) > self.max_rows:
-            return False
-        return self.max_tokens is None or self.tokens(rows) <= self.max_tokens
-
 
 def plan(rows: Sequence[Row], ranks: int, budget: Budget) -> list[list[MicroBatch]]:
     """Micro-batches of every rank: each row in exactly one; as many on every rank, the missing ones empty.
@@ -78,63 +71,93 @@ def _units(rows: Sequence[Row], budget: Budget) -> list[MicroBatch]:
 
 
 def _cut(rows: Sequence[Row], unit: MicroBatch, budget: Budget) -> list[MicroBatch]:
+    """The rows in order, parted wherever the budget is used up."""
     pieces: list[MicroBatch] = [[]]
+    tokens, widest = 0, 0
     for i in unit:
-        if not budget.allows([rows[j] for j in [*pieces[-1], i]]):
+        row = rows[i]
+        widest = max(widest, row.prompt_tokens + row.response_tokens)
+        tokens += row.response_tokens if budget.is_packed else 0
+        total = row.prompt_tokens - 1 + tokens if budget.is_packed else (len(pieces[-1]) + 1) * widest
+        is_full = len(pieces[-1]) == budget.max_rows or (budget.max_tokens is not None and total > budget.max_tokens)
+        if pieces[-1] and is_full:
             pieces.append([])
+            tokens, widest = row.response_tokens, row.prompt_tokens + row.response_tokens
         pieces[-1].append(i)
-    return pieces
+    return [piece for piece in pieces if piece]
 
 
 def _spread(rows: Sequence[Row], units: list[MicroBatch], ranks: int, budget: Budget) -> list[list[MicroBatch]]:
-    """Units to ranks, longest first to the idlest; the busiest rank's largest unit is halved while that helps."""
-    if ranks == 1:
-        return [units]
-    cost = {id(unit): _cost(rows, unit, budget) for unit in units}
-    shares, most = _longest_first(units, cost, ranks)
-    while True:
-        busiest = max(shares, key=lambda share: sum(cost[id(unit)] for unit in share))
-        largest = max(busiest, key=lambda unit: (len(unit) > 1, cost[id(unit)]), default=[])
-        if len(largest) < 2:
-            return shares
-        halves = [largest[::2], largest[1::2]]
-        cost |= {id(half): _cost(rows, half, budget) for half in halves}
-        units = [unit for unit in units if unit is not largest] + halves
-        better, less = _longest_first(units, cost, ranks)
-        if less >= most:
-            return shares
-        shares, most = better, less
+    """Units to ranks, longest first to the idlest; the larger ones cut in as many pieces as make ranks most equal."""
+    if ranks == 1 or not units:
+        return [units, *([] for _ in range(ranks - 1))]
+    costs = [_cost(rows, unit, budget) for unit in units]
+    largest = max(*costs, 1)
+    best, least = None, 0
+    for pieces in range(1, ranks + 1):
+        cut = [
+            unit[k::count]
+            for unit, cost in zip(units, costs, strict=True)
+            for count in [min(max(math.ceil(pieces * cost / largest), 1), len(unit))]
+            for k in range(count)
+        ]
+        shares, loads = _longest_first(cut, [_cost(rows, unit, budget) for unit in cut], ranks)
+        if best is None or max(loads) < least:
+            best, least = shares, max(loads)
+        if least <= 1.05 * sum(loads) / ranks:
+            break
+    assert best is not None
+    return best
 
 
-def _longest_first(units: list[MicroBatch], cost: dict[int, int], bins: int) -> tuple[list[list[MicroBatch]], int]:
+def _longest_first(units: list[MicroBatch], costs: list[int], bins: int) -> tuple[list[list[MicroBatch]], list[int]]:
     shares: list[list[MicroBatch]] = [[] for _ in range(bins)]
     loads = [0] * bins
-    for unit in sorted(units, key=lambda unit: -cost[id(unit)]):
+    for i in sorted(range(len(units)), key=lambda i: -costs[i]):
         idlest = loads.index(min(loads))
-        shares[idlest].append(unit)
-        loads[idlest] += cost[id(unit)]
-    return shares, max(loads)
+        shares[idlest].append(units[i])
+        loads[idlest] += costs[i]
+    return shares, loads
 
 
 def _fill(rows: Sequence[Row], units: list[MicroBatch], budget: Budget) -> list[MicroBatch]:
     """As few micro-batches as first-fit finds, then as equal as longest-first makes them."""
-    largest_first = sorted(units, key=lambda unit: -_cost(rows, unit, budget))
+    costs = {id(unit): _cost(rows, unit, budget) for unit in units}
+    largest_first = sorted(units, key=lambda unit: -costs[id(unit)])
+    if not budget.is_packed:  # one row a unit; by length, so that padding is least
+        return _cut(rows, [i for unit in largest_first for i in unit], budget)
+    max_tokens, max_rows = budget.max_tokens or math.inf, budget.max_rows or math.inf
     filled: list[MicroBatch] = []
+    tokens: list[int] = []
     for unit in largest_first:
-        into = next((b for b in filled if budget.allows([rows[i] for i in [*b, *unit]])), None)
-        if into is None:
-            filled.append(list(unit))
-        else:
-            into.extend(unit)
-    if not budget.is_packed:
-        return filled  # by length, so that padding is least
+        fitting = _fitting(unit, costs[id(unit)], filled, tokens, max_tokens, max_rows)
+        if not fitting:
+            filled.append([])
+            tokens.append(0)
+        into = fitting[0] if fitting else len(filled) - 1
+        filled[into].extend(unit)
+        tokens[into] += costs[id(unit)]
     even: list[MicroBatch] = [[] for _ in filled]
+    tokens = [0] * len(even)
     for unit in largest_first:
-        fitting = [b for b in even if not b or budget.allows([rows[i] for i in [*b, *unit]])]
+        fitting = _fitting(unit, costs[id(unit)], even, tokens, max_tokens, max_rows)
         if not fitting:
             return filled
-        min(fitting, key=lambda b: _cost(rows, b, budget)).extend(unit)
+        into = min(fitting, key=tokens.__getitem__)
+        even[into].extend(unit)
+        tokens[into] += costs[id(unit)]
     return even
+
+
+def _fitting(
+    unit: MicroBatch, cost: int, into: list[MicroBatch], tokens: list[int], max_tokens: float, max_rows: float
+) -> list[int]:
+    """Numbers of the micro-batches that are empty or have room for the unit."""
+    return [
+        b
+        for b, held in enumerate(into)
+        if not held or (tokens[b] + cost <= max_tokens and len(held) + len(unit) <= max_rows)
+    ]
 
 
 def _cost(rows: Sequence[Row], unit: MicroBatch, budget: Budget) -> int:
