@@ -4,13 +4,13 @@
 
     a  the tiny model on countdown-3 from its sparse start: a rollout of 32 x 8 responses and its 4 updates
     b  2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each, one update; no group is silent
-    c  as b with 5 prompts, 4 of them silent
+    c  as b with 5 prompts, 4 of them silent; the responses are given, not generated, so the step is the update phase
     d  32 prompts of 8 tokens, 8 responses of 64 tokens, no group silent: nothing to save
     growth  update phase alone, for group sizes 4 to 64 and prompts of 128 to 4,096 tokens
 
 Both trainers take turns in one process on the same weights, prompts, seed and loss (TRL's "dapo", epsilon 0.2) at
-learning rate 0, so that every round starts from the same policy. In b and c every response is generated to 256 tokens
-and then cut to its length, by both. The update phase is the step without generation and rewards. Peak memory is the
+learning rate 0, so that every round starts from the same policy. In b every response is generated to 256 tokens and then
+cut to its length, by both. The update phase is the step without generation and rewards. Peak memory is the
 resident set of a process of its own for each, from the first old-log-prob or loss on. Ratios are stock over ours.
 """
 
@@ -37,7 +37,15 @@ import torch
 import transformers
 import trl
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, Qwen2Config, Qwen2ForCausalLM, set_seed
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PrinterCallback,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    TrainerCallback,
+    set_seed,
+)
 from trl import GRPOConfig, GRPOTrainer
 
 import hysteretic.tasks
@@ -68,7 +76,7 @@ class Work:
 WORKS = {
     "a": Work(prompts=32, prompt_tokens=0, rows=64, updates=4, longest=72, is_tiny=True),
     "b": Work(prompts=2, prompt_tokens=2300),
-    "c": Work(prompts=5, prompt_tokens=2300, silent=4),
+    "c": Work(prompts=5, prompt_tokens=2300, silent=4, generates=False),
     "d": Work(prompts=32, prompt_tokens=8, rows=64, updates=4, longest=64, shortest=64),
 }
 
@@ -116,6 +124,16 @@ class Stock(Measured, GRPOTrainer):
 
 class Ours(Measured, HPOTrainer):
     """HPOTrainer under the clocks."""
+
+
+class Stopwatch(TrainerCallback):
+    """Seconds from the first step's start to the last one's end, without what `train` sets up."""
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        self.seconds = time.perf_counter() - self.start
 
 
 def random_policy(prompt_tokens: int) -> tuple[Any, Any]:
@@ -197,9 +215,10 @@ def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
                 trainer.forwarded += inputs[0].numel()
 
         model.get_input_embeddings().register_forward_pre_hook(count)
-        start = time.perf_counter()
+        watch = Stopwatch()
+        trainer.add_callback(watch)
         trainer.train()
-        seconds = time.perf_counter() - start
+        seconds = watch.seconds
     measured = {"step": seconds, "update": seconds - trainer.outside, "forwarded": float(trainer.forwarded)}
     if kind is Ours:
         logs = [log for log in trainer.state.log_history if "hpo/forwarded_tokens" in log]

@@ -18,7 +18,7 @@ if [ ! -e "$here/complete" ]; then
     "$here/bin/pip" install --quiet "$torch"
     "$here/bin/pip" install --quiet "$torch" triton \
         trl==1.15.0 transformers==5.0.0 accelerate==1.10.1 datasets==4.7.0 peft==0.18.0 pyyaml==6.0.1 \
-        hypothesis pytest
+        hypothesis pytest scipy
     "$here/bin/pip" install --quiet --no-deps --editable .
     touch "$here/complete"
 fi
@@ -27,7 +27,7 @@ fi
 print(f'trl {trl.__version__}, transformers {transformers.__version__}, accelerate {accelerate.__version__}, '
       f'torch {torch.__version__}')"
 export TRITON_INTERPRET=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-"$here/bin/python" -m pytest tests/trainer --ignore tests/trainer/test_gradients.py "$@"
+"$here/bin/python" -m pytest tests/trainer tests/lean --ignore tests/trainer/test_gradients.py "$@"
 
 # In place of test_gradients.py, which is slow in the interpreter: seven of its cases, one process.
 "$here/bin/python" -W ignore tests/trainer/gradient_worker.py "a-hpo accumulation 2" "a-hpo 2 updates of 2" \

@@ -81,9 +81,8 @@ def sample(
             scores = logits.float() / temperature if temperature != 1 else logits.float()
             noise = scores.new_empty(R, scores.shape[1]).exponential_()  # as torch.multinomial draws, finished or not
             probabilities = warpers(scores).softmax(dim=-1)
-            drawn = (probabilities / noise[active]).argmax(dim=-1)
-            spread = torch.special.entr(scores.softmax(dim=-1)).sum(dim=-1)
-            entropy[active] += spread * is_going
+            drawn = (probabilities / (noise if len(active) == R else noise[active])).argmax(dim=-1)
+            entropy[active] += torch.special.entr(scores.softmax(dim=-1)).sum(dim=-1) * is_going
             tokens[active, t] = drawn
             is_ended = is_going & torch.isin(drawn, ends)
             lengths[active[is_ended].cpu()] = t + 1

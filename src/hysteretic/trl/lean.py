@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
 
 from hysteretic.lean.attention import packed_attention
 from hysteretic.lean.decode import sample
@@ -109,21 +108,18 @@ class LeanTrainer(GRPOTrainer):
         self._sampled_entropy = None
         if images is not None or multimodal_fields or not self._samples():
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *arguments, **options)
-        checkpointing = self.args.gradient_checkpointing_kwargs
-        with unwrap_model_for_generation(
-            self.model_wrapped, self.accelerator, gradient_checkpointing_kwargs=checkpointing
-        ) as model:
-            sampled = sample(
-                model,
-                obstacles.base_model(model).config,
-                prompt_ids,
-                self.generation_config.max_new_tokens,
-                self.eos_token_ids,
-                temperature=self.generation_config.temperature,
-                warpers=obstacles.warpers(self.generation_config),
-                shares_prompts=self.args.share_prompts,
-                drops_finished=self.args.drop_finished,
-            )
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        sampled = sample(
+            model,
+            obstacles.base_model(model).config,
+            prompt_ids,
+            self.generation_config.max_new_tokens,
+            self.eos_token_ids,
+            temperature=self.generation_config.temperature,
+            warpers=obstacles.warpers(self.generation_config),
+            shares_prompts=self.args.share_prompts,
+            drops_finished=self.args.drop_finished,
+        )
         self._sampled_entropy = sampled.entropy
         return sampled.tokens, None
 
