@@ -9,8 +9,8 @@
     growth  update phase alone, for group sizes 4 to 64 and prompts of 128 to 4,096 tokens
 
 Both trainers take turns in one process on the same weights, prompts, seed and loss (TRL's "dapo", epsilon 0.2) at
-learning rate 0, so that every round starts from the same policy. In b every response is generated to 256 tokens and then
-cut to its length, by both. The update phase is the step without generation and rewards. Peak memory is the
+learning rate 0, so that every round starts from the same policy. In b every response is generated to 256 tokens and
+then cut to its length, by both. The update phase is the step without generation and rewards. Peak memory is the
 resident set of a process of its own for each, from the first old-log-prob or loss on. Ratios are stock over ours.
 """
 
@@ -137,7 +137,7 @@ class Stopwatch(TrainerCallback):
 
 
 def random_policy(prompt_tokens: int) -> tuple[Any, Any]:
-    """A Qwen2 of 11 million random parameters over the byte tokenizer."""
+    """A Qwen2 of 11 million random parameters over the byte tokenizer, which never ends a response."""
     tokenizer = build_tokenizer()
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -147,11 +147,16 @@ def random_policy(prompt_tokens: int) -> tuple[Any, Any]:
         num_attention_heads=6,
         num_key_value_heads=2,
         max_position_embeddings=prompt_tokens + 4 * LONGEST,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return Qwen2ForCausalLM(config), tokenizer
+    model = Qwen2ForCausalLM(config)
+    model.lm_head = torch.nn.Linear(config.hidden_size, config.vocab_size)
+    torch.nn.init.normal_(model.lm_head.weight, std=config.initializer_range)
+    torch.nn.init.zeros_(model.lm_head.bias)
+    model.lm_head.bias.data[[tokenizer.pad_token_id, tokenizer.eos_token_id]] = -1e9
+    return model, tokenizer
 
 
 def material(work: Work, seed: int) -> tuple[Any, Any, Dataset, Callable[..., list[float]]]:

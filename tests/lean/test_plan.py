@@ -35,7 +35,7 @@ def counted(rows, is_packed):
     if is_packed:
         stream = {("prompt", row.prompt, t) for row in rows for t in range(row.prompt_tokens - 1)}
         return len(stream | {("response", i, t) for i, row in enumerate(rows) for t in range(row.response_tokens)})
-    width = max([row.prompt_tokens + row.response_tokens for row in rows], default=0)
+    width = max([row.prompt_tokens for row in rows], default=0) + max([row.response_tokens for row in rows], default=0)
     return len([(i, t) for i in range(len(rows)) for t in range(width)])
 
 

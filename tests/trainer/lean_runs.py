@@ -24,7 +24,13 @@ class Tokens:
 
 
 class Kept(HPOTrainer):
-    """Keeps the batches and the planned steps."""
+    """Keeps the batches and the planned steps; does not count the tokens of what is tried out at the start."""
+
+    def _decide(self):
+        is_decided = self._is_decided
+        super()._decide()
+        if not is_decided:
+            self.tokens.rest.clear()
 
     def _generate_and_score_completions(self, inputs):
         batch = super()._generate_and_score_completions(inputs)
@@ -44,7 +50,7 @@ class KeepWeights(TrainerCallback):
         self.weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]).clone())
 
 
-def trained(folder, reward=low_first_byte, model=None, data=None, peft_config=None, **changes):
+def trained(folder, reward=low_first_byte, model=None, data=None, peft_config=None, rollout_func=None, **changes):
     """A trainer after its run, with `tokens`, and the weights after each update."""
     set_seed(0)
     model = random_policy()[0] if model is None else model
@@ -57,6 +63,7 @@ def trained(folder, reward=low_first_byte, model=None, data=None, peft_config=No
         processing_class=build_tokenizer(),
         callbacks=[keep],
         peft_config=peft_config,
+        rollout_func=rollout_func,
     )
     trainer.tokens = Tokens(model)
     trainer.train()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from accelerate.utils import set_seed
+from datasets import Dataset
 from lean_runs import PLAIN, SEVERAL, Tokens, logs, trained
 from policy import low_first_byte, prompts, random_policy, settings
 from transformers import AutoModelForCausalLM, Qwen2ForCausalLM
@@ -49,8 +50,7 @@ def test_old_log_probs_and_generation_push_no_more_than_they_must(tmp_path):
                    steps_per_generation=1, num_iterations=2, max_steps=2)  # fmt: skip
     (batch,) = lean.batches
     kept = (batch["advantages"] != 0).nonzero().squeeze(1).tolist()
-    check = 6 * 17  # rows made up to compare streams with padded rows, once a run
-    prefill, *decoding, old_logps = [count for count in lean.tokens.rest if count != check][1:]
+    prefill, *decoding, old_logps = lean.tokens.rest
     assert prefill == 8 * 4
     assert old_logps == stream_tokens(batch, kept)
     lengths = batch["completion_mask"].sum(dim=1)
@@ -60,16 +60,25 @@ def test_old_log_probs_and_generation_push_no_more_than_they_must(tmp_path):
 
 @pytest.mark.parametrize("tokens", [16, 60, 1000])
 @pytest.mark.parametrize("share", [True, False])
-def test_no_micro_batch_exceeds_its_tokens(tmp_path, tokens, share):
-    """The bound that memory is reckoned by; a response longer than it goes alone. All tokens go through once."""
-    lean = trained(tmp_path, tokens_per_micro_batch=tokens, share_prompts=share)
+@pytest.mark.parametrize("leave_out", [True, False])
+def test_no_micro_batch_exceeds_its_tokens(tmp_path, tokens, share, leave_out):
+    """The bound that memory is reckoned by, in the update and in the old-log-prob pass, with prompts of all lengths; a
+    response longer than it goes alone. All tokens go through once."""
+    data = Dataset.from_dict({"prompt": [f"{i:03d}: " + "x" * (11 * i % 37) for i in range(32)]})
+    changes = {"share_prompts": share, "drop_silent": leave_out, "num_iterations": 2, "max_steps": 1}
+    lean = trained(tmp_path, data=data, tokens_per_micro_batch=tokens, **changes)
     steps = [step for step in lean.steps if isinstance(step, Step)]
     micro_batches = [micro for step in steps for micro in step.micro_batches]
     assert len(micro_batches) == len(lean.tokens.update)
     for micro, count in zip(micro_batches, lean.tokens.update, strict=True):
         assert count <= tokens or len(micro.inputs["advantages"]) == 1
-    assert sum(len(micro.inputs["advantages"]) for micro in micro_batches) == int(
-        (lean.batches[0]["advantages"] != 0).sum()
+    longest = 38 + 10
+    if not leave_out:  # after generation, whose last passes are of a token a response
+        old = lean.tokens.rest[-len(micro_batches) :]
+        assert sum(old) >= sum(lean.tokens.update) * 0.9
+        assert max(old) <= max(tokens, longest)
+    assert sum(len(micro.inputs["advantages"]) for micro in micro_batches) == (
+        int((lean.batches[0]["advantages"] != 0).sum()) if leave_out else 32
     )
 
 
@@ -116,7 +125,7 @@ def test_everything_logged_is_that_of_the_plain_way(tmp_path, changes):
     for ours, theirs in zip(logs(lean), logs(plain), strict=True):
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
-            if name == "entropy" and not lean._samples() and lean._leaves_out():
+            if name == "entropy" and not lean._samples and lean._leaves_out:
                 continue  # transformers sampled: known for responses with a gradient alone
             # Entropy of what is left out is measured at sampling, updates of the rollout ago.
             tolerance = 2e-2 if name == "entropy" else 1e-3

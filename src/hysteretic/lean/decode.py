@@ -56,7 +56,9 @@ def sample(
     finite.
     """
     if not prompts or not all(prompts):
-        raise ValueError("sample needs one prompt or more, each with one token or more.")
+        empty = [i for i, prompt in enumerate(prompts) if not prompt]
+        what = f"prompts {empty[:8]} of {len(prompts)} are empty" if prompts else "there are no prompts"
+        raise ValueError(f"A response is sampled after a prompt of one token or more, but {what}; mend the data.")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}; a response has one token or more.")
     device = next(model.parameters()).device
@@ -131,7 +133,7 @@ class _Reading:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
         for kept, states in ((self.kept.keys, key), (self.kept.values, value)):
             if layer not in kept:
-                kept[layer] = states.new_zeros(self.of, key.shape[1], self.kept.is_there.shape[1], key.shape[3])
+                kept[layer] = states.new_zeros(self.of, states.shape[1], self.kept.is_there.shape[1], states.shape[3])
             for u, part in enumerate(states[0].split(self.lengths, dim=1), start=self.first):
                 kept[layer][u, :, : part.shape[1]] = part
         return self.attention.attend(layer, query, key, value, scale, dropout)
@@ -221,15 +223,16 @@ class Decoding:
         )
         lse = torch.logaddexp(own_lse, prompt_lse)
         mixed = own * (own_lse - lse).exp() + prompt * (prompt_lse - lse).exp()
-        return mixed.to(value.dtype).reshape(1, R, H, d)
+        return mixed.to(value.dtype).reshape(1, R, H, value.shape[-1])
 
     def _remember(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write the new token's states, [R, K, d], at column t; all so far, [R, K, t + 1, d]."""
         if layer not in self.own:
-            self.own[layer] = (self._room(key, 0), self._room(key, 0))
+            self.own[layer] = (self._room(key, 0), self._room(value, 0))
         keys, values = self.own[layer]
         if self.t >= keys.shape[2]:
-            keys, values = (torch.cat([old, self._room(key, self.t)], dim=2) for old in (keys, values))
+            keys = torch.cat([keys, self._room(key, self.t)], dim=2)
+            values = torch.cat([values, self._room(value, self.t)], dim=2)
             self.own[layer] = (keys, values)
         keys[:, :, self.t], values[:, :, self.t] = key, value
         return keys[:, :, : self.t + 1], values[:, :, : self.t + 1]

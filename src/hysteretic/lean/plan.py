@@ -6,6 +6,7 @@ prompt is then read once for all of them; they are parted when a bound or an idl
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class Budget:
     """What one micro-batch may hold. A row too long for max_tokens gets a micro-batch of its own.
 
     is_packed: rows are read as one stream with each prompt once (its tokens: P - 1 a prompt and L a response); else as
-        a padded rectangle (rows times the longest P + L).
+        a padded rectangle (rows times longest P + longest L).
     """
 
     max_rows: int | None
@@ -46,7 +47,8 @@ class Budget:
         if self.is_packed:
             prompts = {row.prompt: row.prompt_tokens - 1 for row in rows}
             return sum(prompts.values()) + sum(row.response_tokens for row in rows)
-        return len(rows) * max((row.prompt_tokens + row.response_tokens for row in rows), default=0)
+        longest_prompt = max((row.prompt_tokens for row in rows), default=0)
+        return len(rows) * (longest_prompt + max((row.response_tokens for row in rows), default=0))
 
 
 def plan(rows: Sequence[Row], ranks: int, budget: Budget) -> list[list[MicroBatch]]:
@@ -72,19 +74,20 @@ def _units(rows: Sequence[Row], budget: Budget) -> list[MicroBatch]:
 
 def _cut(rows: Sequence[Row], unit: MicroBatch, budget: Budget) -> list[MicroBatch]:
     """The rows in order, parted wherever the budget is used up."""
-    pieces: list[MicroBatch] = [[]]
-    tokens, widest = 0, 0
+    pieces: list[MicroBatch] = []
+    prompt = response = total = 0
     for i in unit:
         row = rows[i]
-        widest = max(widest, row.prompt_tokens + row.response_tokens)
-        tokens += row.response_tokens if budget.is_packed else 0
-        total = row.prompt_tokens - 1 + tokens if budget.is_packed else (len(pieces[-1]) + 1) * widest
-        is_full = len(pieces[-1]) == budget.max_rows or (budget.max_tokens is not None and total > budget.max_tokens)
-        if pieces[-1] and is_full:
+        prompt, response = max(prompt, row.prompt_tokens), max(response, row.response_tokens)
+        total += row.response_tokens
+        count = len(pieces[-1]) + 1 if pieces else 1
+        tokens = prompt - 1 + total if budget.is_packed else count * (prompt + response)
+        is_over = count > (budget.max_rows or count) or tokens > (budget.max_tokens or tokens)
+        if not pieces or is_over:
             pieces.append([])
-            tokens, widest = row.response_tokens, row.prompt_tokens + row.response_tokens
+            prompt, response, total = row.prompt_tokens, row.response_tokens, row.response_tokens
         pieces[-1].append(i)
-    return [piece for piece in pieces if piece]
+    return pieces
 
 
 def _spread(rows: Sequence[Row], units: list[MicroBatch], ranks: int, budget: Budget) -> list[list[MicroBatch]]:
@@ -94,7 +97,7 @@ def _spread(rows: Sequence[Row], units: list[MicroBatch], ranks: int, budget: Bu
     costs = [_cost(rows, unit, budget) for unit in units]
     largest = max(*costs, 1)
     best, least = None, 0
-    for pieces in range(1, ranks + 1):
+    for pieces in _some_up_to(ranks):
         cut = [
             unit[k::count]
             for unit, cost in zip(units, costs, strict=True)
@@ -110,14 +113,19 @@ def _spread(rows: Sequence[Row], units: list[MicroBatch], ranks: int, budget: Bu
     return best
 
 
+def _some_up_to(ranks: int) -> list[int]:
+    """1 to 8, then powers of 2, and ranks itself."""
+    return sorted({n for n in [*range(1, 9), *(2**k for k in range(4, 20)), ranks] if n <= ranks})
+
+
 def _longest_first(units: list[MicroBatch], costs: list[int], bins: int) -> tuple[list[list[MicroBatch]], list[int]]:
     shares: list[list[MicroBatch]] = [[] for _ in range(bins)]
-    loads = [0] * bins
+    idlest_first = [(0, b) for b in range(bins)]
     for i in sorted(range(len(units)), key=lambda i: -costs[i]):
-        idlest = loads.index(min(loads))
-        shares[idlest].append(units[i])
-        loads[idlest] += costs[i]
-    return shares, loads
+        load, b = heapq.heappop(idlest_first)
+        shares[b].append(units[i])
+        heapq.heappush(idlest_first, (load + costs[i], b))
+    return shares, [load for load, _ in idlest_first]
 
 
 def _fill(rows: Sequence[Row], units: list[MicroBatch], budget: Budget) -> list[MicroBatch]:

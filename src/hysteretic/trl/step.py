@@ -7,6 +7,7 @@ every loss used here is a sum over rows of something that knows only its row and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +45,8 @@ class Step:
 
     responses, tokens: responses and their trained tokens, with those left out; kept, tokens_kept: without; and those
     with a gradient, when nothing is left out either. entropy_left_out, tokens_left_out: sums
-    over responses that are left out and whose entropy was measured as they were sampled. forwarded, forwarded_plainly:
-    tokens pushed through the model in this step, and in TRL's micro-batches.
+    over responses that are left out and whose entropy was measured as they were sampled. forwarded: tokens pushed
+    through the model in this step.
     """
 
     micro_batches: Sequence[MicroBatch]
@@ -57,7 +58,6 @@ class Step:
     entropy_left_out: float
     tokens_left_out: float
     forwarded: int
-    forwarded_plainly: int
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,9 @@ def take(rows: Rows, numbers: Sequence[int]) -> Rows:
     """Some of the rows, without the padding that they do not need."""
     index = torch.tensor(list(numbers), device=rows["advantages"].device)
     prompt_width = int(rows["prompt_mask"][index].sum(dim=1).max())
-    width = max(int(rows["completion_mask"][index].sum(dim=1).max()), 1)
     T = rows["completion_ids"].shape[1]
+    # Never 1 of several: TRL takes values of that width for one a row, and forgets the mask.
+    width = max(int(rows["completion_mask"][index].sum(dim=1).max()), min(T, 2))
     taken: Rows = {}
     for key, value in rows.items():
         if not is_of_rows(value):
@@ -112,15 +113,18 @@ def take(rows: Rows, numbers: Sequence[int]) -> Rows:
 
 
 def nothing(rows: Rows) -> Rows:
-    """A row of three tokens whose loss and gradient are 0, for a rank that has no row but takes part."""
+    """A row of a few tokens whose loss and gradient are 0, for a rank that has no row but takes part."""
     row = take(rows, [0])
     row = {key: value[:, -2:] if key.startswith("prompt") else value for key, value in row.items()}
     T = row["completion_ids"].shape[1]
-    row = {key: v[:, :1] if is_of_rows(v) and v.dim() > 1 and v.shape[1] == T else v for key, v in row.items()}
-    row["completion_mask"] = torch.ones_like(row["completion_ids"][:, :1])
+    row = {
+        key: value[:, :2] if is_of_rows(value) and value.dim() > 1 and value.shape[1] == T else value
+        for key, value in row.items()
+    }
+    row["completion_mask"] = torch.zeros_like(row["completion_mask"])
+    row["completion_mask"][:, :1] = 1
     row["tool_mask"] = torch.zeros_like(row["completion_mask"])
-    row["advantages"] = torch.zeros_like(row["advantages"])
-    return row
+    return _silenced(row, 1)
 
 
 def filled_up(rows: Rows, count: int) -> Rows:
@@ -132,9 +136,20 @@ def filled_up(rows: Rows, count: int) -> Rows:
         key: torch.cat([value, value[:1].expand(missing, *value.shape[1:])]) if is_of_rows(value) else value
         for key, value in rows.items()
     }
-    for key in ("completion_mask", "advantages"):
-        filled[key][-missing:] = 0
-    return filled
+    filled["completion_mask"][-missing:] = 0
+    return _silenced(filled, missing)
+
+
+def _silenced(rows: Rows, last: int) -> Rows:
+    """The last rows with values that no exponential makes infinite, since infinity times a mask of 0 is NaN."""
+    neutral = {"advantages": 0.0, "importance_sampling_ratio": 1.0, "ref_per_token_logps": -1e4}
+    neutral |= {"old_per_token_logps": 0.0, "sampling_per_token_logps": 0.0}
+    silenced = dict(rows)
+    for key, value in neutral.items():
+        if rows.get(key) is not None:
+            silenced[key] = rows[key].clone()
+            silenced[key][-last:] = value
+    return silenced
 
 
 def trained_tokens(rows: Rows) -> Tensor:
@@ -196,7 +211,6 @@ def plan_step(
         entropy_left_out=float(out),
         tokens_left_out=0.0 if measured is None else float(tokens_B[~is_kept].sum()),
         forwarded=sum(budget.tokens([few[i] for i in share[k]]) for share in shares for k in range(len(share))),
-        forwarded_plainly=len(all_rows) * (rows["prompt_ids"].shape[1] + rows["completion_ids"].shape[1]),
     )
 
 
@@ -204,6 +218,7 @@ def logged_means(step: Step, measured: Sequence[dict[str, float]], is_sequence_l
     """What TRL would log for the whole step, from what it logged for each micro-batch.
 
     Responses that are left out are on-gate (clip shares 0); their entropy is that at sampling, where it was measured.
+    NaN, which TRL's log passes over, when no response's entropy is known.
     """
     whole: dict[str, float] = {}
     for name in measured[0]:
@@ -211,7 +226,7 @@ def logged_means(step: Step, measured: Sequence[dict[str, float]], is_sequence_l
         by_tokens = [value * micro.tokens for value, micro in zip(values, step.micro_batches, strict=True)]
         if name == "entropy":
             count = step.tokens_kept + step.tokens_left_out
-            whole[name] = (sum(by_tokens) + step.entropy_left_out) / count if count else 0.0
+            whole[name] = (sum(by_tokens) + step.entropy_left_out) / count if count else math.nan
         elif name in ("clip_ratio/low_min", "clip_ratio/high_max"):
             present = [value for value in values if value == value]
             present += [0.0] if step.kept < step.responses or not present else []
