@@ -81,3 +81,14 @@ def test_the_table_of_results_is_that_of_the_committed_figures():
         paired = figures["a-hpo minus grpo"][measure]
         interval = f"{paired['difference']:+.3f} ({paired['low']:+.3f} to {paired['high']:+.3f})"
         assert f"| {grpo:.3f} | {a_hpo:.3f} | {interval} |" in text
+
+
+@pytest.mark.parametrize("work", ["a", "b", "c", "d"])
+def test_the_table_of_step_times_is_that_of_the_committed_figures(work):
+    figures = json.loads((ROOT / "results" / f"step-time-{work}.json").read_text())
+    step = "" if work == "c" else f"{figures['step_ratio']:.1f}"  # c does not generate
+    ratios = f"{step} | {figures['update_ratio']:.1f} | {figures['memory_ratio']:.1f}"
+    stock, ours = (f"{100 * figures['gradient_token_share'][which]:.0f} %" for which in ("stock", "ours"))
+    assert re.search(
+        rf"\| \({work}\) [^|]* \| {re.escape(ratios)} \| {stock} → {ours} \|", (ROOT / "README.md").read_text()
+    )

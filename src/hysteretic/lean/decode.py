@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from hysteretic.lean.attention import packed_attention
 from hysteretic.lean.packed import Family, TreeAttention
@@ -22,6 +23,8 @@ PREFILL_TOKENS = 8192
 """Prompt tokens that are read in one forward pass (or one prompt, if it is longer)."""
 FIRST_CAPACITY = 64
 """Response tokens that memory is taken for at first; doubled when they are used up."""
+SHORT_PROMPT = 32
+"""Up to so many tokens, a prompt's states are copied to each of its responses: cheaper than a part of their own."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,11 @@ def sample(
         for t in range(max_new_tokens):
             scores = logits.float() / temperature if temperature != 1 else logits.float()
             noise = scores.new_empty(R, scores.shape[1]).exponential_()  # as torch.multinomial draws, finished or not
-            probabilities = warpers(scores).softmax(dim=-1)
+            unwarped = scores.softmax(dim=-1)
+            warped = warpers(scores)
+            probabilities = unwarped if warped is scores else warped.softmax(dim=-1)
             drawn = (probabilities / (noise if len(active) == R else noise[active])).argmax(dim=-1)
-            entropy[active] += torch.special.entr(scores.softmax(dim=-1)).sum(dim=-1) * is_going
+            entropy[active] += torch.special.entr(unwarped).sum(dim=-1) * is_going
             tokens[active, t] = drawn
             is_ended = is_going & torch.isin(drawn, ends)
             lengths[active[is_ended].cpu()] = t + 1
@@ -169,16 +174,27 @@ def _read(model: nn.Module, prompts: list[list[int]], device: torch.device) -> t
 class Decoding:
     """Attention of one new token for each unfinished response (an `Attending`).
 
-    The prompt's part takes the responses of a prompt together, in slots, so that its states are read once for all:
+    Long prompts are attended to by all their responses together, in slots, so that a prompt's states are read once:
 
         out = (e^a out_prompt + e^b out_own) / (e^a + e^b)      a, b: log-sum-exp of the two parts' scores
     """
 
     def __init__(self, prompts: PromptStates, prompt_R: Tensor, max_tokens: int) -> None:
         self.prompts = prompts
-        self.max_tokens = max_tokens
-        self.own: dict[int, tuple[Tensor, Tensor]] = {}
         self.t = 0
+        self.own: dict[int, tuple[Tensor, Tensor]] = {}
+        width = prompts.is_there.shape[1]
+        self.is_copied = width <= SHORT_PROMPT
+        self.before = width if self.is_copied else 0
+        self.most = self.before + max_tokens
+        self.is_seen: Tensor | None = None
+        if self.is_copied:
+            self.own = {
+                layer: (keys[prompt_R], prompts.values[layer][prompt_R]) for layer, keys in prompts.keys.items()
+            }
+            if not bool(prompts.is_there.all()):
+                responses = prompts.is_there.new_ones(len(prompt_R), max_tokens)
+                self.is_seen = torch.cat([prompts.is_there[prompt_R], responses], dim=1)[:, None, None]
         self._assign(prompt_R)
 
     def _assign(self, prompt_R: Tensor) -> None:
@@ -195,6 +211,9 @@ class Decoding:
     def keep(self, rows: Tensor) -> None:
         """Go on with these responses alone, and their prompts."""
         self.own = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self.own.items()}
+        if self.is_copied:
+            self.is_seen = None if self.is_seen is None else self.is_seen[rows]
+            return
         left, prompt_R = torch.unique(self.prompt_R[rows], return_inverse=True)
         if len(left) < len(self.prompts.is_there):
             self.prompts.keep(left)
@@ -209,6 +228,12 @@ class Decoding:
         keys, values = self._remember(layer, key[0].transpose(0, 1), value[0].transpose(0, 1))
         H, R, d = query.shape[1:]
         K = key.shape[1]
+        if self.is_copied:
+            mask = None if self.is_seen is None else self.is_seen[..., : keys.shape[2]]
+            out = scaled_dot_product_attention(
+                query[0].transpose(0, 1)[:, :, None], keys, values, attn_mask=mask, scale=scale, enable_gqa=H != K
+            )
+            return out.reshape(1, R, H, value.shape[-1])
         query = (query[0].transpose(0, 1) * scale).reshape(R, K, H // K, d)
         own, own_lse = _attend(query, keys, values)
 
@@ -226,20 +251,18 @@ class Decoding:
         return mixed.to(value.dtype).reshape(1, R, H, value.shape[-1])
 
     def _remember(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new token's states, [R, K, d], at column t; all so far, [R, K, t + 1, d]."""
-        if layer not in self.own:
-            self.own[layer] = (self._room(key, 0), self._room(value, 0))
-        keys, values = self.own[layer]
-        if self.t >= keys.shape[2]:
-            keys = torch.cat([keys, self._room(key, self.t)], dim=2)
-            values = torch.cat([values, self._room(value, self.t)], dim=2)
+        """Write the new token's states, [R, K, d], at its column; all so far, [R, K, before + t + 1, d]."""
+        column = self.before + self.t
+        keys, values = self.own.get(layer) or (key[:, :, None][:, :, :0], value[:, :, None][:, :, :0])
+        if column >= keys.shape[2]:
+            keys, values = (torch.cat([old, self._room(old, column)], dim=2) for old in (keys, values))
             self.own[layer] = (keys, values)
-        keys[:, :, self.t], values[:, :, self.t] = key, value
-        return keys[:, :, : self.t + 1], values[:, :, : self.t + 1]
+        keys[:, :, column], values[:, :, column] = key, value
+        return keys[:, :, : column + 1], values[:, :, : column + 1]
 
     def _room(self, states: Tensor, taken: int) -> Tensor:
-        wanted = min(max(taken, FIRST_CAPACITY), self.max_tokens - taken)
-        return states.new_empty(states.shape[0], states.shape[1], wanted, states.shape[2])
+        wanted = min(max(taken, FIRST_CAPACITY), self.most - taken)
+        return states.new_empty(states.shape[0], states.shape[1], wanted, states.shape[3])
 
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
