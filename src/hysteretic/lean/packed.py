@@ -37,16 +37,19 @@ class Family:
 
 @dataclass(frozen=True)
 class _Call:
-    """One attention: the queries of a slice see the keys of some slices through a mask (None: causally)."""
+    """One attention: the queries of a piece of the stream see the keys of some pieces through a mask (None: causally).
 
-    queries: slice
-    keys: tuple[slice, ...]
+    size: tokens of the piece. before: numbers of the pieces that are seen besides the piece itself.
+    """
+
+    size: int
+    before: tuple[int, ...]
     mask: Tensor | None
 
 
 @dataclass(frozen=True)
 class TreeAttention:
-    """Attention of a stream of families (an `Attending`)."""
+    """Attention of a stream of families (an `Attending`): one call for each piece of the stream, in order."""
 
     calls: Sequence[_Call]
 
@@ -56,17 +59,14 @@ class TreeAttention:
         responses attend in chunks."""
         calls: list[_Call] = []
         square: list[Family] = []
-        start = 0
         for family in [*families, None]:
             if square and (family is None or sum(f.tokens for f in [*square, family]) > SMALL):
-                end = start + sum(f.tokens for f in square)
-                calls.append(_Call(slice(start, end), (slice(start, end),), _square_mask(square, device)))
-                start, square = end, []
+                calls.append(_Call(sum(f.tokens for f in square), (), _square_mask(square, device)))
+                square = []
             if family is not None and family.tokens <= SMALL:
                 square.append(family)
             elif family is not None:
-                calls += _long_calls(family, start, device)
-                start += family.tokens
+                calls += _long_calls(family, len(calls), device)
         return cls(calls)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
@@ -74,25 +74,25 @@ class TreeAttention:
         repeats = query.shape[1] // key.shape[1]
         if repeats > 1:
             key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+        sizes = [call.size for call in self.calls]  # split, not sliced: a slice's gradient is as long as the stream
+        queries, keys, values = (states.split(sizes, dim=2) for states in (query, key, value))
         parts = [
             scaled_dot_product_attention(
-                query[:, :, call.queries],
-                _take(key, call.keys),
-                _take(value, call.keys),
+                queries[i],
+                _joined([keys[j] for j in (*call.before, i)]),
+                _joined([values[j] for j in (*call.before, i)]),
                 attn_mask=call.mask,
                 is_causal=call.mask is None,
                 dropout_p=dropout,
                 scale=scale,
             )
-            for call in self.calls
+            for i, call in enumerate(self.calls)
         ]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)).transpose(1, 2)
+        return _joined(parts).transpose(1, 2)
 
 
-def _take(states: Tensor, slices: tuple[slice, ...]) -> Tensor:
-    if len(slices) == 1:
-        return states[:, :, slices[0]]
-    return torch.cat([states[:, :, part] for part in slices], dim=2)
+def _joined(pieces: Sequence[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces), dim=2)
 
 
 def _square_mask(families: Sequence[Family], device: torch.device | str) -> Tensor:
@@ -109,18 +109,18 @@ def _square_mask(families: Sequence[Family], device: torch.device | str) -> Tens
     return is_related & (order_N[:, None] >= order_N)
 
 
-def _long_calls(family: Family, start: int, device: torch.device | str) -> list[_Call]:
-    prefix = slice(start, start + family.prefix)
-    calls = [_Call(prefix, (prefix,), None)] if family.prefix else []
-    at, chunk = prefix.stop, list[int]()
+def _long_calls(family: Family, number: int, device: torch.device | str) -> list[_Call]:
+    """Calls of one family; number: of its first piece."""
+    prefix = (number,) if family.prefix else ()
+    calls = [_Call(family.prefix, (), None)] if family.prefix else []
+    chunk: list[int] = []
     for length in [*family.branches, None]:
         # Responses of a chunk waste attention on each other; a chunk's call costs a copy of the prompt's keys.
         if chunk and (length is None or sum(chunk) + length > max(SMALL, family.prefix // 4)):
-            queries = slice(at, at + sum(chunk))
             own = _square_mask([Family(0, (size,)) for size in chunk], device)
             mask = torch.cat([own.new_ones(len(own), family.prefix), own], dim=1)
-            calls.append(_Call(queries, (prefix, queries) if family.prefix else (queries,), mask))
-            at, chunk = queries.stop, []
+            calls.append(_Call(len(own), prefix, mask))
+            chunk = []
         if length is not None:
             chunk.append(length)
     return calls

@@ -65,9 +65,7 @@ class LeanTrainer(GRPOTrainer):
         packing = obstacles.against_packing(self, model) if args.share_prompts or wants_to_sample else _OFF
         sampling = (packing or obstacles.against_sampling(self, model)) if wants_to_sample else _OFF
         planning = obstacles.against_planning(self) if plans else _OFF
-        leaving_out = (
-            planning or (None if args.drop_silent else _OFF) or (f"beta is {self.beta}" if self.beta else None)
-        )
+        leaving_out = planning or (f"beta is {self.beta}" if self.beta else None) if args.drop_silent else _OFF
         reasons = [packing if args.share_prompts else _OFF, sampling, planning, leaving_out]
         reasons = broadcast_object_list(reasons)
         self._packs, self._samples, self._plans, self._leaves_out = (reason is None for reason in reasons)
@@ -257,12 +255,12 @@ class LeanTrainer(GRPOTrainer):
 
     def training_step(self, *arguments: Any, **options: Any) -> Tensor:
         """GRPOTrainer.training_step."""
-        with ExitStack() as self._recomputing:
+        with ExitStack() as held:
+            self._recomputing = held
             try:
                 return super().training_step(*arguments, **options)
             finally:
-                held, self._recomputing = self._recomputing, None
-                held.close()
+                self._recomputing = None
 
     def compute_loss(
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
