@@ -215,3 +215,14 @@ def test_bounds_below_one_are_refused(name, bound):
     """No row would ever fit, and an oversized one would be taken for the exception."""
     with pytest.raises(ValueError, match=f"{name} is {bound}"):
         Budget(**{"max_rows": None, "max_tokens": None, "is_packed": True, name: bound})
+
+
+def test_a_stream_is_read_where_it_saves_tokens_or_is_needed_to_fit():
+    """Two rows of two prompts save little, two of one prompt much; a bound below the rectangle leaves no choice."""
+    apart, together = [Row(0, 10, 90), Row(1, 10, 90)], [Row(0, 60, 40), Row(0, 60, 40)]
+    free, packed = Budget(None, None, is_packed=False), Budget(None, None, is_packed=True)
+    assert not free.reads_stream(together)
+    assert packed.reads_stream(together)
+    assert not packed.reads_stream(apart)
+    assert Budget(None, 199, is_packed=True).reads_stream(apart)
+    assert [packed.forwarded(apart), packed.forwarded(together)] == [200, 139]

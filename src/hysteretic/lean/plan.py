@@ -11,6 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+WORTH = 0.85
+"""A stream with more than this share of the padded rows' tokens is slower than they are, for it attends in pieces."""
+
 MicroBatch = list[int]
 """Numbers of rows."""
 
@@ -43,12 +46,27 @@ class Budget:
                 raise ValueError(f"{name} is {bound}; a micro-batch holds 1 or more.")
 
     def tokens(self, rows: Sequence[Row]) -> int:
+        """Tokens of these rows: of their stream, or of the rectangle."""
+        return _stream(rows) if self.is_packed else _rectangle(rows)
+
+    def reads_stream(self, rows: Sequence[Row]) -> bool:
+        """Whether these rows go through the model as a stream: if allowed, and it is worth it or needed to fit."""
+        is_needed = self.max_tokens is not None and _rectangle(rows) > self.max_tokens
+        return self.is_packed and (is_needed or _stream(rows) <= WORTH * _rectangle(rows))
+
+    def forwarded(self, rows: Sequence[Row]) -> int:
         """Tokens that go through the model for these rows."""
-        if self.is_packed:
-            prompts = {row.prompt: row.prompt_tokens - 1 for row in rows}
-            return sum(prompts.values()) + sum(row.response_tokens for row in rows)
-        longest_prompt = max((row.prompt_tokens for row in rows), default=0)
-        return len(rows) * (longest_prompt + max((row.response_tokens for row in rows), default=0))
+        return _stream(rows) if self.reads_stream(rows) else _rectangle(rows)
+
+
+def _stream(rows: Sequence[Row]) -> int:
+    prompts = {row.prompt: row.prompt_tokens - 1 for row in rows}
+    return sum(prompts.values()) + sum(row.response_tokens for row in rows)
+
+
+def _rectangle(rows: Sequence[Row]) -> int:
+    longest_prompt = max((row.prompt_tokens for row in rows), default=0)
+    return len(rows) * (longest_prompt + max((row.response_tokens for row in rows), default=0))
 
 
 def plan(rows: Sequence[Row], ranks: int, budget: Budget) -> list[list[MicroBatch]]:

@@ -82,10 +82,12 @@ class LeanTrainer(GRPOTrainer):
                 told.add(reason)
                 logger.warning("%s, as in TRL: %s.", consequence, reason)
 
-    def _budget(self) -> Budget:
+    def _budget(self, rows: int | None = None) -> Budget:
+        """Of a micro-batch: tokens_per_micro_batch, or so many rows (per_device_train_batch_size)."""
         tokens = self.args.tokens_per_micro_batch
-        rows = self.args.per_device_train_batch_size if tokens is None else None
-        return Budget(rows, tokens, is_packed=self._packs)
+        if tokens is not None:
+            return Budget(None, tokens, is_packed=self._packs)
+        return Budget(rows or self.args.per_device_train_batch_size, None, is_packed=self._packs)
 
     # Generation.
 
@@ -128,35 +130,37 @@ class LeanTrainer(GRPOTrainer):
         width = input_ids.shape[1] - logits_to_keep
         mask = attention_mask[:, width:]
         is_plain = all(option is None or option is False for option in options.values())
-        if batch_size is not None and self.args.tokens_per_micro_batch is not None and is_plain:
-            return self._logps_by_tokens(model, input_ids, attention_mask, logits_to_keep, compute_entropy)
-        if not (self._packs and is_plain and bool(mask.any())):
-            return self._padded_logps(
-                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **options
+        if batch_size is not None and is_plain and self._plans:
+            return self._logps_in_parts(
+                model, input_ids, attention_mask, logits_to_keep, compute_entropy, self._budget(batch_size)
             )
-        size = batch_size or len(input_ids)
-        parts = [
-            self._packed_logps(model, input_ids[i : i + size], attention_mask[i : i + size], width)
-            for i in range(0, len(input_ids), size)
-        ]
-        logps, entropies = (
-            None if parts[0][k] is None else torch.cat([part[k] for part in parts])  # type: ignore[misc]
-            for k in (0, 1)
+        if self._packs and is_plain and bool(mask.any()):
+            rows = table(
+                {
+                    "prompt_ids": input_ids[:, :width],
+                    "prompt_mask": attention_mask[:, :width],
+                    "completion_mask": mask,
+                }
+            )
+            if self._budget().reads_stream([row for row in rows if row.response_tokens]):
+                logps, entropies = self._packed_logps(model, input_ids, attention_mask, width)
+                return logps, entropies if compute_entropy else None, None
+        return self._padded_logps(
+            model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **options
         )
-        assert logps is not None
-        return logps, entropies if compute_entropy else None, None
 
-    def _logps_by_tokens(
-        self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int, compute_entropy: bool
+    def _logps_in_parts(
+        self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int, compute_entropy: bool, budget: Budget
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """A pass over many rows (old and reference log-probs) in pieces of tokens_per_micro_batch."""
+        """A pass over many rows (old and reference log-probs), a budget at a time."""
         columns = input_ids.shape[1] - width
         logps, entropies = torch.zeros(2, len(input_ids), width, device=input_ids.device)
         parts = {"prompt_ids": input_ids[:, :columns], "prompt_mask": mask[:, :columns]}
-        for numbers in plan(table({**parts, "completion_mask": mask[:, columns:]}), 1, self._budget())[0]:
+        for numbers in plan(table({**parts, "completion_mask": mask[:, columns:]}), 1, budget)[0]:
             kept = mask[numbers]
             first, last = columns - int(kept[:, :columns].sum(1).max()), columns + int(kept[:, columns:].sum(1).max())
-            last = max(last, columns + 1)
+            if last == columns:
+                continue
             logp, entropy, _ = self._get_per_token_logps_and_entropies(
                 model, input_ids[numbers, first:last], kept[:, first:last], last - columns, None, compute_entropy
             )
@@ -186,8 +190,6 @@ class LeanTrainer(GRPOTrainer):
     def _packed_logps(
         self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int
     ) -> tuple[Tensor, Tensor | None]:
-        if not bool(mask[:, width:].any()):
-            return torch.zeros(mask[:, width:].shape, device=mask.device), None
         packed = Packed.of(input_ids[:, :width], mask[:, :width], input_ids[:, width:], mask[:, width:])
         config = obstacles.base_model(self.accelerator.unwrap_model(model)).config
         with ExitStack() as within:
@@ -273,6 +275,8 @@ class LeanTrainer(GRPOTrainer):
         measured, done = [], torch.zeros((), device=self.accelerator.device)
         for micro_batch in inputs.micro_batches:
             is_last = micro_batch is inputs.micro_batches[-1]
+            if self._recomputing is not None:
+                self._recomputing.close()  # the backward pass of the one before is done
             with nullcontext() if is_last else self.accelerator.no_sync(model):
                 before = {name: len(values) for name, values in self._metrics["train"].items()}
                 loss = self._compute_loss(model, micro_batch.inputs) * micro_batch.factor

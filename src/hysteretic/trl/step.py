@@ -210,7 +210,7 @@ def plan_step(
         tokens_with_gradient=float(tokens_B[is_moving].sum()),
         entropy_left_out=float(out),
         tokens_left_out=0.0 if measured is None else float(tokens_B[~is_kept].sum()),
-        forwarded=sum(budget.tokens([few[i] for i in share[k]]) for share in shares for k in range(len(share))),
+        forwarded=sum(budget.forwarded([few[i] for i in numbers]) for share in shares for numbers in share),
     )
 
 
