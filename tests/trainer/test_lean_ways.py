@@ -90,7 +90,7 @@ def virtual_tokens():
     ("reason", "changes"),
     [
         ("not all layers of Qwen2ForCausalLM attend to the whole text", {"model": sliding_policy}),
-        ("log-probabilities within a stream differ", {"model": absolute_policy}),
+        ("within a stream", {"model": absolute_policy}),
         ("repetition_penalty is 1.2", {"repetition_penalty": 1.2}),
         ("generation_kwargs sets min_new_tokens", {"generation_kwargs": {"min_new_tokens": 2}}),
         ("look at each micro-batch", {"entropy_coef": 0.01}),
