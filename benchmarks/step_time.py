@@ -38,13 +38,13 @@ import torch
 import transformers
 import trl
 from datasets import Dataset
+from overhead import Stopwatch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     PrinterCallback,
     Qwen2Config,
     Qwen2ForCausalLM,
-    TrainerCallback,
     set_seed,
 )
 from trl import GRPOConfig, GRPOTrainer
@@ -125,16 +125,6 @@ class Stock(Measured, GRPOTrainer):
 
 class Ours(Measured, HPOTrainer):
     """HPOTrainer under the clocks."""
-
-
-class Stopwatch(TrainerCallback):
-    """Seconds from the first step's start to the last one's end, without what `train` sets up."""
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.start = time.perf_counter()
-
-    def on_train_end(self, *_: Any, **__: Any) -> None:
-        self.seconds = time.perf_counter() - self.start
 
 
 def random_policy(prompt_tokens: int) -> tuple[Any, Any]:

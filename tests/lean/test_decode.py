@@ -36,6 +36,12 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(autouse=True, params=[decode.SHORT_PROMPT, 0], ids=["copied prompts", "shared prompts"])
+def layout(request, monkeypatch):
+    """Every claim holds for prompts copied to their responses and for prompts attended to by all of them together."""
+    monkeypatch.setattr(decode, "SHORT_PROMPT", request.param)
+
+
 @cache
 def model(architecture="qwen2"):
     return small_model(architecture, VOCABULARY)

@@ -139,7 +139,9 @@ def test_everything_logged_is_that_of_the_plain_way(tmp_path, changes):
             tolerance = 2e-2 if name == "entropy" else 1e-3
             assert ours[name] == pytest.approx(value, rel=tolerance, abs=1e-4), name
     assert lean.weights[0].ne(lean.weights[-1]).any()
-    torch.testing.assert_close(lean.weights[-1], plain.weights[-1], rtol=1e-2, atol=2e-4)
+    # By norm: AdamW's first updates are a gradient over its own size, which turns noise about 0 into whole steps.
+    moved = plain.weights[-1] - plain.weights[0]
+    assert (lean.weights[-1] - plain.weights[-1]).norm() <= 1e-3 * moved.norm()
 
 
 def test_a_step_without_any_gradient_moves_what_momentum_moves(tmp_path):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 WORTH = 0.85
 """A stream with more than this share of the padded rows' tokens is slower than they are, for it attends in pieces."""
 
-MicroBatch = list[int]
+Numbers = list[int]
 """Numbers of rows."""
 
 
@@ -69,7 +69,7 @@ def _rectangle(rows: Sequence[Row]) -> int:
     return len(rows) * (longest_prompt + max((row.response_tokens for row in rows), default=0))
 
 
-def plan(rows: Sequence[Row], ranks: int, budget: Budget) -> list[list[MicroBatch]]:
+def plan(rows: Sequence[Row], ranks: int, budget: Budget) -> list[list[Numbers]]:
     """Micro-batches of every rank: each row in exactly one; as many on every rank, the missing ones empty.
 
     Deterministic: every rank that knows the rows makes the same plan.
@@ -80,19 +80,19 @@ def plan(rows: Sequence[Row], ranks: int, budget: Budget) -> list[list[MicroBatc
     return [share + [[] for _ in range(most - len(share))] for share in micro_batches]
 
 
-def _units(rows: Sequence[Row], budget: Budget) -> list[MicroBatch]:
+def _units(rows: Sequence[Row], budget: Budget) -> list[Numbers]:
     """Rows that gain from staying together: those of a prompt when it is read once; cut to what a budget allows."""
     if not budget.is_packed:
         return [[i] for i in range(len(rows))]
-    by_prompt: dict[int, MicroBatch] = {}
+    by_prompt: dict[int, Numbers] = {}
     for i, row in enumerate(rows):
         by_prompt.setdefault(row.prompt, []).append(i)
     return [piece for unit in by_prompt.values() for piece in _cut(rows, unit, budget)]
 
 
-def _cut(rows: Sequence[Row], unit: MicroBatch, budget: Budget) -> list[MicroBatch]:
+def _cut(rows: Sequence[Row], unit: Numbers, budget: Budget) -> list[Numbers]:
     """The rows in order, parted wherever the budget is used up."""
-    pieces: list[MicroBatch] = []
+    pieces: list[Numbers] = []
     prompt = response = total = 0
     for i in unit:
         row = rows[i]
@@ -108,7 +108,7 @@ def _cut(rows: Sequence[Row], unit: MicroBatch, budget: Budget) -> list[MicroBat
     return pieces
 
 
-def _spread(rows: Sequence[Row], units: list[MicroBatch], ranks: int, budget: Budget) -> list[list[MicroBatch]]:
+def _spread(rows: Sequence[Row], units: list[Numbers], ranks: int, budget: Budget) -> list[list[Numbers]]:
     """Units to ranks, longest first to the idlest; the larger ones cut in as many pieces as make ranks most equal."""
     if ranks == 1 or not units:
         return [units, *([] for _ in range(ranks - 1))]
@@ -136,8 +136,8 @@ def _some_up_to(ranks: int) -> list[int]:
     return sorted({n for n in [*range(1, 9), *(2**k for k in range(4, 20)), ranks] if n <= ranks})
 
 
-def _longest_first(units: list[MicroBatch], costs: list[int], bins: int) -> tuple[list[list[MicroBatch]], list[int]]:
-    shares: list[list[MicroBatch]] = [[] for _ in range(bins)]
+def _longest_first(units: list[Numbers], costs: list[int], bins: int) -> tuple[list[list[Numbers]], list[int]]:
+    shares: list[list[Numbers]] = [[] for _ in range(bins)]
     idlest_first = [(0, b) for b in range(bins)]
     for i in sorted(range(len(units)), key=lambda i: -costs[i]):
         load, b = heapq.heappop(idlest_first)
@@ -146,14 +146,14 @@ def _longest_first(units: list[MicroBatch], costs: list[int], bins: int) -> tupl
     return shares, [load for load, _ in idlest_first]
 
 
-def _fill(rows: Sequence[Row], units: list[MicroBatch], budget: Budget) -> list[MicroBatch]:
+def _fill(rows: Sequence[Row], units: list[Numbers], budget: Budget) -> list[Numbers]:
     """As few micro-batches as first-fit finds, then as equal as longest-first makes them."""
     costs = {id(unit): _cost(rows, unit, budget) for unit in units}
     largest_first = sorted(units, key=lambda unit: -costs[id(unit)])
     if not budget.is_packed:  # one row a unit; by length, so that padding is least
         return _cut(rows, [i for unit in largest_first for i in unit], budget)
     max_tokens, max_rows = budget.max_tokens or math.inf, budget.max_rows or math.inf
-    filled: list[MicroBatch] = []
+    filled: list[Numbers] = []
     tokens: list[int] = []
     for unit in largest_first:
         fitting = _fitting(unit, costs[id(unit)], filled, tokens, max_tokens, max_rows)
@@ -163,7 +163,7 @@ def _fill(rows: Sequence[Row], units: list[MicroBatch], budget: Budget) -> list[
         into = fitting[0] if fitting else len(filled) - 1
         filled[into].extend(unit)
         tokens[into] += costs[id(unit)]
-    even: list[MicroBatch] = [[] for _ in filled]
+    even: list[Numbers] = [[] for _ in filled]
     tokens = [0] * len(even)
     for unit in largest_first:
         fitting = _fitting(unit, costs[id(unit)], even, tokens, max_tokens, max_rows)
@@ -176,7 +176,7 @@ def _fill(rows: Sequence[Row], units: list[MicroBatch], budget: Budget) -> list[
 
 
 def _fitting(
-    unit: MicroBatch, cost: int, into: list[MicroBatch], tokens: list[int], max_tokens: float, max_rows: float
+    unit: Numbers, cost: int, into: list[Numbers], tokens: list[int], max_tokens: float, max_rows: float
 ) -> list[int]:
     """Numbers of the micro-batches that are empty or have room for the unit."""
     return [
@@ -186,5 +186,5 @@ def _fitting(
     ]
 
 
-def _cost(rows: Sequence[Row], unit: MicroBatch, budget: Budget) -> int:
+def _cost(rows: Sequence[Row], unit: Numbers, budget: Budget) -> int:
     return budget.tokens([rows[i] for i in unit])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from trl import GRPOTrainer
 
 from hysteretic.lean.attention import UnsupportedAttentionError, packed_attention
-from hysteretic.lean.decode import sample
+from hysteretic.lean.decode import SHORT_PROMPT, sample
 from hysteretic.lean.packed import Packed
 
 SAMPLING = {"temperature", "top_k", "top_p", "min_p", "max_new_tokens"}
@@ -121,27 +123,31 @@ def _disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None:
 
 @torch.no_grad()
 def _sampling_disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None:
-    """Why decoding token by token is not a forward pass over the whole text: by entropies of a few tokens."""
+    """Why decoding token by token is not a forward pass over the whole text: by entropies of a few tokens.
+
+    Once after short prompts alone and once with a long one, for the two are attended to differently.
+    """
     config = base_model(model).config
     vocabulary = min(config.get_text_config().vocab_size, 1000)
     made_up = torch.Generator().manual_seed(0)
-    prompts = [torch.randint(vocabulary, (length,), generator=made_up).tolist() for length in (7, 7, 4, 4)]
-    prompts[1], prompts[3] = prompts[0], prompts[2]
     device = next(model.parameters()).device
     training, _ = model.training, model.eval()
+    ours, whole = [], []
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            sampled = sample(model, config, prompts, 4, [])
-        whole = []
-        for prompt, tokens in zip(prompts, sampled.tokens, strict=True):
-            ids = torch.tensor([prompt + tokens], device=device)
-            logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
-            whole.append(torch.special.entr(logits.softmax(dim=-1)).sum())
+        for lengths in ((7, 4), (SHORT_PROMPT + 5, 4)):
+            prompts = [torch.randint(vocabulary, (length,), generator=made_up).tolist() for length in lengths] * 2
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                sampled = sample(model, config, prompts, 4, [])
+            ours += sampled.entropy
+            for prompt, tokens in zip(prompts, sampled.tokens, strict=True):
+                ids = torch.tensor([prompt + tokens], device=device)
+                logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
+                whole.append(torch.special.entr(logits.softmax(dim=-1)).sum())
     except (RuntimeError, UnsupportedAttentionError) as error:
         return f"{type(base_model(model)).__name__} cannot be decoded token by token: {str(error).splitlines()[0]}"
     finally:
         model.train(training)
-    if not _tolerates(trainer, model, torch.tensor(sampled.entropy), torch.stack(whole).cpu(), torch.tensor(4.0)):
+    if not _tolerates(trainer, model, torch.tensor(ours), torch.stack(whole).cpu(), torch.tensor(4.0)):
         return "the entropies of tokens decoded one by one differ from those of whole forward passes"
     return None
 
@@ -150,7 +156,8 @@ def against_sampling(trainer: GRPOTrainer, model: nn.Module) -> str | None:
     """Against sampling in our own loop (vLLM and other engines are a choice, and not asked here)."""
     if trainer.repetition_penalty != 1.0:
         return f"repetition_penalty is {trainer.repetition_penalty}"
-    unknown = set(trainer.args.generation_kwargs or {}) - SAMPLING
+    given = trainer.args.generation_kwargs or {}
+    unknown = {name for name, value in given.items() if name not in SAMPLING or value is None}
     if unknown:
         return f"generation_kwargs sets {', '.join(sorted(unknown))}"
     if trainer.args.cache_implementation is not None:
@@ -164,10 +171,8 @@ def against_sampling(trainer: GRPOTrainer, model: nn.Module) -> str | None:
     return _sampling_disagreement(trainer, model)
 
 
-def warpers(config: Any) -> Any:
+def warpers(config: Any) -> Callable[[Tensor], Tensor]:
     """Scores to scores: top-k, top-p and min-p of a generation config, in the order of `generate`."""
-    from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
-
     chosen: list[Any] = []
     if config.top_k:
         chosen.append(TopKLogitsWarper(config.top_k))

@@ -44,9 +44,9 @@ class Step:
     """The micro-batches of one optimiser step on this rank, and counts over all ranks.
 
     responses, tokens: responses and their trained tokens, with those left out; kept, tokens_kept: without; and those
-    with a gradient, when nothing is left out either. entropy_left_out, tokens_left_out: sums
-    over responses that are left out and whose entropy was measured as they were sampled. forwarded: tokens pushed
-    through the model in this step.
+    with a gradient, when nothing is left out either. entropy_left_out, tokens_left_out: sums over responses that are
+    left out and whose entropy was measured as they were sampled. forwarded: tokens pushed through the model in this
+    step.
     """
 
     micro_batches: Sequence[MicroBatch]
