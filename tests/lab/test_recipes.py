@@ -1,5 +1,7 @@
 """Every file of recipes/ is a run that would start: its keys are settings, its batches divide, its task exists."""
 
+import dataclasses
+
 import pytest
 import yaml
 from trl import get_peft_config
@@ -114,3 +116,17 @@ def test_full_recipes_keep_fp32_weights_somewhere(recipe):
     name, _, request = recipe
     if name.endswith("-full") and request.model.dtype == "bfloat16":
         assert "zero" in recipes()[name].read_text(encoding="utf-8")
+
+
+def test_what_nobody_asked_for_is_as_the_classes_have_it():
+    """A switch that is on by default (--share_prompts beside --no_share_prompts) must not be off from a terminal."""
+    request = parse(["--model", "some/model"])
+    for part in (request.run, request.training, request.model):
+        fields = {field.name for field in dataclasses.fields(part)}
+        plain = type(part)(**{name: value for name, value in request.asked.items() if name in fields})
+        changed = {name for name in fields if getattr(part, name) != getattr(plain, name)}
+        assert not changed
+    assert request.training.share_prompts
+    assert request.training.drop_silent
+    assert not parse(["--no_share_prompts"]).training.share_prompts
+    assert not parse(["--share_prompts", "false"]).training.share_prompts

@@ -118,12 +118,13 @@ def parse(arguments: Sequence[str]) -> Request:
 
 def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
     """Only the flags that stand in the command line, converted."""
-    saved = {action.dest: action.default for action in parser._actions}
+    # By action, not by name: --share_prompts and --no_share_prompts fill one field with different defaults.
+    saved = [action.default for action in parser._actions]
     for action in parser._actions:
         action.default = argparse.SUPPRESS
     given = vars(argparse.ArgumentParser.parse_args(parser, list(arguments)))
-    for action in parser._actions:
-        action.default = saved[action.dest]
+    for action, default in zip(parser._actions, saved, strict=True):
+        action.default = default
     return given
 
 
