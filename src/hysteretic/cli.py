@@ -9,6 +9,7 @@ from hysteretic.names import nearest
 
 COMMANDS = {
     "train": "Train a model on a task with any of the algorithms.",
+    "compare": "Algorithms side by side over several seeds: which is better, by how much, how sure.",
     "eval": "pass@1 of a model, or of responses in a file, on a task.",
     "demo": "A-HPO and GRPO from the same sparse start, side by side, on this machine's CPU.",
     "list": "Tasks, algorithms and recipes, one a line.",
@@ -56,6 +57,8 @@ def _run(command: str, options: list[str]) -> int:
     try:
         if command == "train":
             from hysteretic.lab.train import main as run
+        elif command == "compare":
+            from hysteretic.lab.compare import main as run
         elif command == "eval":
             from hysteretic.lab.evaluation import main as run
         elif command == "demo":

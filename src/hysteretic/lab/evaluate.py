@@ -49,12 +49,16 @@ def rate(successes_by_problem: Sequence[Sequence[bool]]) -> Rate:
 
 
 def report(scores: dict[str, list[list[Score]]]) -> dict[str, Any]:
-    """Per way of decoding ("greedy", "sampled"): pass@1 and the share of responses in the right format."""
+    """Per way of decoding ("greedy", "sampled"): pass@1, the share of responses in the right format, and counts.
+
+    correct_by_problem: right responses of each problem, from which pass@k is estimated.
+    """
     return {
         decoding: {
             "pass@1": asdict(rate([[score.is_correct for score in row] for row in rows])),
             "format": asdict(rate([[score.has_format for score in row] for row in rows])),
             "responses_per_problem": len(rows[0]),
+            "correct_by_problem": [sum(score.is_correct for score in row) for row in rows],
         }
         for decoding, rows in scores.items()
         if rows

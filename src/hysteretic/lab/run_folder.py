@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from hysteretic.lab.errors import UsageError
 
@@ -52,11 +53,23 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"Cannot write to {self.path} ({error.strerror}); give another --output.") from error
 
-    def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint that was written to its end."""
+    def lock(self) -> FileLock:
+        """Held while a run is written here; the system frees it however the process ends. Raises UsageError."""
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UsageError(
+                f"Another process is training in {self.path}; wait for it or stop it, or give another --output."
+            ) from error
+        return lock
+
+    def last_checkpoint(self, below: int | None = None) -> Path | None:
+        """The newest checkpoint that was written to its end (and made before the update `below`)."""
         named = [path for path in self.path.glob("checkpoint-*") if path.name.rsplit("-", 1)[1].isdecimal()]
         complete = [path for path in named if read_json(path / "trainer_state.json") is not None]
-        return max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+        number = {path: int(path.name.rsplit("-", 1)[1]) for path in complete}
+        return max((path for path in complete if not below or number[path] < below), key=number.get, default=None)
 
     def write_json(self, path: Path, content: Any) -> None:
         """Write whole or not at all."""

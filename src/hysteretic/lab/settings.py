@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,16 +84,10 @@ class Request:
 
 def parse(arguments: Sequence[str]) -> Request:
     """The request in a command line (without the program's name). Raises UsageError; exits on --help and bad flags."""
-    parser = TrlParser(
-        [RunConfig, HPOConfig, ModelConfig],
-        prog="hysteretic train",
-        description="Train a model on a task.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", help="YAML of any of these keys: a file, or a recipe of `hysteretic list`.")
-    pristine = vars(argparse.ArgumentParser.parse_args(parser, []))
-    flags = {key: value for key, value in _given(parser, arguments).items() if key != "config"}
-    config_name = _given(parser, arguments).get("config")
+    parser = _parser()
+    given = _given(parser, arguments)
+    flags = {key: value for key, value in given.items() if key != "config"}
+    config_name = given.get("config")
     config = {} if config_name is None else read_recipe(config_name)
     if flags.get("resume") or config.get("resume"):
         output = flags.get("output") or config.get("output")
@@ -101,7 +95,29 @@ def parse(arguments: Sequence[str]) -> Request:
             raise UsageError("--resume needs the run's folder; give its --output.")
         if (Path(str(output)) / "config.yaml").is_file():
             config = {**read_recipe(str(Path(str(output)) / "config.yaml")), **config}
-    _refuse_unknown(config, pristine, config_name)
+    return _request(parser, arguments, config, config_name or "The configuration", flags)
+
+
+def parse_settings(settings: Mapping[str, Any], name: str) -> Request:
+    """The request of settings as a YAML file has them. name: what errors call them. Raises UsageError."""
+    return _request(_parser(), [], settings, name, {})
+
+
+def _parser() -> TrlParser:
+    parser = TrlParser(
+        [RunConfig, HPOConfig, ModelConfig],
+        prog="hysteretic train",
+        description="Train a model on a task.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", help="YAML of any of these keys: a file, or a recipe of `hysteretic list`.")
+    return parser
+
+
+def _request(
+    parser: TrlParser, arguments: Sequence[str], config: Mapping[str, Any], name: str, flags: Mapping[str, Any]
+) -> Request:
+    _refuse_unknown(config, vars(argparse.ArgumentParser.parse_args(parser, [])), name)
     model = flags.get("model", config.get("model", "tiny"))
     task = flags.get("task", config.get("task", "countdown-3"))
     recipe = tiny_recipe(task) if model == "tiny" else {}
@@ -112,7 +128,7 @@ def parse(arguments: Sequence[str]) -> Request:
     try:
         run, training, model_config, _ = parser.parse_args_into_dataclasses(list(arguments))
     except (ValueError, TypeError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{name}: {error}" if name.startswith("arm ") else str(error)) from error
     return Request(run, training, model_config, asked)
 
 
@@ -128,8 +144,8 @@ def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def _refuse_unknown(config: dict[str, Any], known: dict[str, Any], name: str | None) -> None:
+def _refuse_unknown(config: Mapping[str, Any], known: Mapping[str, Any], name: str) -> None:
     for key in config:
         if key not in known:
             hint = nearest(str(key), known) or " See `hysteretic train --help`."
-            raise UsageError(f"{name or 'The configuration'} sets {key!r}, which is no setting.{hint}")
+            raise UsageError(f"{name} sets {key!r}, which is no setting.{hint}")

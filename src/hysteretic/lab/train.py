@@ -22,7 +22,7 @@ from hysteretic.lab.data import as_dataset, task_reward
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluate import Rate, evaluate
 from hysteretic.lab.progress import Progress, StopGently, WriteMetrics
-from hysteretic.lab.run_folder import RunFolder, now, versions
+from hysteretic.lab.run_folder import RunFolder, now, read_json, versions
 from hysteretic.lab.settings import Request, parse
 from hysteretic.models import tiny_model
 from hysteretic.tasks.task import Problem, RewardError, Task
@@ -42,9 +42,14 @@ def main(arguments: Sequence[str]) -> int:
     task = load_task(request)
     if is_main:
         folder.claim(request.run.resume)
+        lock = folder.lock()
         if request.run.resume:
             refuse_other_settings(folder, request)
     checkpoint = folder.last_checkpoint() if request.run.resume else None
+    is_finished = request.run.resume and (read_json(folder.run) or {}).get("state") == "finished"
+    if checkpoint is not None and not is_finished and step_of(checkpoint) == request.training.max_steps:
+        # It ended after its last checkpoint and before its evaluation: the last updates are made again.
+        checkpoint = folder.last_checkpoint(below=step_of(checkpoint))
     if checkpoint is not None and 0 < request.training.max_steps <= step_of(checkpoint):
         raise UsageError(
             f"The run in {folder.path} has made {step_of(checkpoint)} updates ({checkpoint.name}), and max_steps is "
@@ -64,7 +69,8 @@ def main(arguments: Sequence[str]) -> int:
         )
     evaluation = Evaluation(folder, task, held_out, request) if is_main else None
     if is_main:
-        record = describe(request, trainer, task, problems) | {"resumed_from": folder.earlier_starts()}
+        record = describe(request, trainer, task, problems)
+        record |= {"held_out_problems": len(held_out), "resumed_from": folder.earlier_starts()}
         folder.write_config(request.asked)
         folder.write_json(folder.run, record | {"state": "running"})
         folder.cut_metrics(step_of(checkpoint))
@@ -91,16 +97,16 @@ def main(arguments: Sequence[str]) -> int:
     if state == "finished":
         trainer.save_model(str(folder.model))
     if is_main:
-        folder.write_json(folder.run, record | {"state": state, "ended": now(), "updates": trainer.state.global_step})
         if state == "finished" and evaluation is not None:
             try:
                 evaluation.take("after", trainer.model, tokenizer)
+                print(evaluation.table())
+                print(f"Metrics, samples and the model are in {folder.path}")
             except RewardError as error:
-                print(f"hysteretic: {error} The model is saved in {folder.model}, not evaluated.", file=sys.stderr)
-                return 3
-            print(evaluation.table())
-            print(f"Metrics, samples and the model are in {folder.path}")
-        elif message:
+                message, code = f"{error} The model is saved in {folder.model}, not evaluated.", 3
+        folder.write_json(folder.run, record | {"state": state, "ended": now(), "updates": trainer.state.global_step})
+        lock.release()
+        if message:
             print(f"hysteretic: {message}", file=sys.stderr)
     return code
 

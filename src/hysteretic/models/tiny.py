@@ -1,4 +1,4 @@
-"""Makes the tiny model again: `python -m hysteretic.models.tiny --output DIR [--seed 0]`."""
+"""Makes the tiny model again: `python -m hysteretic.models.tiny --output DIR [--seed 0] [--careful 0.03]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +28,7 @@ Qwen2 architecture, one token a byte. It reads `3,7,5=26:` and writes a short se
 ones, so that it is seldom right and can learn to be (see `hysteretic/models/`). The demonstrations are of
 the train split; no validation or test problem is among them. Problems for reinforcement: `Countdown({task})`.
 
-Made by `python -m hysteretic.models.tiny --output DIR --seed {seed}` with one thread and {versions}.
+Made by `python -m hysteretic.models.tiny --output DIR --seed {seed}{careful}` with one thread and {versions}.
 
 ```json
 {settings}
@@ -54,6 +54,7 @@ def card(settings: Warmup) -> str:
         longest=LONGEST_RESPONSE,
         task=", ".join(f"{name}={value!r}" for name, value in TASK.items()),
         seed=settings.seed,
+        careful="" if settings.phases == Warmup().phases else f" --careful {settings.phases[-1].careful_share:g}",
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
         settings=json.dumps(asdict(settings), indent=2),
     )
@@ -99,8 +100,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hysteretic.models.tiny", description="Make the tiny model again.")
     parser.add_argument("--output", type=Path, required=True, help="folder for the model; files in it are replaced")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the demonstrations")
+    parser.add_argument(
+        "--careful",
+        type=float,
+        help="share of careful demonstrations in the last phase: more of them, an easier start (0.03, which begins at "
+        "about 2 %% right; 0.26 at about 9 %%)",
+    )
     chosen = parser.parse_args(arguments)
-    make(Warmup(seed=chosen.seed), chosen.output)
+    settings = Warmup(seed=chosen.seed)
+    if chosen.careful is not None:
+        if not 0 <= chosen.careful <= 1:
+            parser.error(f"--careful is {chosen.careful}; a share is 0 to 1")
+        *early, last = settings.phases
+        settings = replace(settings, phases=(*early, replace(last, careful_share=chosen.careful)))
+    make(settings, chosen.output)
     print(f"Made in {chosen.output}")
 
 

@@ -1,0 +1,2 @@
+def write_results(folder, with_report=False):
+    return {"verdicts": []}
