@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from hysteretic.names import nearest
 
 COMMANDS = {
     "train": "Train a model on a task with any of the algorithms.",
     "compare": "Algorithms side by side over several seeds: which is better, by how much, how sure.",
+    "report": "The page of a comparison, finished or still running.",
+    "probe": "Before any training: will it start, and which group size does it need?",
     "eval": "pass@1 of a model, or of responses in a file, on a task.",
     "demo": "A-HPO and GRPO from the same sparse start, side by side, on this machine's CPU.",
     "list": "Tasks, algorithms and recipes, one a line.",
 }
+
+MODULES = {"eval": "evaluation", "list": "listing"}
+"""Module of hysteretic.lab by command, where it has another name; each has `main(arguments) -> int`."""
 
 USAGE = """\
 usage: hysteretic COMMAND [options]
@@ -25,6 +31,8 @@ commands:
 
 examples:
   hysteretic train --task countdown-3 --algorithm a-hpo --model tiny
+  hysteretic probe --task countdown-3 --model tiny
+  hysteretic compare --task countdown-3 --model tiny --algorithms grpo,a-hpo --seeds 4
   hysteretic train --config qwen2.5-1.5b-countdown-3-lora
   hysteretic eval --task countdown-3 --model runs/countdown-3-a-hpo-tiny-seed0/model
 """
@@ -55,17 +63,9 @@ def _run(command: str, options: list[str]) -> int:
     from hysteretic.lab.errors import UsageError
 
     try:
-        if command == "train":
-            from hysteretic.lab.train import main as run
-        elif command == "compare":
-            from hysteretic.lab.compare import main as run
-        elif command == "eval":
-            from hysteretic.lab.evaluation import main as run
-        elif command == "demo":
-            from hysteretic.lab.demo import main as run
-        else:
-            from hysteretic.lab.listing import main as run
-        return run(options)
+        module = import_module(f"hysteretic.lab.{MODULES.get(command, command)}")
+        code: int = module.main(options)
+        return code
     except UsageError as error:
         print(f"hysteretic: {error}", file=sys.stderr)
         return 2
@@ -77,6 +77,7 @@ def _run(command: str, options: list[str]) -> int:
             "trl",
             "datasets",
             "altair",
+            "scipy",
             "yaml",
         ):
             raise

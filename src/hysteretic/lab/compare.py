@@ -128,7 +128,9 @@ def _checked(comparison: Comparison) -> tuple[int, int]:
     Raises UsageError for a setting that is none, or that contradicts another.
     """
     from hysteretic.lab.settings import parse_settings
+    from hysteretic.lab.train import quieten
 
+    quieten()
     requests = [parse_settings({**comparison.settings, **arm.settings}, f"arm {arm.name!r}") for arm in comparison.arms]
     training = [request.training for request in requests]
     if training[0].max_steps < 1:
@@ -144,8 +146,8 @@ def _print_plan(comparison: Comparison, folder: ComparisonFolder, updates: int, 
     if tuning:
         rates = ", ".join(f"{rate:g}" for rate in comparison.rates)
         print(
-            f"First {len(tuning)} runs choose each arm's learning rate among {rates}, on {len(comparison.tuning_seeds)} "
-            "other seeds."
+            f"First {len(tuning)} runs choose each arm's learning rate among {rates}, on "
+            f"{len(comparison.tuning_seeds)} other seeds."
         )
     print(f"Decided by: {comparison.measure}, against {comparison.baseline}. Folder: {folder.path}", flush=True)
     done = len(runs) + len(tuning) - len(unfinished([*runs, *tuning]))
@@ -256,8 +258,8 @@ def choose_rates(comparison: Comparison, tuning: Sequence[Run]) -> dict[str, Any
         tried = {rate: fmean(found) for rate, found in values.items() if found}
         if not tried:
             raise UsageError(
-                f"Every tuning run of {arm.name} failed; see the logs in the tuning folder, mend the settings, and call "
-                "this again."
+                f"Every tuning run of {arm.name} failed; see the logs in the tuning folder, mend the settings, and "
+                "call this again."
             )
         best = max(tried, key=lambda rate: tried[rate])
         chosen[arm.name] = {
@@ -283,6 +285,6 @@ def _refuse_changed_rates(runs: Sequence[Run], comparison: Comparison) -> None:
             rate = (yaml.safe_load(before.read_text(encoding="utf-8")) or {}).get("learning_rate")
             if rate != run.rate:
                 raise UsageError(
-                    f"{run.name} was trained at learning rate {rate}, and tuning now chooses {run.rate:g} (a tuning run "
-                    "was missing then); remove its folder, or give another --output."
+                    f"{run.name} was trained at learning rate {rate}, and tuning now chooses {run.rate:g} (a tuning "
+                    "run was missing then); remove its folder, or give another --output."
                 )

@@ -1,4 +1,4 @@
-"""What is compared? One task and model, arms (settings by name), seeds, and the measure, all fixed before the first run.
+"""What is compared? One task and model, arms (settings by name), seeds, and the measure, all fixed beforehand.
 
 comparison.yaml     the comparison: `hysteretic compare --config` takes it back
 runs/ARM/seed-N/    a run folder each (lab/run_folder.py), and seed-N.log beside it
@@ -85,8 +85,8 @@ class Comparison:
         shared = set(self.seeds) & set(self.tuning_seeds)
         if self.rates and shared:
             raise UsageError(
-                f"Seeds {sorted(shared)} are to be compared and to be tuned on; a rate chosen on them would look better "
-                "than it is. Give other tuning_seeds."
+                f"Seeds {sorted(shared)} are to be compared and to be tuned on; a rate chosen on them would look "
+                "better than it is. Give other tuning_seeds."
             )
         if self.rates and not self.tuning_seeds:
             raise UsageError("Rates are to be chosen, but on no seed; set tuning_seeds to 1 or more.")
@@ -276,8 +276,8 @@ class ComparisonFolder:
             changed.append(f"seeds {gone} are gone")
         if changed:
             raise UsageError(
-                f"The comparison in {self.path} began otherwise: {'; '.join(changed)}. Its runs would not be comparable; "
-                "give another --output (more seeds and more arms may be added here)."
+                f"The comparison in {self.path} began otherwise: {'; '.join(changed)}. Its runs would not be "
+                "comparable; give another --output (more seeds and more arms may be added here)."
             )
 
     def runs(self, comparison: Comparison, rates: Mapping[str, float]) -> list[Run]:

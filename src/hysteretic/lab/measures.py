@@ -54,7 +54,7 @@ class Record:
 
 
 def read_record(folder: Path, panels: Sequence[str] = ()) -> Record:
-    """The figures of a run folder; lines torn by a power cut are left out. Raises ValueError for what cannot be used."""
+    """The figures of a run folder, without a line torn by a power cut. Raises ValueError for what cannot be used."""
     path = folder / "metrics.jsonl"
     lines = read_lines(path) if path.is_file() else []
     starts = [i for i, line in enumerate(lines) if "reward" in line]

@@ -92,9 +92,8 @@ def run_all(
 
 def _start(command: Command, slot: int) -> Going:
     command.log.parent.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
-    if sys.platform != "win32":
-        context.set_forkserver_preload(["hysteretic.lab.train"])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hysteretic.lab.train"])
     process = context.Process(target=_work, args=(command, _device(slot)), name=command.name)
     process.start()
     return Going(command, process, slot)
@@ -102,8 +101,7 @@ def _start(command: Command, slot: int) -> Going:
 
 def _work(command: Command, device: str | None) -> None:
     """What each process does: the command, with its output in the log."""
-    if hasattr(os, "setsid"):
-        os.setsid()  # Ctrl-C reaches the comparison alone, which then stops its runs gently
+    os.setsid()  # Ctrl-C reaches the comparison alone, which then stops its runs gently
     _die_with_parent()
     log = os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)

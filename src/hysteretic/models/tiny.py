@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--careful",
         type=float,
         help="share of careful demonstrations in the last phase: more of them, an easier start (0.03, which begins at "
-        "about 2 %% right; 0.26 at about 9 %%)",
+        "about 2 %% right; 0.3 at 8.5 %%)",
     )
     chosen = parser.parse_args(arguments)
     settings = Warmup(seed=chosen.seed)

@@ -1,0 +1,26 @@
+"""`hysteretic report`: the page, the table and the figures of a comparison, finished or still running."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from hysteretic.lab.comparison import ComparisonFolder
+from hysteretic.lab.errors import UsageError
+from hysteretic.lab.results import write_results
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write report.html, results.json, results.csv and figures/ in the comparison's folder."""
+    parser = argparse.ArgumentParser(
+        prog="hysteretic report", description="The report of a comparison, finished or still running."
+    )
+    parser.add_argument("folder", type=Path, help="the --output of `hysteretic compare`")
+    options = parser.parse_args(arguments)
+    if not options.folder.is_dir():
+        raise UsageError(f"There is no folder {options.folder}; give the --output of `hysteretic compare`.")
+    results = write_results(ComparisonFolder(options.folder), with_report=True)
+    print("\n".join([*results["verdicts"], *(f"Note: {note}" for note in results["notes"])]))
+    print(f"\nReport: {options.folder / 'report.html'}   Figures: {options.folder / 'results.json'}")
+    return 0
