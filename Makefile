@@ -8,7 +8,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: demo test check test-trl-oldest clean
 
-demo: $(VENV)/.package  ## train A-HPO and GRPO from the same sparse start; table, curves.png, index.html
+demo: $(VENV)/.package  ## compare A-HPO with GRPO from the same sparse start: verdict and report.html
 	$(BIN)/hysteretic demo --output demo/$$(date +%Y%m%d-%H%M%S)
 
 test: $(VENV)/.dev check  ## lint, types and all tests

@@ -21,8 +21,12 @@ def random_model(tmp_path_factory):
 @pytest.fixture
 def quick(random_model):
     """Flags for `hysteretic train`: two rollouts of four problems, two updates each."""
+    return quick_flags(random_model)
+
+
+def quick_flags(model):
     return [
-        *["--model", str(random_model), "--task", "countdown-3"],
+        *["--model", str(model), "--task", "countdown-3"],
         *["--task_options", '{"largest": 9, "largest_target": 20, "prompt": "terse"}'],
         *["--train_problems", "16", "--eval_problems", "4", "--eval_samples", "2"],
         *["--num_generations", "4", "--per_device_train_batch_size", "8", "--steps_per_generation", "2"],

@@ -94,7 +94,10 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
     content = {} if options.config is None else read_recipe(options.config)
     if "algorithms" in given:
         content.pop("arms", None)
-    return options, {**content, **given, **_settings(rest)}
+    flags, common = _settings(rest), content.pop("settings", None) or {}
+    if not isinstance(common, dict):
+        raise UsageError(f"{options.config}: settings is {common!r}; it must be a mapping: {KEYS['settings']}.")
+    return options, {**{key: content[key] for key in content if key not in flags}, **given, "settings": common | flags}
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:

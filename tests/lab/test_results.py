@@ -1,0 +1,176 @@
+"""What a comparison's results say, on runs whose figures are chosen."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from lab.made_up_runs import comparison_folder, write_run
+
+from hysteretic.cli import main
+from hysteretic.lab.results import collect, write_results
+from hysteretic.statistics import paired_comparison
+
+
+def rewards(level, seeds, rollouts=8, spread=0.01):
+    """Learning curves about a level: the same noise for every arm, so that seeds pair."""
+    noise = np.random.default_rng(0).normal(0, spread, (seeds, rollouts))
+    own = np.random.default_rng(int(1000 * level)).normal(0, spread / 10, (seeds, rollouts))
+    return [[float(max(level + x, 0.0)) for x in row] for row in noise + own]
+
+
+def the_pair(results, treatment, baseline="grpo", measure="area"):
+    return next(
+        pair
+        for pair in results["pairs"]
+        if (pair["treatment"], pair["baseline"], pair["measure"]) == (treatment, baseline, measure)
+    )
+
+
+def test_an_arm_that_is_better_is_called_better_with_its_figures(tmp_path):
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 6), "a-hpo": rewards(0.25, 6)})
+    results = collect(folder)
+    pair = the_pair(results, "a-hpo")
+    by_arm = {
+        arm: [run["measures"]["area"] for run in results["runs"] if run["arm"] == arm] for arm in ("grpo", "a-hpo")
+    }
+    expected = paired_comparison(by_arm["a-hpo"], by_arm["grpo"])
+    assert pair["verdict"] == "better"
+    assert pair["mean_difference"] == pytest.approx(0.05, abs=0.005)
+    assert pair["interval"] == pytest.approx(expected.interval)
+    assert pair["relative_gain"] == pytest.approx(0.25, abs=0.03)
+    assert results["verdicts"][0].startswith("a-hpo is better than grpo (whole run): +0.0")
+    assert "6 paired seeds" in results["verdicts"][0]
+
+
+def test_a_difference_within_the_spread_cannot_be_told(tmp_path):
+    folder = comparison_folder(
+        tmp_path / "c", {"grpo": rewards(0.2, 6, spread=0.1), "a-hpo": rewards(0.201, 6, spread=0.1)}
+    )
+    pair = the_pair(collect(folder), "a-hpo")
+    assert pair["verdict"] == "cannot tell"
+    assert pair["seeds_to_tell"] is None or pair["seeds_to_tell"] > 6
+    assert "Cannot tell" in collect(folder)["verdicts"][0]
+
+
+def test_three_seeds_get_figures_and_no_verdict(tmp_path):
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 3), "a-hpo": rewards(0.9, 3)})
+    results = collect(folder)
+    assert the_pair(results, "a-hpo")["verdict"] == "too few seeds"
+    assert "too few for a verdict" in results["verdicts"][0]
+
+
+def test_many_pairs_need_more_than_one_pair_does(tmp_path):
+    """A p just below 0.05 among six pairs is no discovery (Holm)."""
+    arms = {name: rewards(0.2, 5, spread=0.02) for name in ("grpo", "hpo", "sapo")}
+    lift = [0.004, 0.02, 0.012, 0.001, 0.018]
+    arms["a-hpo"] = [[x + lift[seed] for x in row] for seed, row in enumerate(arms["grpo"])]
+    arms = {
+        name: [[x + 1e-3 * np.sin(seed * len(name)) for x in row] for seed, row in enumerate(rows)]
+        for name, rows in arms.items()
+    }
+    results = collect(comparison_folder(tmp_path / "c", arms))
+    pair = the_pair(results, "a-hpo")
+    assert pair["p"] < 0.05 < pair["p_holm"]
+    assert pair["verdict"] == "cannot tell"
+    assert all(p["p_holm"] >= p["p"] for p in results["pairs"])
+    assert any("Holm" in note for note in results["notes"])
+
+
+def test_every_pair_is_there_once_and_the_baseline_first(tmp_path):
+    arms = {name: rewards(0.2, 4) for name in ("hpo", "grpo", "a-hpo")}
+    results = collect(comparison_folder(tmp_path / "c", arms))
+    found = [(pair["treatment"], pair["baseline"]) for pair in results["pairs"] if pair["measure"] == "area"]
+    assert found == [("hpo", "grpo"), ("a-hpo", "grpo"), ("a-hpo", "hpo")]
+
+
+def test_pairs_are_of_the_seeds_that_both_arms_finished(tmp_path):
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 6), "a-hpo": rewards(0.3, 6)})
+    shutil.rmtree(folder.path / "runs" / "grpo" / "seed-1")
+    results = collect(folder)
+    assert the_pair(results, "a-hpo")["seeds"] == 5
+    assert results["progress"] == {"planned": 12, "finished": 11, "failed": 0}
+    assert any("not final" in note for note in results["notes"])
+
+
+def test_a_run_with_nan_rewards_is_a_failed_run_and_leaves_its_pair(tmp_path):
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 5), "a-hpo": rewards(0.3, 5)})
+    broken = folder.path / "runs" / "a-hpo" / "seed-2"
+    shutil.rmtree(broken)
+    write_run(broken, [0.1, float("nan")])
+    results = collect(folder)
+    run = next(run for run in results["runs"] if run["arm"] == "a-hpo" and run["seed"] == 2)
+    assert run["state"] == "failed"
+    assert "no finite number" in run["error"]
+    assert the_pair(results, "a-hpo")["seeds"] == 4
+    assert any("1 runs failed" in note or "1 run failed" in note for note in results["notes"])
+
+
+def test_an_arm_can_win_per_update_and_lose_per_token(tmp_path):
+    """Twice the tokens for a tenth more reward."""
+    folder = comparison_folder(tmp_path / "c", {"grpo": [None] * 4, "a-hpo": [None] * 4})
+    rising = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    for seed in range(4):
+        bumped = [x + 0.001 * seed for x in rising]
+        write_run(folder.path / "runs" / "grpo" / f"seed-{seed}", bumped)
+        better = [x * 1.1 + 0.0001 * seed for x in bumped]
+        write_run(folder.path / "runs" / "a-hpo" / f"seed-{seed}", better, lengths=[40.0] * 6)
+    results = collect(folder)
+    assert the_pair(results, "a-hpo", measure="area")["mean_difference"] > 0
+    assert the_pair(results, "a-hpo", measure="area_by_token")["mean_difference"] < 0
+
+
+def test_one_arm_and_no_run_are_said_in_words(tmp_path):
+    assert (
+        "nothing to compare" in collect(comparison_folder(tmp_path / "one", {"grpo": rewards(0.2, 4)}))["verdicts"][0]
+    )
+    empty = collect(comparison_folder(tmp_path / "none", {"grpo": [None], "a-hpo": [None]}))
+    assert empty["verdicts"] == ["No run is finished, and no seed of two arms: there is no verdict yet."]
+
+
+def test_runs_of_two_versions_of_the_code_are_pointed_out(tmp_path):
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 2), "a-hpo": [None, None]})
+    write_run(folder.path / "runs" / "a-hpo" / "seed-0", [0.1] * 8, source="b")
+    assert any("2 versions" in note for note in collect(folder)["notes"])
+
+
+def test_curves_are_means_over_seeds_with_bands(tmp_path):
+    folder = comparison_folder(tmp_path / "c", {"grpo": [[0.1] * 6, [0.3] * 6, [0.2] * 6], "a-hpo": [[0.5] * 6]})
+    by_x = {panel["x"]: panel for panel in collect(folder)["panels"] if panel["key"] == "reward"}
+    assert set(by_x) == {"update", "token", "second"}
+    grpo, a_hpo = by_x["update"]["curves"]
+    assert grpo["x"] == [2, 4, 6, 8, 10, 12]
+    assert grpo["mean"] == pytest.approx([0.2] * 6)
+    half = 4.302653 * 0.1 / np.sqrt(3)
+    assert grpo["low"] == pytest.approx([0.2 - half] * 6, abs=1e-4)
+    assert a_hpo["low"] is None
+
+
+def test_files_are_json_and_csv_without_paths_of_the_machine(tmp_path):
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 4), "a-hpo": rewards(0.3, 4)})
+    results = write_results(folder)
+    assert json.loads(folder.results.read_text()) == results
+    assert str(tmp_path) not in folder.results.read_text()
+    assert "/somewhere" not in folder.results.read_text()
+    with (folder.path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    assert float(rows[0]["area"]) == pytest.approx(results["runs"][0]["measures"]["area"])
+
+
+def test_the_report_command_writes_the_page_and_figures(tmp_path, capsys):
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 4), "a-hpo": rewards(0.3, 4)})
+    assert main(["report", str(folder.path)]) == 0
+    assert "a-hpo is better than grpo" in capsys.readouterr().out
+    assert (folder.path / "report.html").stat().st_size < 6e6
+    assert list((folder.path / "figures").glob("*.svg"))
+    assert list((folder.path / "figures").glob("*.png"))
+
+
+def test_a_report_of_no_comparison_is_refused(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert "no comparison in" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "nowhere")]) == 2
+    assert "no folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
