@@ -153,6 +153,15 @@ def test_equal_differences_leave_an_interval_of_width_zero():
         assert (found.mean_difference, found.probability_of_improvement) == (0.0, 0.5)
         assert found.seeds_to_tell is None
     assert paired_comparison(TREATMENT, TREATMENT).relative_interval == (0.0, 0.0)
+    for seeds, step in itertools.product(range(2, 20), [0.1, 0.3, 10.1]):  # nine times 10.1 have another mean
+        assert paired_comparison([step] * seeds, [0.0] * seeds).spread == 0.0
+
+
+def test_a_small_difference_is_not_taken_for_rounding():
+    """A millionth of the values, with its own spread, is a difference like any other."""
+    found = paired_comparison([1 + 1e-6, 2 + 2e-6, 3 + 1e-6, 4 + 3e-6], [1.0, 2.0, 3.0, 4.0])
+    assert found.probability_of_improvement == 1.0
+    assert found.spread == pytest.approx(np.std([1e-6, 2e-6, 1e-6, 3e-6], ddof=1), rel=1e-6)
 
 
 # ----- verdicts
@@ -194,11 +203,11 @@ def test_the_verdict_follows_the_interval():
 def test_the_sentence_says_the_verdict_the_figures_and_what_more_seeds_would_do():
     """It is what `print` shows a person; the figures from SciPy's t-test, the gain's interval by root finding."""
     assert str(paired_comparison(TREATMENT, BASELINE)) == (
-        "Better: mean 0.3213 against 0.2762, a difference of +0.045 (95 % interval +0.00528 to +0.0847; "
-        "+16.3 % of the baseline, +1.9 to +32.1 %) over 8 paired seeds, p = 0.032."
+        "Better: mean 0.32 against 0.275, a difference of +0.045 (95 % interval +0.00404 to +0.086; "
+        "+16.4 % of the baseline, +1.4 to +33.0 %) over 8 paired seeds, p = 0.036."
     )
     unclear = paired_comparison(TREATMENT[:4], BASELINE[:4])
-    assert str(unclear).startswith("Cannot tell: mean 0.335 against 0.2875, a difference of +0.0475 (95 % interval -")
+    assert str(unclear).startswith("Cannot tell: mean 0.3325 against 0.2875, a difference of +0.045 (95 % interval -")
     assert str(unclear).endswith(f", about {unclear.seeds_to_tell} seeds would tell.")
     assert str(paired_comparison([0.4], [0.3])).endswith("(95 % interval -inf to +inf) at one seed.")
 
@@ -245,6 +254,7 @@ def test_power_at_its_ends():
     assert (power(0.0, 0.0, 8), power(0.1, 0.0, 8)) == (0.0, 1.0)
     for effect in [10.0, 15.0, 40.0, 1e3, 1e9, 1e300]:
         assert power(effect, 1.0, 8) == pytest.approx(1.0, abs=1e-12)
+        assert power(-effect, 1.0, 8) == power(effect, 1.0, 8)
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
@@ -264,6 +274,14 @@ def test_seeds_to_tell_is_the_first_number_with_enough_power(confidence):
         else:
             assert power(found.mean_difference, found.spread, 1000, confidence) < 0.8
     assert checked >= 10
+
+
+def test_seeds_to_tell_is_more_than_there_are():
+    """At a confidence of 10 % the formula alone would say that the seeds which just failed to tell are enough."""
+    found = paired_comparison([1.0, -1.0, 1.0, -1.0, 0.01], [0.0] * 5, confidence=0.1)
+    assert found.verdict == "cannot tell"
+    assert power(found.mean_difference, found.spread, 5, 0.1) >= 0.8
+    assert found.seeds_to_tell == 6
 
 
 def test_an_effect_that_a_thousand_seeds_would_not_tell_has_no_number():

@@ -240,8 +240,9 @@ def _fieller(difference_S: Array, baseline_S: Array, confidence: float) -> tuple
     seeds = len(difference_S)
     if seeds < 2:
         return None
-    covariance = np.cov(difference_S, baseline_S) / seeds * _t(seeds, confidence) ** 2
     mean, base = float(difference_S.mean()), float(baseline_S.mean())
+    centred = np.stack([difference_S - mean, baseline_S - base])
+    covariance = centred @ centred.T * (_t(seeds, confidence) ** 2 / (seeds * (seeds - 1)))
     a = base**2 - float(covariance[1, 1])
     b = mean * base - float(covariance[0, 1])
     c = mean**2 - float(covariance[0, 0])

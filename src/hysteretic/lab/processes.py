@@ -153,9 +153,7 @@ def _stop(going: Sequence[Going], asked: list[int]) -> None:
     for one in going:
         one.process.terminate()
     if going:
-        print(
-            f"\nStopping {len(going)} runs after their rollouts, with checkpoints (Ctrl-C again: at once).", flush=True
-        )
+        print("\nStopping after the rollouts at work, with checkpoints (Ctrl-C again: at once).", flush=True)
     before = len(asked)
     while any(one.process.exitcode is None for one in going):
         if len(asked) > before:
