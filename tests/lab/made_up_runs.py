@@ -21,6 +21,7 @@ def write_run(
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     settings = {"generation_batch_size": 10, "learning_rate": 1e-3, "output_dir": "/somewhere", "seed": 1}
     about = {"state": state, "task": "countdown-3", "model": "tiny", "settings": settings, "objective": "Objective(…)"}
+    about["updates"] = len(lines)
     about |= {"held_out_problems": len(correct), "versions": {"torch": "2"}, "source_sha256": source}
     (folder / "run.json").write_text(json.dumps(about))
     share = sum(correct) / 4 / len(correct)

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import yaml
+from lab.made_up_runs import write_run
 
 from hysteretic.lab.comparison import ComparisonFolder, finished, read
 from hysteretic.lab.errors import UsageError
@@ -59,7 +60,20 @@ def test_every_run_has_a_folder_of_its_own(tmp_path):
     [
         ({"algorithms": ""}, ["--algorithms"]),
         ({"algorithms": "grpo,grpo"}, ["'grpo'", "name of its own"]),
-        ({"arms": {"GRPO": {}}}, ["folder", "'grpo'"]),
+        ({"algorithms": 5}, ["algorithms is 5"]),
+        ({"algorithms": [None]}, ["algorithms is [None]"]),
+        ({"arms": {"GRPO": {"algorithm": "grpo"}}}, ["folder", "'grpo'"]),
+        ({"arms": {"..": {"algorithm": "grpo"}}}, ["'..'", "no letter"]),
+        ({"arms": {"тест": {"algorithm": "grpo"}}}, ["no letter"]),
+        ({"arms": {"a" * 300: {"algorithm": "grpo"}}}, ["300 characters"]),
+        ({"arms": {None: {"algorithm": "grpo"}}}, ["None"]),
+        ({"arms": {"x": {}}}, ["'x'", "mapping of settings"]),
+        ({"arms": {"x": {"algorithm": "grpo", "resume": True}}}, ["'resume'"]),
+        ({"vary": {"seed": [1, 2]}}, ["'seed'"]),
+        ({"seeds": True}, ["seeds is True"]),
+        ({"seeds": 2.7}, ["seeds is 2.7"]),
+        ({"seeds": float("inf")}, ["seeds is inf"]),
+        ({"tune_lr": True}, ["above 0"]),
         ({"arms": {"x": "grpo"}}, ["'x'", "mapping"]),
         ({"arms": ["grpo"]}, ["arms", "mapping"]),
         ({"vary": {"alpha": 0.5}}, ["vary.alpha", "list"]),
@@ -88,6 +102,7 @@ def test_a_folder_takes_more_seeds_and_arms_but_nothing_else(tmp_path):
     folder = ComparisonFolder(tmp_path / "c")
     folder.claim(read(PLAIN, "test"))
     folder.release()
+    write_run(folder.runs(read(PLAIN, "test"), {})[0].folder, [0.1])
     folder.claim(read({**PLAIN, "seeds": 8, "algorithms": "grpo,a-hpo,hpo"}, "test"))
     folder.release()
     before = folder.comparison.read_text()
@@ -104,6 +119,21 @@ def test_a_folder_takes_more_seeds_and_arms_but_nothing_else(tmp_path):
         folder.release()
         assert word in str(refused.value)
         assert folder.comparison.read_text() == before
+
+
+def test_a_folder_without_a_run_may_begin_otherwise(tmp_path):
+    """A mistyped task need not cost the folder."""
+    folder = ComparisonFolder(tmp_path / "c")
+    folder.claim(read({**PLAIN, "task": "countdwn"}, "test"))
+    folder.release()
+    folder.claim(read(PLAIN, "test"))
+    assert "task" not in folder.read().settings
+
+
+def test_a_half_written_comparison_is_no_obstacle(tmp_path):
+    """Killed before its first file was in place."""
+    (tmp_path / "comparison.yaml.123.part").write_text("arms: {gr")
+    ComparisonFolder(tmp_path).claim(read(PLAIN, "test"))
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

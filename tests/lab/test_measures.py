@@ -41,8 +41,19 @@ def test_costs_are_counted_to_the_end_of_each_rollout(tmp_path):
     assert record.panels["clip_ratio/low_mean"] == pytest.approx([0.05, 0.05])
 
 
-def test_a_line_torn_by_a_power_cut_is_left_out(tmp_path):
-    write_run(tmp_path / "run", [0.1, 0.2, 0.3])
+def test_a_finished_run_with_torn_figures_is_refused(tmp_path):
+    """Scored on what is left of them, a run could look better or worse than it was."""
+    write_run(tmp_path / "run", [0.1, 0.1, 0.9, 0.9])
+    path = tmp_path / "run" / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    for torn in ([*lines[:3], lines[3][:9]], lines[:3] + lines[4:], lines[:-1], []):
+        path.write_text("".join(torn))
+        with pytest.raises(ValueError, match=r"torn|no rollout"):
+            read_record(tmp_path / "run")
+
+
+def test_a_line_torn_by_a_power_cut_in_a_running_run_is_left_out(tmp_path):
+    write_run(tmp_path / "run", [0.1, 0.2, 0.3], state="running")
     path = tmp_path / "run" / "metrics.jsonl"
     path.write_text(path.read_text()[:-30])
     assert read_record(tmp_path / "run").rewards == [0.1, 0.2, 0.3]

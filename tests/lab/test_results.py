@@ -50,8 +50,8 @@ def test_a_difference_within_the_spread_cannot_be_told(tmp_path):
     )
     pair = the_pair(collect(folder), "a-hpo")
     assert pair["verdict"] == "cannot tell"
-    assert pair["seeds_to_tell"] is None or pair["seeds_to_tell"] > 6
-    assert "Cannot tell" in collect(folder)["verdicts"][0]
+    assert pair["seeds_to_tell"] > 6
+    assert f"about {pair['seeds_to_tell']} seeds in all would tell" in collect(folder)["verdicts"][0]
 
 
 def test_three_seeds_get_figures_and_no_verdict(tmp_path):
@@ -76,6 +76,9 @@ def test_many_pairs_need_more_than_one_pair_does(tmp_path):
     assert pair["verdict"] == "cannot tell"
     assert all(p["p_holm"] >= p["p"] for p in results["pairs"])
     assert any("Holm" in note for note in results["notes"])
+    said = next(each for each in results["verdicts"] if "whether a-hpo" in each)
+    assert "by itself this pair would tell" in said
+    assert "1,000" not in said
 
 
 def test_every_pair_is_there_once_and_the_baseline_first(tmp_path):
@@ -104,7 +107,44 @@ def test_a_run_with_nan_rewards_is_a_failed_run_and_leaves_its_pair(tmp_path):
     assert run["state"] == "failed"
     assert "no finite number" in run["error"]
     assert the_pair(results, "a-hpo")["seeds"] == 4
-    assert any("1 runs failed" in note or "1 run failed" in note for note in results["notes"])
+    assert "Failed runs: 1." in " ".join(results["notes"])
+
+
+def test_a_run_that_crashed_is_failed_with_its_last_lines(tmp_path):
+    """Killed for memory it cannot say so itself; compare wrote down how it ended."""
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 5), "a-hpo": [*rewards(0.3, 4), None]})
+    run = next(run for run in folder.runs(folder.read(), {}) if (run.arm.name, run.seed) == ("a-hpo", 4))
+    run.folder.mkdir(parents=True)
+    (run.folder / "run.json").write_text('{"state": "running"}')
+    assert collect(folder)["progress"]["failed"] == 0
+    run.failure.write_text('{"error": "exit code -9", "last_lines": "    out of memory"}')
+    results = collect(folder)
+    assert results["progress"] == {"planned": 10, "finished": 9, "failed": 1}
+    assert next(each["error"] for each in results["runs"] if each["state"] == "failed").endswith("out of memory")
+
+
+def test_a_gain_over_a_baseline_of_no_or_negative_reward_is_not_given(tmp_path):
+    """Relative to a negative mean its sign would turn."""
+    arms = {"grpo": [[x - 0.5 for x in row] for row in rewards(0.2, 4)], "a-hpo": rewards(0.2, 4)}
+    results = collect(comparison_folder(tmp_path / "c", arms))
+    assert the_pair(results, "a-hpo")["verdict"] == "better"
+    assert the_pair(results, "a-hpo")["relative_gain"] is None
+    assert "gain" not in results["verdicts"][0]
+
+
+def test_a_missing_baseline_is_named(tmp_path):
+    arms = {"grpo": [None] * 4, "a-hpo": rewards(0.2, 4), "hpo": rewards(0.3, 4)}
+    results = collect(comparison_folder(tmp_path / "c", arms))
+    assert "no seed at which grpo and another arm both finished" in results["verdicts"][0]
+    assert the_pair(results, "hpo", "a-hpo")["verdict"] == "better"
+
+
+def test_one_cheap_run_that_cuts_every_cost_measure_is_pointed_out(tmp_path):
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 4), "a-hpo": rewards(0.3, 3)}, seeds=4)
+    write_run(folder.path / "runs" / "a-hpo" / "seed-3", [0.0] * 8, lengths=[1.0] * 8)
+    results = collect(folder)
+    assert results["budgets"]["area_by_token"] == {"budget": 80.0, "median_total": 1600.0}
+    assert any("less than half" in note for note in results["notes"])
 
 
 def test_an_arm_can_win_per_update_and_lose_per_token(tmp_path):
@@ -126,7 +166,7 @@ def test_one_arm_and_no_run_are_said_in_words(tmp_path):
         "nothing to compare" in collect(comparison_folder(tmp_path / "one", {"grpo": rewards(0.2, 4)}))["verdicts"][0]
     )
     empty = collect(comparison_folder(tmp_path / "none", {"grpo": [None], "a-hpo": [None]}))
-    assert empty["verdicts"] == ["No run is finished, and no seed of two arms: there is no verdict yet."]
+    assert empty["verdicts"] == ["No run is finished: there is no verdict yet."]
 
 
 def test_runs_of_two_versions_of_the_code_are_pointed_out(tmp_path):
@@ -174,3 +214,15 @@ def test_a_report_of_no_comparison_is_refused(tmp_path, capsys):
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert "no folder" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_curves_of_runs_whose_costs_differ_are_read_off_at_common_points(tmp_path):
+    """Up to the cheapest run's total; a straight line stays what it is."""
+    folder = comparison_folder(tmp_path / "c", {"grpo": [None] * 2})
+    for seed, length in ((0, 20.0), (1, 40.0)):
+        write_run(folder.path / "runs" / "grpo" / f"seed-{seed}", [0.3] * 6, lengths=[length] * 6)
+    by_token = next(panel for panel in collect(folder)["panels"] if panel["x"] == "token")
+    (curve,) = by_token["curves"]
+    assert curve["x"][0] == 400.0
+    assert curve["x"][-1] == 1200.0
+    assert curve["mean"] == pytest.approx([0.3] * len(curve["x"]))

@@ -74,10 +74,12 @@ class Comparison:
             raise UsageError("There is nothing to compare; give --algorithms, such as grpo,a-hpo.")
         names = [arm.name for arm in self.arms]
         folders = [arm.folder for arm in self.arms]
-        for given, what in ((names, "named"), (folders, "kept in a folder")):
-            twice = {name for name in given if given.count(name) > 1 or not name}
-            if twice:
-                raise UsageError(f"Two arms are {what} {min(twice)!r}; give each a name of its own.")
+        for name, folder in zip(names, folders, strict=True):
+            if not folder or len(folder) > 120:
+                what = "no letter a-z or digit" if not folder else f"{len(folder)} characters"
+                raise UsageError(f"The arm {name!r} has {what} to name its folder by; give it a short plain name.")
+            if folders.count(folder) > 1:
+                raise UsageError(f"Two arms would be kept in the folder {folder!r}; give each a name of its own.")
         if self.baseline not in names:
             raise UsageError(
                 f"The baseline {self.baseline!r} is no arm.{nearest(self.baseline, names)} Arms: {', '.join(names)}."
@@ -113,22 +115,24 @@ def read(content: Mapping[str, Any], name: str) -> Comparison:
     """The comparison in a mapping: KEYS, and any other key is a setting common to all arms. Raises UsageError."""
     settings = {key: value for key, value in content.items() if key not in KEYS}
     settings |= _mapping(content, "settings", name)
-    for key in ("seed", "output", "resume", "config"):
-        if key in settings:
-            raise UsageError(
-                f"{name} sets {key!r}, which differs from run to run; a comparison has seeds and --output."
-            )
     if "learning_rate" in settings and content.get("tune_lr"):
         raise UsageError(f"{name} sets learning_rate, and tune_lr would overrule it; drop one of them.")
     algorithms = content.get("algorithms") or []
     if isinstance(algorithms, str):
         algorithms = [word.strip() for word in algorithms.split(",") if word.strip()]
+    if not isinstance(algorithms, list) or not all(isinstance(word, str) for word in algorithms):
+        raise UsageError(f"{name}: algorithms is {algorithms!r}; it must be {KEYS['algorithms']}.")
     arms = [Arm(str(word), {"algorithm": str(word)}) for word in algorithms]
     for arm, own in _mapping(content, "arms", name).items():
-        if not isinstance(own, Mapping):
-            raise UsageError(f"{name}: arm {arm!r} is {own!r}; it must be a mapping of settings.")
+        if not isinstance(own, Mapping) or not own or not isinstance(arm, str):
+            raise UsageError(f"{name}: arm {arm!r} is {own!r}; it must be a name and a mapping of settings.")
         arms.append(Arm(str(arm), dict(own)))
     arms = _crossed(arms, _mapping(content, "vary", name), name)
+    for key in ("seed", "output", "resume", "config"):
+        if any(key in each for each in (settings, *(arm.settings for arm in arms))):
+            raise UsageError(
+                f"{name} sets {key!r}, which differs from run to run; a comparison has seeds, and --output."
+            )
     names = [arm.name for arm in arms]
     baseline = content.get("baseline") or ("grpo" if "grpo" in names else names[0] if names else "")
     return Comparison(
@@ -165,10 +169,14 @@ def _crossed(arms: list[Arm], vary: Mapping[str, Any], name: str) -> list[Arm]:
 
 
 def _seeds(value: Any, first: int, key: str, name: str) -> tuple[int, ...]:
+    words = value if isinstance(value, list) else [value]
+    if not all(isinstance(word, int | str) and not isinstance(word, bool) for word in words):
+        raise UsageError(f"{name}: {key} is {value!r}; it must be {KEYS[key]}.")
     try:
-        seeds = [int(seed) for seed in value] if isinstance(value, list) else range(first, first + int(value))
-    except (TypeError, ValueError) as error:
+        numbers = [int(word) for word in words]
+    except ValueError as error:
         raise UsageError(f"{name}: {key} is {value!r}; it must be {KEYS[key]}.") from error
+    seeds = numbers if isinstance(value, list) else range(first, first + numbers[0])
     if len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds):
         raise UsageError(f"{name}: {key} is {value!r}; seeds are 0 or more, each once.")
     return tuple(seeds)
@@ -177,7 +185,7 @@ def _seeds(value: Any, first: int, key: str, name: str) -> tuple[int, ...]:
 def _rates(value: Any, name: str) -> tuple[float, ...]:
     words = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int | float) else value or []
     try:
-        rates = sorted({float(word) for word in words})
+        rates = sorted({float("nan" if isinstance(word, bool) else word) for word in words})
     except (TypeError, ValueError) as error:
         raise UsageError(f"{name}: tune_lr is {value!r}; it must be numbers, such as 1.5e-4,3e-4,6e-4.") from error
     if any(not 0 < rate < float("inf") for rate in rates):
@@ -200,6 +208,11 @@ class Run:
         """For lines of text."""
         tried = f" at {self.rate:g}" if self.is_tuning else ""
         return f"{self.arm.name}{tried} seed {self.seed}"
+
+    @property
+    def failure(self) -> Path:
+        """Why it failed, if it did: written when it ends, removed when it is tried again."""
+        return self.folder.with_name(f"{self.folder.name}.failed.json")
 
     def settings(self, comparison: Comparison) -> dict[str, Any]:
         """What `hysteretic train --config` is given."""
@@ -227,7 +240,9 @@ class ComparisonFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file; give another --output.")
-        if not self.comparison.is_file() and self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
+        found = list(self.path.iterdir()) if self.path.is_dir() else []
+        foreign = [path for path in found if path.name != ".lock" and path.suffix != ".part"]
+        if foreign and not self.comparison.is_file():
             raise UsageError(f"{self.path} is not empty and holds no comparison; give another --output.")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -239,9 +254,12 @@ class ComparisonFolder:
             ) from error
         except OSError as error:
             raise UsageError(f"Cannot write to {self.path} ({error.strerror}); give another --output.") from error
-        if self.comparison.is_file():
-            self._refuse_other(comparison)
-        write_text(self.comparison, yaml.safe_dump(comparison.as_yaml(), sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(comparison.as_yaml(), sort_keys=False, allow_unicode=True)
+        if self.comparison.is_file() and self.comparison.read_text(encoding="utf-8") != text:
+            if next(self.path.glob("*/**/run.json"), None) is not None:
+                self._refuse_other(comparison)
+            self.timing.unlink(missing_ok=True)
+        write_text(self.comparison, text)
 
     def release(self) -> None:
         """Let another process go on here."""
@@ -304,8 +322,11 @@ class ComparisonFolder:
 
 def write_text(path: Path, text: str) -> None:
     """Write whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(part, path)
 
 

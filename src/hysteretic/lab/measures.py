@@ -61,6 +61,12 @@ def read_record(folder: Path, panels: Sequence[str] = ()) -> Record:
     if not starts:
         raise ValueError("no rollout is recorded")
     about = read_json(folder / "run.json") or {}
+    steps = [line.get("step") for line in lines]
+    if about.get("state") == "finished" and steps != list(range(1, about.get("updates", 0) + 1)):
+        raise ValueError(
+            f"{path.name} is torn: {len(steps)} lines for {about.get('updates')} updates; remove the run's folder, and "
+            "it is made again"
+        )
     responses = about.get("settings", {}).get("generation_batch_size") or 1
     record = Record([], [], [], [], {key: [] for key in panels}, read_json(folder / "evaluation.json") or {}, about)
     tokens = seconds = 0.0

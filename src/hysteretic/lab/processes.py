@@ -55,7 +55,8 @@ class Ended:
     @property
     def last_lines(self) -> str:
         """The end of its log."""
-        lines = self.command.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        log = self.command.log
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
         return "\n".join(f"    {line[:300]}" for line in lines[-LAST_LINES:])
 
 
@@ -73,6 +74,7 @@ def run_all(
     waiting, going = list(commands), list[Going]()
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asking for a GPU before a fork must not start CUDA
     with _stop_signals() as stop:
         try:
             while waiting or going:

@@ -10,6 +10,7 @@ Holm's p over the pairs of that measure, verdict), `verdicts` and `notes` in wor
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 import shlex
@@ -17,9 +18,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from hysteretic.lab.comparison import Comparison, ComparisonFolder, Run, finished, write_json
+from hysteretic.lab.comparison import Comparison, ComparisonFolder, Run, finished, write_json, write_text
 from hysteretic.lab.measures import Record, area_up_to, label_and_meaning, measures, read_record
 from hysteretic.lab.panels import LOGGED, panels
 from hysteretic.lab.run_folder import now, read_json, read_lines
@@ -61,7 +63,7 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
     tuned = folder.rates()
     rates = {arm: entry["learning_rate"] for arm, entry in tuned.items()}
     outcomes = [outcome(run) for run in folder.runs(comparison, rates)]
-    add_costs(outcomes)
+    budgets = add_costs(outcomes)
     done = [one for one in outcomes if one.figures is not None]
     names = measure_order(done)
     pairs = all_pairs(comparison, done, names)
@@ -70,7 +72,7 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
         "schema": 1,
         "title": _title(comparison),
         "created": now(),
-        "command": shlex.join(["hysteretic", "compare", "--config", "comparison.yaml", "--output", "FOLDER"]),
+        "command": shlex.join(["hysteretic", "compare", "--config", "comparison.yaml", "--output", "again"]),
         "comparison": comparison.as_yaml(),
         "task": about.get("task") or comparison.settings.get("task", "countdown-3"),
         "model": str(about.get("model") or comparison.settings.get("model", "tiny")),
@@ -87,6 +89,7 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
         "baseline": comparison.baseline,
         "confidence": comparison.confidence,
         "measures": {name: dict(zip(("label", "description"), label_and_meaning(name), strict=True)) for name in names},
+        "budgets": budgets,
         "arms": [_arm(arm.name, arm.settings, tuned.get(arm.name), done) for arm in comparison.arms],
         "runs": [_run(one, folder.path) for one in outcomes],
         "summary": summary(comparison, done, names),
@@ -103,12 +106,13 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
 def outcome(run: Run) -> Outcome:
     """What a run came to, so far."""
     record = read_json(run.folder / "run.json")
+    failure = read_json(run.failure)
+    if failure is not None:
+        return Outcome(run, "failed", f"{failure.get('error')}\n{failure.get('last_lines', '')}".strip())
     if record is None:
         return Outcome(run, "planned")
     if not finished(run):
-        state = str(record.get("state", "running"))
-        why = "its reward function failed; see the end of its log" if state == "failed" else None
-        return Outcome(run, "failed" if state == "failed" else "running", why)
+        return Outcome(run, "running")
     try:
         found = read_record(run.folder, LOGGED)
     except ValueError as error:
@@ -116,14 +120,21 @@ def outcome(run: Run) -> Outcome:
     return Outcome(run, "finished", None, found, measures(found))
 
 
-def add_costs(outcomes: Sequence[Outcome]) -> None:
-    """Measures up to a common budget: the smallest total among all finished runs."""
+def add_costs(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
+    """Adds measures up to a common budget, the smallest total among all finished runs.
+
+    Returns by measure the budget and the median of the totals.
+    """
+    budgets = {}
     done = [(one.figures, one.record) for one in outcomes if one.figures is not None and one.record is not None]
     for name, costs in zip(BY_COST, ("tokens", "seconds"), strict=True):
-        budget = min((getattr(record, costs)[-1] for _, record in done), default=0.0)
+        totals = [getattr(record, costs)[-1] for _, record in done]
+        budget = min(totals, default=0.0)
         if budget > 0:
+            budgets[name] = {"budget": budget, "median_total": median(totals)}
             for figures, record in done:
                 figures[name] = area_up_to(record.rewards, getattr(record, costs), budget)
+    return budgets
 
 
 def measure_order(done: Sequence[Outcome]) -> list[str]:
@@ -182,6 +193,7 @@ def _pair(
     verdict: str = pair.verdict
     if verdict in ("better", "worse") and p_holm is not None and p_holm > 1 - confidence:
         verdict = "cannot tell"
+    is_ratio = pair.baseline_mean > 0
     return {
         "treatment": treatment,
         "baseline": baseline,
@@ -189,8 +201,8 @@ def _pair(
         "seeds": pair.seeds,
         "mean_difference": pair.mean_difference,
         "interval": list(pair.interval) if math.isfinite(pair.interval[0]) else None,
-        "relative_gain": pair.relative_gain,
-        "relative_interval": None if pair.relative_interval is None else list(pair.relative_interval),
+        "relative_gain": pair.relative_gain if is_ratio else None,
+        "relative_interval": list(pair.relative_interval) if is_ratio and pair.relative_interval else None,
         "probability_of_improvement": pair.probability_of_improvement,
         "p": pair.p_value,
         "p_holm": p_holm,
@@ -205,8 +217,12 @@ def verdicts(comparison: Comparison, pairs: Sequence[Mapping[str, Any]], finishe
         return [f"{comparison.arms[0].name} alone was run: there is nothing to compare it with."]
     chosen = [p for p in pairs if p["measure"] == comparison.measure and p["baseline"] == comparison.baseline]
     if not chosen:
-        what = f"{finished_runs} runs are finished" if finished_runs else "No run is finished"
-        return [f"{what}, and no seed of two arms: there is no verdict yet."]
+        if not finished_runs:
+            return ["No run is finished: there is no verdict yet."]
+        return [
+            f"No verdict yet: there is no seed at which {comparison.baseline} and another arm both finished with the "
+            f"measure that decides ({comparison.measure}); finished runs: {finished_runs}."
+        ]
     order = {"better": 0, "worse": 1, "cannot tell": 2, "too few seeds": 3}
     chosen.sort(key=lambda p: (order[p["verdict"]], p["p"] if p["p"] is not None else 1.0))
     return [sentence(pair) for pair in chosen]
@@ -220,18 +236,17 @@ def sentence(pair: Mapping[str, Any]) -> str:
     figures = f"{pair['mean_difference']:+.4f}"
     if pair["interval"] is not None:
         figures += f" (95 % interval {pair['interval'][0]:+.4f} to {pair['interval'][1]:+.4f})"
-    if pair["relative_gain"] is not None and math.isfinite(pair["relative_gain"]):
-        figures += f", {100 * pair['relative_gain']:+.0f} % of {theirs}'s"
+    if pair["relative_gain"] is not None:
+        figures += f", a gain of {100 * pair['relative_gain']:+.0f} %"
     if pair["verdict"] == "too few seeds":
         return f"{ours} and {theirs}: {seeds} are too few for a verdict (4 are the least). {label}: {figures}."
     if pair["verdict"] == "cannot tell":
-        more = pair["seeds_to_tell"]
-        if more is not None and more > n:
-            hint = f"about {more} seeds in all would tell, if the difference is as measured"
-        elif more is not None:
-            hint = "a few more seeds may tell, for one pair alone nearly does"
+        if pair["p"] is not None and pair["p_holm"] is not None and pair["p"] <= 0.05 < pair["p_holm"]:
+            hint = "by itself this pair would tell, among so many it may be chance: add seeds, or compare fewer arms"
+        elif pair["seeds_to_tell"] is None:
+            hint = "so small a difference would take over 1,000 seeds"
         else:
-            hint = "a difference so small would take over 1,000 seeds"
+            hint = f"about {pair['seeds_to_tell']} seeds in all would tell, if the difference is as measured"
         return f"Cannot tell whether {ours} is better than {theirs} ({label}): {figures}, {seeds}; {hint}."
     return f"{ours} is {pair['verdict']} than {theirs} ({label}): {figures}, {seeds}."
 
@@ -244,9 +259,13 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         found.append(f"{progress['finished']} of {progress['planned']} runs are finished: the figures are not final.")
     if progress["failed"]:
         found.append(
-            f"{progress['failed']} runs failed; pairs leave out their seeds, which may flatter an arm that fails."
+            f"Failed runs: {progress['failed']}. Pairs leave out their seeds, which may flatter an arm that fails."
         )
     for arm in results["arms"]:
+        tried = arm["tuning"]["rates"] if arm["tuning"] else []
+        unsafe = [f"{entry['learning_rate']:g}" for entry in tried if entry["seeds"] < len(arm["tuning"]["seeds"])]
+        if unsafe:
+            found.append(f"Runs of {arm['name']} failed while tuning at {', '.join(unsafe)}: not chosen.")
         if arm["tuning"] and arm["tuning"]["at_edge"]:
             found.append(
                 f"{arm['name']}'s best learning rate, {arm['learning_rate']:g}, is at the edge of those tried: a rate "
@@ -260,6 +279,14 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         found.append(
             "Verdicts are by p-values corrected for the number of pairs (Holm); intervals are of each pair alone."
         )
+    for name, budget in results["budgets"].items():
+        if budget["budget"] < budget["median_total"] / 2:
+            what = results["measures"].get(name, {}).get("label", name).lower()
+            found.append(
+                f"One run cost less than half of the others': figures {what} are of the first part of the runs."
+            )
+    if len({entry["problems"] for entry in results["runs"] if entry["problems"]}) > 1:
+        found.append("Arms take different numbers of problems at a time: they share their order, not their rollouts.")
     if "area_by_second" in results["measures"]:
         found.append("Seconds are those of a machine that several runs shared.")
     return found
@@ -268,14 +295,15 @@ def notes(results: Mapping[str, Any]) -> list[str]:
 def write_table(results: Mapping[str, Any], path: Path) -> None:
     """A line for each run, a column for each measure."""
     names = list(results["measures"])
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["arm", "seed", "state", "learning_rate", "updates", "tokens", "seconds", *names])
-        rates = {arm["name"]: arm["learning_rate"] for arm in results["arms"]}
-        for run in results["runs"]:
-            figures = [run["measures"].get(name) for name in names]
-            head = [run["arm"], run["seed"], run["state"], rates[run["arm"]]]
-            table.writerow([*head, run["updates"], run["tokens"], run["seconds"], *figures])
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["arm", "seed", "state", "learning_rate", "updates", "tokens", "seconds", *names])
+    rates = {arm["name"]: arm["learning_rate"] for arm in results["arms"]}
+    for run in results["runs"]:
+        figures = [run["measures"].get(name) for name in names]
+        head = [run["arm"], run["seed"], run["state"], rates[run["arm"]]]
+        table.writerow([*head, run["updates"], run["tokens"], run["seconds"], *figures])
+    write_text(path, text.getvalue())
 
 
 def _title(comparison: Comparison) -> str:
@@ -313,8 +341,15 @@ def _run(one: Outcome, folder: Path) -> dict[str, Any]:
         "updates": one.record.updates[-1] if one.record else 0,
         "tokens": one.record.tokens[-1] if one.record else 0.0,
         "seconds": round(one.record.seconds[-1], 2) if one.record else 0.0,
+        "problems": _problems_of_a_rollout(one),
         "folder": one.run.folder.relative_to(folder).as_posix(),
     }
+
+
+def _problems_of_a_rollout(one: Outcome) -> int | None:
+    settings = one.record.about.get("settings", {}) if one.record else {}
+    responses, group = settings.get("generation_batch_size"), settings.get("num_generations")
+    return responses // group if responses and group else None
 
 
 def _common_settings(done: Sequence[Outcome]) -> dict[str, Any]:

@@ -103,7 +103,8 @@ def main(arguments: Sequence[str]) -> int:
                 print(evaluation.table())
                 print(f"Metrics, samples and the model are in {folder.path}")
             except RewardError as error:
-                message, code = f"{error} The model is saved in {folder.model}, not evaluated.", 3
+                state, code = "failed", 3
+                message = f"{error} The model is saved in {folder.model}, not evaluated."
         folder.write_json(folder.run, record | {"state": state, "ended": now(), "updates": trainer.state.global_step})
         lock.release()
         if message:
@@ -275,7 +276,7 @@ def describe(request: Request, trainer: HPOTrainer, task: Task, problems: Sequen
         "objective": repr(trainer.objective),
         "train_problems": len(problems),
         "train_problems_sha256": hashlib.sha256(ids.encode()).hexdigest(),
-        "source_sha256": source_digest(),
+        "source_sha256": SOURCE,
         "versions": versions(),
         "processes": trainer.accelerator.num_processes,
         "device": str(trainer.accelerator.device),
@@ -290,6 +291,10 @@ def source_digest() -> str:
     for path in sorted(Path(hysteretic.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+SOURCE = source_digest()
+"""Taken when this module is loaded, as the code is; the files may change while a run waits for its turn."""
 
 
 def step_of(checkpoint: Path | None) -> int:
