@@ -144,7 +144,7 @@ def test_a_stopped_comparison_goes_on_to_the_same_figures(quick, whole, tmp_path
 
 
 def test_a_run_that_fails_is_shown_and_sinks_no_other(quick, tmp_path, capfd):
-    """The reward of one arm's runs raises; the other arm's are made, and the exit code says that something failed."""
+    """The reward raises at seed 1; the runs of seed 0 are made, and the exit code says that something failed."""
     reward = tmp_path / "reward.py"
     reward.write_text(
         "def score(response, answer):\n    import sys\n"
@@ -158,7 +158,7 @@ def test_a_run_that_fails_is_shown_and_sinks_no_other(quick, tmp_path, capfd):
     assert main(command(flags, out, "--reward", f"{reward}:score", "--seeds", "2")) == 1
     printed = capfd.readouterr()
     assert "no luck" in printed.out
-    assert "2 runs failed" in printed.err
+    assert "runs that failed: 2" in printed.err
     results = json.loads((out / "results.json").read_text())
     assert {(run["arm"], run["seed"]): run["state"] for run in results["runs"]} == {
         ("grpo", 0): "finished",

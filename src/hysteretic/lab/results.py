@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import math
 import shlex
 from collections import defaultdict
@@ -25,7 +24,8 @@ from hysteretic.lab.comparison import Comparison, ComparisonFolder, Run, finishe
 from hysteretic.lab.measures import Record, area_up_to, label_and_meaning, measures, read_record
 from hysteretic.lab.panels import LOGGED, panels
 from hysteretic.lab.run_folder import now, read_json, read_lines
-from hysteretic.statistics import PairedComparison, holm, mean_interval, paired_comparison
+from hysteretic.lab.verdicts import Values, all_pairs, notes, verdicts
+from hysteretic.statistics import mean_interval
 
 BY_COST = ("area_by_token", "area_by_second")
 SAMPLES_AN_ARM = 8
@@ -66,7 +66,8 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
     budgets = add_costs(outcomes)
     done = [one for one in outcomes if one.figures is not None]
     names = measure_order(done)
-    pairs = all_pairs(comparison, done, names)
+    values = {name: {arm.name: by_seed(done, arm.name, name) for arm in comparison.arms} for name in names}
+    pairs = all_pairs(comparison, values)
     about = next((one.record.about for one in done if one.record is not None), {})
     results: dict[str, Any] = {
         "schema": 1,
@@ -92,7 +93,7 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
         "budgets": budgets,
         "arms": [_arm(arm.name, arm.settings, tuned.get(arm.name), done) for arm in comparison.arms],
         "runs": [_run(one, folder.path) for one in outcomes],
-        "summary": summary(comparison, done, names),
+        "summary": summary(values, comparison.confidence),
         "pairs": pairs,
         "verdicts": verdicts(comparison, pairs, len(done)),
         "panels": panels({arm.name: _records(done, arm.name) for arm in comparison.arms}),
@@ -148,148 +149,16 @@ def by_seed(done: Sequence[Outcome], arm: str, measure: str) -> dict[int, float]
     return {one.run.seed: one.figures[measure] for one in done if one.run.arm.name == arm and one.figures is not None}
 
 
-def summary(comparison: Comparison, done: Sequence[Outcome], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Mean and interval over seeds, by arm and measure."""
+def summary(values: Values, confidence: float) -> list[dict[str, Any]]:
+    """Mean and interval over seeds, by measure and arm."""
     rows = []
-    for name, arm in itertools.product(names, comparison.arms):
-        values = list(by_seed(done, arm.name, name).values())
-        if values:
-            mean, low, high = mean_interval(values, comparison.confidence)
-            interval = [low, high] if len(values) > 1 else None
-            rows.append({"arm": arm.name, "measure": name, "mean": mean, "interval": interval, "seeds": len(values)})
+    for name, by_arm in values.items():
+        for arm, by_its_seed in by_arm.items():
+            if by_its_seed:
+                mean, low, high = mean_interval(list(by_its_seed.values()), confidence)
+                interval, seeds = [low, high] if len(by_its_seed) > 1 else None, len(by_its_seed)
+                rows.append({"arm": arm, "measure": name, "mean": mean, "interval": interval, "seeds": seeds})
     return rows
-
-
-def all_pairs(comparison: Comparison, done: Sequence[Outcome], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Every arm against the baseline first, then every other pair, on the seeds that both finished.
-
-    Verdicts are of p-values corrected (Holm) over the pairs of one measure.
-    """
-    arms = [arm.name for arm in comparison.arms]
-    others = [arm for arm in arms if arm != comparison.baseline]
-    couples = [(arm, comparison.baseline) for arm in others]
-    couples += [(second, first) for first, second in itertools.combinations(others, 2)]
-    rows = []
-    for name in names:
-        found: list[tuple[str, str, PairedComparison]] = []
-        for treatment, baseline in couples:
-            ours, theirs = by_seed(done, treatment, name), by_seed(done, baseline, name)
-            shared = sorted(ours.keys() & theirs.keys())
-            if shared:
-                values = [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
-                found.append((treatment, baseline, paired_comparison(*values, comparison.confidence)))
-        told = [pair for _, _, pair in found if pair.verdict != "too few seeds"]
-        corrected = dict(zip(map(id, told), holm([pair.p_value for pair in told]), strict=True)) if told else {}
-        rows += [
-            _pair(treatment, baseline, name, pair, corrected.get(id(pair)), comparison.confidence)
-            for treatment, baseline, pair in found
-        ]
-    return rows
-
-
-def _pair(
-    treatment: str, baseline: str, measure: str, pair: PairedComparison, p_holm: float | None, confidence: float
-) -> dict[str, Any]:
-    verdict: str = pair.verdict
-    if verdict in ("better", "worse") and p_holm is not None and p_holm > 1 - confidence:
-        verdict = "cannot tell"
-    is_ratio = pair.baseline_mean > 0
-    return {
-        "treatment": treatment,
-        "baseline": baseline,
-        "measure": measure,
-        "seeds": pair.seeds,
-        "mean_difference": pair.mean_difference,
-        "interval": list(pair.interval) if math.isfinite(pair.interval[0]) else None,
-        "relative_gain": pair.relative_gain if is_ratio else None,
-        "relative_interval": list(pair.relative_interval) if is_ratio and pair.relative_interval else None,
-        "probability_of_improvement": pair.probability_of_improvement,
-        "p": pair.p_value,
-        "p_holm": p_holm,
-        "verdict": verdict,
-        "seeds_to_tell": pair.seeds_to_tell if verdict == "cannot tell" else None,
-    }
-
-
-def verdicts(comparison: Comparison, pairs: Sequence[Mapping[str, Any]], finished_runs: int) -> list[str]:
-    """The answer in sentences: every arm against the baseline on the measure that decides, the surest first."""
-    if len(comparison.arms) == 1:
-        return [f"{comparison.arms[0].name} alone was run: there is nothing to compare it with."]
-    chosen = [p for p in pairs if p["measure"] == comparison.measure and p["baseline"] == comparison.baseline]
-    if not chosen:
-        if not finished_runs:
-            return ["No run is finished: there is no verdict yet."]
-        return [
-            f"No verdict yet: there is no seed at which {comparison.baseline} and another arm both finished with the "
-            f"measure that decides ({comparison.measure}); finished runs: {finished_runs}."
-        ]
-    order = {"better": 0, "worse": 1, "cannot tell": 2, "too few seeds": 3}
-    chosen.sort(key=lambda p: (order[p["verdict"]], p["p"] if p["p"] is not None else 1.0))
-    return [sentence(pair) for pair in chosen]
-
-
-def sentence(pair: Mapping[str, Any]) -> str:
-    """One pair in words."""
-    label = label_and_meaning(pair["measure"])[0].lower()
-    ours, theirs, n = pair["treatment"], pair["baseline"], pair["seeds"]
-    seeds = f"{n} paired seed" + ("s" if n != 1 else "")
-    figures = f"{pair['mean_difference']:+.4f}"
-    if pair["interval"] is not None:
-        figures += f" (95 % interval {pair['interval'][0]:+.4f} to {pair['interval'][1]:+.4f})"
-    if pair["relative_gain"] is not None:
-        figures += f", a gain of {100 * pair['relative_gain']:+.0f} %"
-    if pair["verdict"] == "too few seeds":
-        return f"{ours} and {theirs}: {seeds} are too few for a verdict (4 are the least). {label}: {figures}."
-    if pair["verdict"] == "cannot tell":
-        if pair["p"] is not None and pair["p_holm"] is not None and pair["p"] <= 0.05 < pair["p_holm"]:
-            hint = "by itself this pair would tell, among so many it may be chance: add seeds, or compare fewer arms"
-        elif pair["seeds_to_tell"] is None:
-            hint = "so small a difference would take over 1,000 seeds"
-        else:
-            hint = f"about {pair['seeds_to_tell']} seeds in all would tell, if the difference is as measured"
-        return f"Cannot tell whether {ours} is better than {theirs} ({label}): {figures}, {seeds}; {hint}."
-    return f"{ours} is {pair['verdict']} than {theirs} ({label}): {figures}, {seeds}."
-
-
-def notes(results: Mapping[str, Any]) -> list[str]:
-    """What a reader must know to trust the figures."""
-    found = []
-    progress = results["progress"]
-    if progress["finished"] < progress["planned"]:
-        found.append(f"{progress['finished']} of {progress['planned']} runs are finished: the figures are not final.")
-    if progress["failed"]:
-        found.append(
-            f"Failed runs: {progress['failed']}. Pairs leave out their seeds, which may flatter an arm that fails."
-        )
-    for arm in results["arms"]:
-        tried = arm["tuning"]["rates"] if arm["tuning"] else []
-        unsafe = [f"{entry['learning_rate']:g}" for entry in tried if entry["seeds"] < len(arm["tuning"]["seeds"])]
-        if unsafe:
-            found.append(f"Runs of {arm['name']} failed while tuning at {', '.join(unsafe)}: not chosen.")
-        if arm["tuning"] and arm["tuning"]["at_edge"]:
-            found.append(
-                f"{arm['name']}'s best learning rate, {arm['learning_rate']:g}, is at the edge of those tried: a rate "
-                "beyond it may be better."
-            )
-    if not any(arm["tuning"] for arm in results["arms"]):
-        found.append("No learning rate was tuned: every arm has the settings it was given.")
-    if len(results["source_sha256"]) > 1:
-        found.append(f"The runs were made by {len(results['source_sha256'])} versions of this package's code.")
-    if len([p for p in results["pairs"] if p["measure"] == results["primary"]]) > 1:
-        found.append(
-            "Verdicts are by p-values corrected for the number of pairs (Holm); intervals are of each pair alone."
-        )
-    for name, budget in results["budgets"].items():
-        if budget["budget"] < budget["median_total"] / 2:
-            what = results["measures"].get(name, {}).get("label", name).lower()
-            found.append(
-                f"One run cost less than half of the others': figures {what} are of the first part of the runs."
-            )
-    if len({entry["problems"] for entry in results["runs"] if entry["problems"]}) > 1:
-        found.append("Arms take different numbers of problems at a time: they share their order, not their rollouts.")
-    if "area_by_second" in results["measures"]:
-        found.append("Seconds are those of a machine that several runs shared.")
-    return found
 
 
 def write_table(results: Mapping[str, Any], path: Path) -> None:
