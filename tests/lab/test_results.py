@@ -41,7 +41,7 @@ def test_an_arm_that_is_better_is_called_better_with_its_figures(tmp_path):
     assert pair["interval"] == pytest.approx(expected.interval)
     assert pair["relative_gain"] == pytest.approx(0.25, abs=0.03)
     assert results["verdicts"][0].startswith("a-hpo is better than grpo (whole run): +0.0")
-    assert "6 paired seeds" in results["verdicts"][0]
+    assert "% more, 6 paired seeds" in results["verdicts"][0]
 
 
 def test_a_difference_within_the_spread_cannot_be_told(tmp_path):
@@ -129,7 +129,7 @@ def test_a_gain_over_a_baseline_of_no_or_negative_reward_is_not_given(tmp_path):
     results = collect(comparison_folder(tmp_path / "c", arms))
     assert the_pair(results, "a-hpo")["verdict"] == "better"
     assert the_pair(results, "a-hpo")["relative_gain"] is None
-    assert "gain" not in results["verdicts"][0]
+    assert "more" not in results["verdicts"][0]
 
 
 def test_a_missing_baseline_is_named(tmp_path):

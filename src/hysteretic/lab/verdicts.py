@@ -92,7 +92,7 @@ def sentence(pair: Mapping[str, Any]) -> str:
     if pair["interval"] is not None:
         figures += f" (95 % interval {pair['interval'][0]:+.4f} to {pair['interval'][1]:+.4f})"
     if pair["relative_gain"] is not None:
-        figures += f", a gain of {100 * pair['relative_gain']:+.0f} %"
+        figures += f", {100 * abs(pair['relative_gain']):.0f} % {'more' if pair['relative_gain'] >= 0 else 'less'}"
     if pair["verdict"] == "too few seeds":
         return f"{ours} and {theirs}: {seeds} are too few for a verdict (4 are the least). {label}: {figures}."
     if pair["verdict"] == "cannot tell":
