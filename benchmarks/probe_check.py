@@ -3,10 +3,11 @@
     hysteretic train --model tiny --algorithm a-hpo --seed 1 --max_steps 40 --output runs/probe-check/seed1
     python benchmarks/probe_check.py runs/probe-check/*
 
-Ten rollouts of four updates are enough. One probe is made for each starting point among the runs (task, model, sampling,
-group size) and compared with the mean `hpo/silent_share` of the first rollout, the first three and the first ten.
-The prediction is for the policy before training, and the policy learns: the first rollout alone is made by the policy
-that was probed. Writes results/probe-check.json and results/probe-check.md.
+Ten rollouts of four updates are enough. One probe is made for each starting point among the runs (task, model,
+sampling, group size) and compared with the mean `hpo/silent_share` of the first rollout, the first three and the first
+ten. The prediction is for the policy before training, and the policy learns: the first rollout alone is made by the
+policy that was probed. Give runs of different seeds: two algorithms with one seed share their first rollout.
+Writes results/probe-check.json and results/probe-check.md.
 """
 
 from __future__ import annotations
@@ -154,9 +155,10 @@ def as_markdown(results: dict[str, Any]) -> str:
         alphas = start["alpha"]["measured"]
         lines += ["| alpha | " + " | ".join("-" if x is None else f"{x:.2f}" for x in alphas) + " |"]
         alpha = start["alpha"]["predicted"]
+        foretold = "-" if alpha is None else f"{alpha:.2f}"
         lines += [
             "",
-            f"Means over {count} runs. Alpha predicted for the first rollout: {'-' if alpha is None else f'{alpha:.2f}'} "
+            f"Means over {count} runs. Alpha predicted for the first rollout: {foretold} "
             "(measured: positives over negatives of all runs together). "
             + drift(reward, together[str(last)], runs[str(last)]),
         ]

@@ -58,7 +58,7 @@ def sample_results() -> dict[str, Any]:
         "title": "Five weights on countdown-3 <b>from a sparse start</b>",
         "created": "2026-01-31T12:34:56+00:00",
         "command": f"hysteretic compare --task countdown-3 --model tiny --seeds 0:8 --title '{SCRIPT}' --output out",
-        "comparison": f"arms: [grpo, a-hpo]\nseeds: 8\ntitle: {SCRIPT!r}\n",
+        "comparison": {"algorithms": list(ARMS), "seeds": SEEDS, "settings": {"task": SCRIPT}},
         "task": "countdown-3",
         "model": "tiny",
         "settings": {
@@ -77,6 +77,7 @@ def sample_results() -> dict[str, Any]:
         "primary": "area",
         "baseline": "grpo",
         "confidence": 0.95,
+        "budgets": {"area_by_token": {"budget": 1.1e6, "median_total": 1.2e6}},
         "measures": {name: {"label": label, "description": text} for name, (label, text) in MEASURES.items()},
         "arms": [_arm(i, arm) for i, arm in enumerate(ARMS)],
         "runs": [_run(arm, seed, values[arm, seed]) for arm in ARMS for seed in range(SEEDS)],

@@ -55,12 +55,16 @@ VARIABLES = {name: f"var(--{name})" for name in LIGHT}
 DASHES = ([1, 0], [7, 3], [2, 2], [10, 3, 2, 3], [16, 4], [5, 2, 1, 2, 1, 2], [3, 5])
 """Seven patterns and seven colours: an arm is known by its pattern where there is no colour."""
 
-X_TITLES = {"update": "Update", "token": "Trained tokens", "second": "Seconds"}
+X_TITLES = {"update": "Update", "token": "Generated tokens", "second": "Seconds"}
 VERDICTS = {"better": "▲", "cannot tell": "○", "worse": "▼", "too few seeds": "·"}
 OVERVIEW = ("reward", "hpo/alpha", "hpo/silent_share", "hpo/mean_length")
 LONGEST_CURVE = 400
 MOST_POINTS = 40_000
 FONT = "system-ui, sans-serif"
+
+
+def label(results: Results, measure: str) -> str:
+    return str(results["measures"].get(measure, {}).get("label", measure))
 
 
 def arm_colours(results: Results) -> list[str]:
@@ -92,7 +96,7 @@ def _thin(curve: Mapping[str, Any], most: int) -> dict[str, Any]:
     keep = sorted({round(i * last / (most - 1)) for i in range(most)}) if last >= most else range(last + 1)
 
     def pick(values: Sequence[float | None] | None) -> list[float | None] | None:
-        return values and [None if values[i] is None else float(f"{values[i]:.6g}") for i in keep]
+        return [None if values[i] is None else float(f"{values[i]:.6g}") for i in keep] if values else None
 
     return {**curve, **{key: pick(curve.get(key)) for key in ("x", "mean", "low", "high")}}
 
@@ -111,7 +115,12 @@ def curve_rows(panel: Mapping[str, Any]) -> Rows:
 
 
 def curve_chart(
-    results: Results, panel: Mapping[str, Any], colours: Colours, data: Any, legend: alt.Legend | None = None
+    results: Results,
+    panel: Mapping[str, Any],
+    colours: Colours,
+    data: Any,
+    height: int,
+    legend: alt.Legend | None = None,
 ) -> alt.LayerChart:
     """Means and bands of one panel; see `finish` for the parameters that it listens to."""
     places = list(range(len(results["arms"])))
@@ -123,39 +132,37 @@ def curve_chart(
         scale=alt.Scale(zero=False, nice=False),
         axis=alt.Axis(grid=False, format="~s", tickCount=alt.ExprRef("max(2, floor(width / 80))")),
     )
-    y_axis = alt.Axis(
-        domain=False, ticks=False, minExtent=34, tickCount=alt.ExprRef("max(3, floor(height / 40))"), format="~r"
-    )
-    y = alt.Y("mean:Q", title=None, axis=y_axis)
+    y_axis = alt.Axis(domain=False, ticks=False, minExtent=34, tickCount=height // 40, format="~r")
+    y_scale = alt.Scale(nice=height // 40, zero=True)
+    y = alt.Y("mean:Q", title=None, axis=y_axis, scale=y_scale)
+    low = alt.Y("low:Q", title=None, axis=y_axis, scale=y_scale)
     colour = alt.Color("arm:N", scale=palette, legend=legend)
     shown = alt.condition("focus === null || focus === datum.arm", alt.value(1), alt.value(0.12))
     in_band = alt.condition("bands && (focus === null || focus === datum.arm)", alt.value(0.13), alt.value(0))
     base = alt.Chart(data).transform_filter("indexof(hidden, datum.arm) < 0").encode(x=x)
-    band = base.mark_area().encode(
-        y=alt.Y("low:Q", title=None, axis=y_axis), y2="high:Q", color=colour, fillOpacity=in_band
-    )
+    band = base.mark_area().encode(y=low, y2="high:Q", color=colour, fillOpacity=in_band)
     line = base.mark_line(strokeWidth=2, strokeJoin="round").encode(
         y=y,
         color=colour,
         strokeDash=alt.StrokeDash("arm:N", scale=patterns, legend=legend),
         strokeOpacity=shown,
     )
+    if not any(row["lone"] for row in curve_rows(panel)):
+        return alt.layer(band, line).properties(height=height)
     lone = base.transform_filter("datum.lone && datum.mean !== null").mark_point(size=50, filled=True, strokeWidth=0)
-    return alt.layer(band, line, lone.encode(y=y, color=colour, fillOpacity=shown))
+    return alt.layer(band, line, lone.encode(y=y, color=colour, fillOpacity=shown)).properties(height=height)
 
 
 def pair_rows(results: Results) -> Rows:
-    """A row a pair and measure. `row` names the pair: only the treatment where all have the same baseline."""
-    one_baseline = len({pair["baseline"] for pair in results["pairs"]}) == 1
+    """A row for each arm and measure: its paired difference from the baseline."""
     rows = []
     for pair in results["pairs"]:
-        if pair["mean_difference"] is None:
+        if pair["baseline"] != results["baseline"] or pair["mean_difference"] is None:
             continue
-        name = pair["treatment"] if one_baseline else f"{pair['treatment']} − {pair['baseline']}"
         low, high = pair["interval"] or [pair["mean_difference"]] * 2
-        kept = {key: pair[key] for key in ("measure", "verdict", "seeds")}
-        label = f"{VERDICTS[pair['verdict']]} {pair['verdict']}   {visible(name)}"
-        rows.append(kept | {"row": name, "label": label, "mean": pair["mean_difference"], "low": low, "high": high})
+        label = f"{VERDICTS[pair['verdict']]} {pair['verdict']}: {visible(pair['treatment'])}"
+        kept = {"row": pair["treatment"], "measure": pair["measure"], "verdict": pair["verdict"], "label": label}
+        rows.append(kept | {"mean": pair["mean_difference"], "low": low, "high": high})
     return rows
 
 
@@ -189,9 +196,9 @@ def forest_chart(results: Results, colours: Colours, data: Any) -> alt.LayerChar
     point = base.mark_point(size=110, filled=True, opacity=1, yOffset=9).encode(
         x=x, shape=alt.Shape("verdict:N", scale=shapes, legend=None), color=fill
     )
-    zero = base.mark_tick(color=colours["muted"], size=24, thickness=1, yOffset=9).encode(x=alt.datum(0))
+    zero = base.mark_tick(color=colours["muted"], size=18, thickness=1, yOffset=9).encode(x=alt.datum(0))
     layers = alt.layer(zero, text.encode(x=alt.value(0), text="label:N"), whole.encode(color=fill), point)
-    return layers.properties(height=alt.Step(52))
+    return layers.properties(height=52 * len(names))
 
 
 def finish(chart: alt.TopLevelMixin, results: Results, colours: Colours, ground: str) -> alt.TopLevelMixin:
@@ -215,7 +222,9 @@ def finish(chart: alt.TopLevelMixin, results: Results, colours: Colours, ground:
     chart = chart.configure(font=FONT, background=ground, padding=4).configure_view(stroke=None)
     chart = chart.configure_axis(**quiet, **sizes, **lines, titlePadding=8, labelPadding=6)
     chart = chart.configure_title(**title, **subtitle)
-    chart = chart.configure_legend(labelColor=colours["ink"], labelFontSize=12, symbolSize=900, symbolStrokeWidth=2)
+    chart = chart.configure_legend(
+        labelColor=colours["ink"], labelFontSize=12, symbolSize=900, symbolStrokeWidth=2, symbolOpacity=1
+    )
     values = {"hidden": [], "focus": None, "bands": True, "measure": results["primary"]}
     return chart.add_params(*(alt.param(name=name, value=value) for name, value in values.items()))
 
@@ -228,9 +237,11 @@ def save_figures(results: Results, folder: Path) -> list[Path]:
     overview = [_titled(results, panels[key, "update"], 400) for key in OVERVIEW if (key, "update") in panels]
     if overview:
         charts["curves"] = alt.vconcat(*(alt.hconcat(*overview[i : i + 2], spacing=32) for i in (0, 2)), spacing=24)
-    if pair_rows(results):
-        measure = results["measures"][results["primary"]]["label"]
-        title = alt.Title(f"Difference in {measure}", subtitle=_baselines(results))
+    if any(row["measure"] == results["primary"] for row in pair_rows(results)):
+        title = alt.Title(
+            f"{label(results, results['primary'])}: difference from {visible(results['baseline'])}",
+            subtitle=f"paired by seed, with {percent(results['confidence'])} intervals",
+        )
         chart = forest_chart(results, LIGHT, alt.Data(values=pair_rows(results)))
         charts["differences"] = chart.properties(width=640, title=title)
     written = []
@@ -248,23 +259,24 @@ def _titled(results: Results, panel: Mapping[str, Any], width: int) -> alt.Layer
     legend = alt.Legend(
         title=None, orient="bottom", columns=2, labelExpr=f"{names}[datum.value]", labelLimit=320, symbolType="stroke"
     )
-    chart = curve_chart(results, panel, LIGHT, alt.Data(values=curve_rows(panel)), legend)
-    return chart.properties(
-        width=width, height=width // 2, title=alt.Title(panel["title"], subtitle=curve_note(results, panel))
-    )
+    chart = curve_chart(results, panel, LIGHT, alt.Data(values=curve_rows(panel)), width // 2, legend)
+    return chart.properties(width=width, title=alt.Title(panel_title(panel), subtitle=curve_note(results, panel)))
+
+
+def panel_title(panel: Mapping[str, Any]) -> str:
+    return panel["title"] if panel["x"] == "update" else f"{panel['title']}, by {X_TITLES[panel['x']].lower()}"
 
 
 def curve_note(results: Results, panel: Mapping[str, Any]) -> str:
     """What the lines and bands of a panel are: unit, seeds, intervals."""
     seeds = sorted({curve["seeds"] for curve in panel["curves"]})
     count = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''}"
-    band = f", {results['confidence']:.0%} intervals" if any(curve["low"] for curve in panel["curves"]) else ""
+    band = f", {percent(results['confidence'])} intervals" if any(curve["low"] for curve in panel["curves"]) else ""
     return f"{panel['unit'] + ', ' if panel['unit'] else ''}mean of {count}{band}"
 
 
-def _baselines(results: Results) -> str:
-    names = dict.fromkeys(visible(pair["baseline"]) for pair in results["pairs"])
-    return f"from {', '.join(names)}, paired by seed, with {results['confidence']:.0%} intervals"
+def percent(confidence: float) -> str:
+    return f"{100 * confidence:g} %"
 
 
 def _slug(key: str) -> str:

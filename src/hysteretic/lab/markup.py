@@ -6,7 +6,11 @@ import html
 import unicodedata
 from collections.abc import Sequence
 
+MINUS, NONE = "\u2212", "\u2013"
+"""A real minus sign; a dash where there is no figure."""
+
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_VOID = frozenset({"input"})
 
 
 class Markup(str):
@@ -23,10 +27,8 @@ def visible(text: object) -> str:
 def _sign(c: str) -> str:
     if c in "\n\t":
         return c
-    if ord(c) < 32:
-        return chr(0x2400 + ord(c))
     if c in _BIDI or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or ord(c) in (0xFFFE, 0xFFFF):
-        return f"‹U+{ord(c):04X}›"
+        return f"[U+{ord(c):04X}]"
     return c
 
 
@@ -42,13 +44,13 @@ def markup(*parts: object) -> Markup:
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Markup:
-    """`<name attributes>children</name>`. An attribute is left out when None; `class_` is class, `aria_label` aria-label."""
+    """`<name attributes>children</name>`; None is left out. `class_` is written class, and `aria_label` aria-label."""
     pairs = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{markup(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return Markup(f"<{name}{pairs}>{markup(*children)}</{name}>")
+    return Markup(f"<{name}{pairs}>" if name in _VOID else f"<{name}{pairs}>{markup(*children)}</{name}>")
 
 
 def items(texts: Sequence[object], class_: str | None = None) -> Markup:
@@ -62,7 +64,15 @@ def table(
     head = tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in header)))
     body = tag("tbody", *(tag("tr", tag("th", row[0], scope="row"), *(tag("td", c) for c in row[1:])) for row in rows))
     inner = tag("table", tag("caption", caption), head, body)
-    return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=visible(caption), id_=id_)
+    return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=visible(caption))
+
+
+def shorten(text: str, most: int, tail: bool = False) -> str:
+    """The text's first (or last) characters, and how many were left out."""
+    if len(text) <= most:
+        return text
+    said = f"[{len(text) - most:,} more characters]"
+    return f"{said} … {text[-most:]}" if tail else f"{text[:most]} … {said}"
 
 
 def lines(*parts: object) -> Markup:
@@ -72,18 +82,20 @@ def lines(*parts: object) -> Markup:
 
 
 def number(value: float | None, signed: bool = False) -> str:
-    """About three figures, with a real minus sign; a dash where there is none."""
+    """Three digits after the point (four of a difference), with a real minus sign; a dash where there is no figure."""
     if value is None:
-        return "–"
-    size = abs(value)
-    digits = ",.0f" if size >= 1000 else ".1f" if size >= 100 else ".2f" if size >= 10 else ".3f"
-    if 0 < size < 0.001:
-        digits = ".1e"
-    return f"{value:{'+' if signed else ''}{digits}}".replace("-", "−")
+        return NONE
+    size, sign, digits = abs(value), "+" if signed else "", 4 if signed else 3
+    if 0 < size < 0.5 * 10**-digits:
+        return f"{value:{sign}.0e}".replace("e-0", "e-").replace("-", MINUS)
+    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else digits
+    return f"{value:{sign},.{digits}f}".replace("-", MINUS)
 
 
-def rate(value: float) -> str:
+def rate(value: float | None) -> str:
     """A learning rate as it is written in a recipe: 3e-4."""
+    if value is None:
+        return NONE
     mantissa, exponent = f"{value:.3e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}".replace("e0", "") if value else "0"
 
@@ -98,9 +110,9 @@ def interval(bounds: Sequence[float] | None, signed: bool = False, percent: bool
 
 def share(value: float | None) -> str:
     """A relative change in percent, signed."""
-    return "–" if value is None else f"{100 * value:+.1f} %".replace("-", "−")
+    return NONE if value is None else f"{100 * value:+.1f} %".replace("-", MINUS)
 
 
 def probability(value: float | None) -> str:
     """A p value, never shown as 0."""
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return NONE if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

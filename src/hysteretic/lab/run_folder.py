@@ -69,7 +69,11 @@ class RunFolder:
         named = [path for path in self.path.glob("checkpoint-*") if path.name.rsplit("-", 1)[1].isdecimal()]
         complete = [path for path in named if read_json(path / "trainer_state.json") is not None]
         number = {path: int(path.name.rsplit("-", 1)[1]) for path in complete}
-        return max((path for path in complete if not below or number[path] < below), key=number.get, default=None)
+        return max(
+            (path for path in complete if not below or number[path] < below),
+            key=lambda path: number[path],
+            default=None,
+        )
 
     def write_json(self, path: Path, content: Any) -> None:
         """Write whole or not at all."""
