@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"--problems is {options.problems}; evaluate on at least one.")
     if options.output is not None and not Path(options.output).parent.is_dir():
         raise UsageError(f"There is no folder {Path(options.output).parent} for --output; make it, or give another.")
-    task, problems = _task(options)
+    task, problems = task_and_problems(options)
     try:
         if options.responses is not None:
             figures = _of_file(task, problems, Path(options.responses))
@@ -43,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _mapping(text: str) -> dict[str, Any]:
+def mapping(text: str) -> dict[str, Any]:
+    """The value of a --task-options flag. Raises argparse.ArgumentTypeError."""
     try:
         options = json.loads(text)
     except json.JSONDecodeError as error:
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="hysteretic eval", description="pass@1, greedy and sampled, with 95 %% intervals over problems."
     )
     parser.add_argument("--task", required=True, help="as for `hysteretic train`")
-    parser.add_argument("--task-options", "--task_options", type=_mapping, help="JSON mapping of the task's options")
+    parser.add_argument("--task-options", "--task_options", type=mapping, help="JSON mapping of the task's options")
     parser.add_argument("--reward", help="for a data file or hub data set: file.py:function")
     parser.add_argument("--model", help="'tiny', a hub name, or a folder")
     parser.add_argument(
@@ -77,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _task(options: argparse.Namespace) -> tuple[Task, Sequence[Problem]]:
+def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Problem]]:
+    """The task that --task, --task-options and --reward name, and its problems. Raises UsageError."""
     from hysteretic.lab.recipes import tiny_recipe
 
     chosen: dict[str, Any] = dict(options.task_options or {})

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluate import prompt_text, respond, score_all
-from hysteretic.lab.evaluation import _mapping, _task
+from hysteretic.lab.evaluation import mapping, task_and_problems
 from hysteretic.lab.probe_page import as_text, save_page
 from hysteretic.lab.run_folder import now, versions
 from hysteretic.lean.attention import UnsupportedAttentionError
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     """Sample, print a table and a verdict, and write them to a folder."""
     options = _parser().parse_args(arguments)
     _check(options)
-    task, problems = _task(options)
+    task, problems = task_and_problems(options)
     options.max_completion_length = options.max_completion_length or 1024
     folder = _claim(options)
     logging.set_verbosity_error()
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--task", required=True, help="as for `hysteretic train`")
-    add("--task-options", "--task_options", type=_mapping, help="JSON mapping of the task's options")
+    add("--task-options", "--task_options", type=mapping, help="JSON mapping of the task's options")
     add("--reward", help="for a data file or hub data set: file.py:function")
     add("--model", required=True, help="'tiny', a hub name, or a folder")
     add("--split", default="train")
