@@ -87,6 +87,9 @@ def compare(prediction: Forecast, shares: Sequence[float]) -> dict[str, Any]:
 
 def check(folders: Sequence[RunFolder], problems: int, samples: int) -> dict[str, Any]:
     """All comparisons: each run by itself, and the runs of a starting point together."""
+    names = [folder.path.name for folder in folders]
+    if len(set(names)) < len(names):
+        raise SystemExit("Two run folders have the same name; give runs of different seeds, named by them.")
     by_start: dict[str, list[RunFolder]] = defaultdict(list)
     for folder in folders:
         by_start[json.dumps(starting_point(folder), sort_keys=True)].append(folder)

@@ -140,7 +140,7 @@ def _of_model(task: Task, problems: Sequence[Problem], options: argparse.Namespa
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
-    from hysteretic.lab.evaluate import evaluate
+    from hysteretic.lab.evaluate import evaluate, prompt_text
     from hysteretic.models import tiny_model
 
     logging.set_verbosity_error()
@@ -155,6 +155,10 @@ def _of_model(task: Task, problems: Sequence[Problem], options: argparse.Namespa
             f"Cannot load the model {options.model!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with a saved "
             "model, or a hub name you have access to."
         ) from error
+    try:
+        prompt_text(problems[0], tokenizer)
+    except ValueError as error:  # chat messages, and no chat template
+        raise UsageError(str(error)) from error
     figures, _ = evaluate(
         model, tokenizer, task, problems, options.samples, options.max_completion_length or 1024, seed=options.seed
     )
