@@ -41,7 +41,10 @@ def test_list_names_tasks_algorithms_and_recipes(capsys):
         (["train", "--output", "/proc/nowhere/run"], ["/proc/nowhere/run", "--output"]),
         (["eval", "--task", "countdown-3"], ["--model", "--responses"]),
         (["eval", "--task", "countdown-3", "--responses", "missing.jsonl"], ["missing.jsonl"]),
-        (["eval", "--model", "tiny", "--task-options", '{"largest": 9}'], ["no chat template"]),
+        (
+            ["eval", "--task", "countdown-3", "--model", "tiny", "--task-options", '{"largest": 9}'],
+            ["no chat template"],
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_mend(arguments, words, tmp_path, capsys):

@@ -42,7 +42,8 @@ class RunFolder:
         """Make the folder, or accept it for resuming. Raises UsageError before anything is written over."""
         if resume and not self.run.is_file():
             raise UsageError(f"There is no run to resume in {self.path}; drop --resume to start one there.")
-        if not resume and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        found = [path for path in self.path.iterdir() if path.name != ".lock"] if self.path.is_dir() else []
+        if not resume and self.path.exists() and (not self.path.is_dir() or found):
             what = "holds a run already" if self.run.is_file() else "is not empty"
             raise UsageError(f"{self.path} {what}; give another --output, or --resume to go on with a run.")
         try:

@@ -42,7 +42,6 @@ def main(arguments: Sequence[str]) -> int:
     task = load_task(request)
     if is_main:
         folder.claim(request.run.resume)
-        lock = folder.lock()
         if request.run.resume:
             refuse_other_settings(folder, request)
     checkpoint = folder.last_checkpoint() if request.run.resume else None
@@ -69,6 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     evaluation = Evaluation(folder, task, held_out, request) if is_main else None
     if is_main:
+        lock = folder.lock()
         record = describe(request, trainer, task, problems)
         record |= {"held_out_problems": len(held_out), "resumed_from": folder.earlier_starts()}
         folder.write_config(request.asked)
