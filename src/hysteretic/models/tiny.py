@@ -54,7 +54,7 @@ def card(settings: Warmup) -> str:
         longest=LONGEST_RESPONSE,
         task=", ".join(f"{name}={value!r}" for name, value in TASK.items()),
         seed=settings.seed,
-        careful="" if settings.phases == Warmup().phases else f" --careful {settings.phases[-1].careful_share:g}",
+        careful="" if settings.phases == Warmup(seed=settings.seed).phases else f" --careful {settings.phases[-1].careful_share:g}",
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
         settings=json.dumps(asdict(settings), indent=2),
     )
