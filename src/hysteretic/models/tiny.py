@@ -50,11 +50,13 @@ def key(settings: Warmup) -> str:
 
 def card(settings: Warmup) -> str:
     """The README.md of the model's folder: what it is and how it was made."""
+    careful = settings.phases[-1].careful_share
+    is_usual = settings.phases == Warmup(seed=settings.seed).phases
     return _CARD.format(
         longest=LONGEST_RESPONSE,
         task=", ".join(f"{name}={value!r}" for name, value in TASK.items()),
         seed=settings.seed,
-        careful="" if settings.phases == Warmup(seed=settings.seed).phases else f" --careful {settings.phases[-1].careful_share:g}",
+        careful="" if is_usual else f" --careful {careful:g}",
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
         settings=json.dumps(asdict(settings), indent=2),
     )
