@@ -133,7 +133,9 @@ def test_a_folder_without_a_run_may_begin_otherwise(tmp_path):
 def test_a_half_written_comparison_is_no_obstacle(tmp_path):
     """Killed before its first file was in place."""
     (tmp_path / "comparison.yaml.123.part").write_text("arms: {gr")
-    ComparisonFolder(tmp_path).claim(read(PLAIN, "test"))
+    folder = ComparisonFolder(tmp_path)
+    folder.claim(read(PLAIN, "test"))
+    assert folder.read() == read(PLAIN, "test")
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
