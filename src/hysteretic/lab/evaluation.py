@@ -136,11 +136,14 @@ def _of_file(task: Task, problems: Sequence[Problem], path: Path) -> dict[str, A
     return figures
 
 
-def _of_model(task: Task, problems: Sequence[Problem], options: argparse.Namespace) -> dict[str, Any]:
+def load_model(options: argparse.Namespace, has_weights: bool = True) -> tuple[Any, Any]:
+    """The tokenizer and the model that --model, --dtype and --device name; no model where has_weights is False.
+
+    Raises UsageError.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
-    from hysteretic.lab.evaluate import evaluate, prompt_text
     from hysteretic.models import tiny_model
 
     logging.set_verbosity_error()
@@ -149,12 +152,19 @@ def _of_model(task: Task, problems: Sequence[Problem], options: argparse.Namespa
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=options.dtype).to(device)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=options.dtype).to(device) if has_weights else None
     except (OSError, ValueError, AttributeError, RuntimeError) as error:  # the last two: an unknown dtype or device
         raise UsageError(
             f"Cannot load the model {options.model!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with a saved "
             "model, or a hub name you have access to."
         ) from error
+    return tokenizer, model
+
+
+def _of_model(task: Task, problems: Sequence[Problem], options: argparse.Namespace) -> dict[str, Any]:
+    from hysteretic.lab.evaluate import evaluate, prompt_text
+
+    tokenizer, model = load_model(options)
     try:
         prompt_text(problems[0], tokenizer)
     except ValueError as error:  # chat messages, and no chat template

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluate import prompt_text, respond, score_all
-from hysteretic.lab.evaluation import mapping, task_and_problems
+from hysteretic.lab.evaluation import load_model, mapping, task_and_problems
 from hysteretic.lab.probe_page import as_text, save_page
 from hysteretic.lab.run_folder import now, versions
 from hysteretic.lean.attention import UnsupportedAttentionError
@@ -49,8 +48,6 @@ def main(arguments: Sequence[str]) -> int:
     task, problems = task_and_problems(options)
     options.max_completion_length = options.max_completion_length or 1024
     folder = _claim(options)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
         sampled = sample_task(task, problems, options)
     except RewardError as error:
@@ -155,16 +152,7 @@ class Sampled:
 
 def sample_task(task: Task, problems: Sequence[Problem], options: argparse.Namespace) -> Sampled:
     """Responses of the model as training would sample them, scored. Raises UsageError, RewardError."""
-    path = str(tiny_model()) if options.model == "tiny" else options.model
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = None if options.vllm else AutoModelForCausalLM.from_pretrained(path, dtype=options.dtype).to(device)
-    except (OSError, ValueError, AttributeError, RuntimeError) as error:  # the last two: an unknown dtype or device
-        raise UsageError(
-            f"Cannot load the model {options.model!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with a saved "
-            "model, or a hub name you have access to."
-        ) from error
+    tokenizer, model = load_model(options, has_weights=not options.vllm)
     try:
         texts = [prompt_text(problem, tokenizer) for problem in problems]
     except ValueError as error:
@@ -177,6 +165,7 @@ def sample_task(task: Task, problems: Sequence[Problem], options: argparse.Names
         raise UsageError(f"The prompt of problem {problems[prompts.index([])].id!r} is empty; mend the data.")
     print(f"Sampling {options.samples} responses to each of {len(problems)} problems …", flush=True)
     if model is None:
+        path = str(tiny_model()) if options.model == "tiny" else options.model
         responses, lengths = _with_vllm(path, prompts, options)
         way = "vLLM"
     else:
