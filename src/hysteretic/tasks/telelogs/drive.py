@@ -1,0 +1,279 @@
+"""How is a drive with a known root cause made? A base drive, one fault, some false leads, then throughput from physics.
+
+    scenario = draw("any text that names it", "C4", Difficulty())
+
+The base: a vehicle passes a main site and is handed over from its first to its second cell in the third row of a bad
+window of four. Every cause is drawn from the same base, so that nothing but the fault tells them apart. A drive is kept
+when the rules name the fault and no other cause holds (C3, which is what remains, apart).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .faults import FALSE_LEADS, FAULTS, FITTING_LEADS, CannotCarryError, Draft, wide_enough
+from .radio import BEST_SINR, WORST_SINR, handover_loss, level, rate, sinr_for, speed_loss
+from .rules import findings
+from .scenario import DEFAULT_TILT, THRESHOLD, Cell, Neighbour, Row, Scenario
+
+ROWS = 10
+WINDOW = 4
+METRES_PER_DEGREE = 111_194.93
+"""Along a meridian, on a sphere of 6,371 km."""
+
+BEAMS = ("DEFAULT", *(f"SCENARIO_{number}" for number in range(1, 17)))
+BEAM_WEIGHTS = (60, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2)
+WEAKEST = -118.0
+"""dBm; a weaker cell is not reported."""
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """How hard the drives are.
+
+    cells: fewest and most rows of the engineering table, 4 to 16.
+    false_leads: chance of each that fits the cause (speed 39, distance 0.98 km, 165 RBs, two handovers, ...), 0 to 1.
+    """
+
+    cells: tuple[int, int] = (5, 13)
+    false_leads: float = 0.3
+
+    def __post_init__(self) -> None:
+        low, high = self.cells
+        if not 4 <= low <= high <= 16:
+            raise ValueError(f"cells is {self.cells}; give the fewest and the most, within 4 to 16.")
+        if not 0 <= self.false_leads <= 1:
+            raise ValueError(f"false_leads is {self.false_leads}; it is a chance, 0 to 1.")
+
+
+def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
+    """The drive that a text names, with that cause. The same text, cause and difficulty give the same drive."""
+    rng = random.Random(f"{key} {cause}")
+    while True:
+        leads = [lead for lead in FITTING_LEADS[cause] if rng.random() < difficulty.false_leads]
+        if {"C2", "C5"} <= set(leads):
+            leads.remove(rng.choice(["C2", "C5"]))
+        for _ in range(20):  # the leads stay, so that those that are harder to place are not rarer
+            try:
+                scenario = _attempt(rng, cause, leads, difficulty)
+            except CannotCarryError:
+                continue
+            if is_clear(scenario, cause):
+                return scenario
+
+
+def is_clear(scenario: Scenario, cause: str) -> bool:
+    """The bad rows are one stretch of four, and the rules find this cause and no other."""
+    bad = scenario.bad_rows
+    if len(bad) != WINDOW or bad[-1] - bad[0] != WINDOW - 1:
+        return False
+    return all(finding.holds == (finding.cause == cause) for finding in findings(scenario) if finding.cause != "C3")
+
+
+def _attempt(rng: random.Random, cause: str, leads: list[str], difficulty: Difficulty) -> Scenario:
+    draft = _base(rng, cause, leads, difficulty)
+    faults = {lead: FALSE_LEADS[lead] for lead in leads} | {cause: FAULTS[cause]}
+    for name in sorted(faults, reverse=True):  # C1 last: it needs to know which rows the first cell serves
+        faults[name].before(draft)
+    if "C1" not in faults:
+        wide_enough(draft)
+    _hear(draft)
+    for fault in faults.values():
+        fault.levels(draft)
+    for row in range(ROWS):
+        if cause != "C4" or row not in draft.window:
+            draft.quieten(row, 3.3, 6)
+    return _finished(draft, cause)
+
+
+def _base(rng: random.Random, cause: str, leads: list[str], difficulty: Difficulty) -> Draft:
+    """A drive past a main site, before fault and throughput."""
+    start = rng.randint(1, ROWS - WINDOW - 1)
+    window = range(start, start + WINDOW)
+    speeds = _speeds(rng, window, cause == "C7", "C7" in leads)
+    places = _places(rng, speeds, window[2])
+    sites, site_of = _sites(rng, places[window[2]], rng.randint(*difficulty.cells), cause, leads)
+    after = rng.choice([0, 1])
+    cells = _cells(rng, sites, site_of, places[0], places[window[2] if after else ROWS - 1])
+    serving = [0] * window[2] + [1] * 2 + [after] * (ROWS - window[3] - 1)
+    blocks = [rng.uniform(172, 211) for _ in range(ROWS)]
+    targets = [rng.uniform(90, 560) for _ in range(ROWS)]
+    return Draft(rng, cells, site_of, sites, places, speeds, blocks, serving, window, targets, far=site_of.index(1))
+
+
+def _hear(draft: Draft) -> None:
+    """The level of every cell in every row, the serving one at most 3 dB below the strongest of its site."""
+    rng = draft.rng
+    for cell, site in zip(draft.cells, draft.site_of, strict=True):
+        shadow, (east, north) = rng.gauss(0, 3), draft.sites[site]
+        draft.levels.append(
+            [level(cell, x - east, y - north, site == 0) + shadow + rng.gauss(0, 0.7) for x, y in draft.places]
+        )
+    for row, served in enumerate(draft.serving):
+        siblings = [c for c, site in enumerate(draft.site_of) if site == draft.site_of[served] and c != served]
+        strongest = max((draft.levels[c][row] for c in siblings), default=WEAKEST)
+        draft.levels[served][row] = max(draft.levels[served][row], strongest - rng.uniform(0, 3))
+
+
+def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool) -> list[float]:
+    """km/h in whole numbers, at most 39 where nothing is meant to be fast."""
+    speed, speeds = rng.uniform(4, 34), []
+    for row in range(ROWS):
+        speed = min(max(speed + rng.gauss(0, 2), 2), 36)
+        speeds.append(float(round(speed)))
+        if row in window and is_fast:
+            speeds[row] += 40
+    if is_nearly_fast:
+        for row in rng.sample(list(window), rng.randint(1, 3)):
+            if not is_fast:
+                speeds[row] = float(rng.randint(37, 39))
+    return speeds
+
+
+def _places(rng: random.Random, speeds: list[float], middle: int) -> list[tuple[float, float]]:
+    """A gently bending road past the main site; each second leads on by the speed."""
+    distance, bearing = min(max(rng.lognormvariate(math.log(130), 0.6), 35), 480), rng.uniform(0, 2 * math.pi)
+    heading = rng.uniform(0, 2 * math.pi)
+    places = [(0.0, 0.0)]
+    for speed in speeds[1:]:
+        heading += rng.gauss(0, 0.04)
+        x, y = places[-1]
+        places.append((x + speed / 3.6 * math.sin(heading), y + speed / 3.6 * math.cos(heading)))
+    shift_x = distance * math.sin(bearing) - places[middle][0]
+    shift_y = distance * math.cos(bearing) - places[middle][1]
+    return [(x + shift_x, y + shift_y) for x, y in places]
+
+
+def _sites(
+    rng: random.Random, place: tuple[float, float], cells: int, cause: str, leads: list[str]
+) -> tuple[list[tuple[float, float]], list[int]]:
+    """Metres of each site, and the site of each cell: the main one (0) with 2 or 3 cells, a far one (1), others."""
+    main = 3 if cells > 4 else 2
+    site_of, site = [0] * main + [1], 2
+    if cells - len(site_of) > 3 and rng.random() < 0.5:
+        site_of.append(1)
+    while len(site_of) < cells:
+        site_of += [site] * min(rng.randint(1, 3), cells - len(site_of))
+        site += 1
+    sites = [(0.0, 0.0)]
+    for index in range(1, site):
+        away = rng.uniform(200, 800)
+        if index == 1:
+            away = 1000 * (rng.uniform(1.06, 3.4) if rng.random() < 0.5 else rng.uniform(0.7, 1.4))
+            if cause == "C2":
+                away = 1000 * rng.uniform(1.06, 3.4)
+            elif "C2" in leads:
+                away = rng.uniform(880, 980)
+        bearing = rng.uniform(0, 2 * math.pi)
+        sites.append((place[0] + away * math.sin(bearing), place[1] + away * math.cos(bearing)))
+    return sites, site_of
+
+
+def _cells(
+    rng: random.Random,
+    sites: list[tuple[float, float]],
+    site_of: list[int],
+    begin: tuple[float, float],
+    border: tuple[float, float],
+) -> list[Cell]:
+    """Cells with their antennas; no two PCIs are equal modulo 30.
+
+    begin: where the drive begins, on the side of the main site's first cell. border: where its second takes over.
+    """
+    longitude, latitude = rng.uniform(-170, 170), rng.uniform(-55, 55)
+    remainders = rng.sample(range(30), len(site_of))
+    gnodebs = [f"{number:07d}" for number in rng.sample(range(1, 10_000), len(sites))]
+    models = [
+        (rng.choice(["32T32R", "64T64R"]), rng.choice([31.9, 34.9, 37.0]), f"NR AAU {rng.randint(1, 4)}") for _ in sites
+    ]
+    heights = [round(min(max(rng.lognormvariate(math.log(24), 0.45), 8), 85), 1) for _ in sites]
+    boundary = math.degrees(math.atan2(*border))
+    side = 1 if (math.degrees(math.atan2(*begin)) - boundary) % 360 < 180 else -1
+    cells: list[Cell] = []
+    for c, site in enumerate(site_of):
+        sector = site_of[:c].count(site)
+        azimuth = rng.uniform(0, 360) if sector == 0 else cells[-1].azimuth + 120
+        if site == 0:
+            azimuth = boundary + side * (60 - 120 * sector) + rng.uniform(-8, 8)
+        east, north = sites[site]
+        mode, power, antenna = models[site]
+        cells.append(
+            Cell(
+                gnodeb=gnodebs[site],
+                number=sector + 1,
+                longitude=_longitude(longitude, latitude, east),
+                latitude=round(latitude + north / METRES_PER_DEGREE, 6),
+                azimuth=float(round(azimuth) % 360),
+                mechanical_tilt=float(rng.randint(0, 8)) if site != 1 else 0.0,
+                digital_tilt=float(rng.choice([DEFAULT_TILT, DEFAULT_TILT, *range(13)]) if site != 1 else sector % 3),
+                digital_azimuth=float(rng.choice([0, 0, 0, 5, 10, -5, -10])),
+                beam=rng.choices(BEAMS, BEAM_WEIGHTS)[0],
+                height=heights[site],
+                pci=remainders[c] + 30 * rng.randint(0, 32),
+                mode=mode,
+                power=power,
+                antenna=antenna,
+            )
+        )
+    return cells
+
+
+def _longitude(origin: float, latitude: float, east: float) -> float:
+    return round(origin + east / (METRES_PER_DEGREE * math.cos(math.radians(latitude))), 6)
+
+
+def _finished(draft: Draft, cause: str) -> Scenario:
+    """Throughput, SINR and both tables."""
+    rng = draft.rng
+    sinrs, throughputs = [], []
+    for row in range(ROWS):
+        recent = sum(draft.serving[r] != draft.serving[r - 1] for r in (row - 1, row) if r >= 1)
+        left = draft.blocks[row] * speed_loss(draft.speeds[row]) * handover_loss(recent)
+        if row in draft.window:
+            sinr = sinr_for(draft.targets[row] / left)
+            if cause in ("C5", "C7", "C8"):  # the fault itself costs throughput: the SINR may be ordinary
+                sinr = max(sinr, min(rng.uniform(10, 22), sinr_for(0.95 * THRESHOLD / left)))
+        else:
+            gap = draft.levels[draft.serving[row]][row] - max(draft.levels[c][row] for c in draft.others(row))
+            sinr = sinr_for((rng.uniform(640, 900) + 25 * min(max(gap, 0), 20) * rng.random()) / left)
+        sinrs.append(min(max(sinr + rng.gauss(0, 0.3), WORST_SINR), BEST_SINR))
+        throughputs.append(left * rate(sinr) * (1 + rng.gauss(0, 0.015)))
+    return _tables(draft, sinrs, throughputs)
+
+
+def _tables(draft: Draft, sinrs: list[float], throughputs: list[float]) -> Scenario:
+    rng = draft.rng
+    site = draft.cells[0]
+    longitude, latitude = site.longitude, site.latitude
+    began = datetime(2025, rng.randint(1, 12), rng.randint(1, 28), rng.randint(8, 18), rng.randrange(60))
+    began += timedelta(seconds=rng.randrange(60))
+    heard = rng.randint(2, 5)
+    unlisted = rng.randrange(1008) if rng.random() < 0.3 else None
+    listed = {cell.pci for cell in draft.cells}
+    remainders = {pci % 30 for pci in listed}
+    rows = []
+    for r, (x, y) in enumerate(draft.places):
+        others = sorted(draft.others(r), key=lambda c: -draft.levels[c][r])
+        found = [(draft.cells[c].pci, draft.levels[c][r]) for c in others if draft.levels[c][r] > WEAKEST]
+        found = found[: heard if rng.random() < 0.7 else max(heard - 1, 2)]
+        if unlisted is not None and unlisted % 30 not in remainders and len(found) > 2 and rng.random() < 0.7:
+            found[-1] = (unlisted, found[-1][1])
+        rows.append(
+            Row(
+                time=(began + timedelta(seconds=r)).strftime("%Y-%m-%d %H:%M:%S.000000"),
+                longitude=_longitude(longitude, latitude, x),
+                latitude=round(latitude + y / METRES_PER_DEGREE, 6),
+                speed=draft.speeds[r],
+                pci=draft.cells[draft.serving[r]].pci,
+                rsrp=round(draft.levels[draft.serving[r]][r], 2),
+                sinr=round(sinrs[r], 2),
+                throughput=round(throughputs[r], 2),
+                neighbours=tuple(Neighbour(pci, round(found_level, 2)) for pci, found_level in found),
+                rb=round(draft.blocks[r], 2),
+            )
+        )
+    order = sorted(range(len(draft.cells)), key=lambda c: (draft.cells[c].gnodeb, draft.cells[c].number))
+    return Scenario(tuple(rows), tuple(draft.cells[c] for c in order))

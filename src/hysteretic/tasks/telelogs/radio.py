@@ -1,0 +1,60 @@
+"""How strong is a cell at a place, and what throughput follows? The physics of the synthetic drives.
+
+    level      = power - 17 + 24 - horizontal loss - vertical loss - path loss - car            dBm a resource element
+    path loss  = 32.4 + 21 log10 d + 20 log10 f        from the site that serves (line of sight)
+                 22.4 + 31 log10 d + 21.3 log10 f      from the others
+    horizontal = min(12 (azimuth error / 65)^2, 24)    vertical = min(12 (angle error / 2 beamwidth)^2, 8)
+    throughput = RBs x 0.36 MHz x 0.7 x layers(SINR) x efficiency(SINR) x speed loss x handover loss
+
+d: metres along the ray; f: 2.6 GHz. Shapes after 3GPP TR 38.901 (urban micro cell; antenna element), simplified.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .scenario import Cell
+
+GHZ = 2.6
+BEST_SINR = 38.0
+WORST_SINR = -9.0
+
+
+def level(cell: Cell, east: float, north: float, is_in_sight: bool) -> float:
+    """dBm at a place `east` and `north` metres away from the antenna's foot."""
+    ground = math.hypot(east, north)
+    metres = max(math.hypot(ground, cell.height), 5.0)
+    off = (math.degrees(math.atan2(east, north)) - cell.azimuth + 180) % 360 - 180
+    horizontal = min(12 * (off / 65) ** 2, 24.0)
+    below = math.degrees(math.atan2(cell.height, ground))
+    vertical = min(12 * ((below - cell.tilt) / (2 * cell.beamwidth)) ** 2, 8.0)
+    loss = (32.4 + 21.0 * math.log10(metres) + 20.0 * math.log10(GHZ)) if is_in_sight else 0.0
+    if not is_in_sight:
+        loss = 22.4 + 31.0 * math.log10(metres) + 21.3 * math.log10(GHZ)
+    return cell.power - 17 + 24 - horizontal - vertical - loss - 8
+
+
+def rate(sinr: float) -> float:
+    """Mbit/s of one resource block at a SINR, before losses: layers (1 to 4) times bits a second and hertz."""
+    layers = 1 + 3 / (1 + math.exp(-(sinr - 7) / 4))
+    efficiency = min(0.75 * math.log2(1 + 10 ** ((sinr - 1) / 10)), 7.4)
+    return 0.36 * 0.7 * layers * efficiency
+
+
+def sinr_for(wanted: float) -> float:
+    """The SINR at which a resource block carries `wanted` Mbit/s (the inverse of `rate`, to 0.01 dB)."""
+    low, high = WORST_SINR, BEST_SINR
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        low, high = (middle, high) if rate(middle) < wanted else (low, middle)
+    return (low + high) / 2
+
+
+def speed_loss(speed: float) -> float:
+    """Share of the throughput that is left at a speed in km/h: the channel changes faster than it is reported."""
+    return 1 / (1 + (max(speed - 40, 0.0) / 12) ** 2)
+
+
+def handover_loss(recent_handovers: int) -> float:
+    """Share that is left after so many handovers within two seconds."""
+    return float(0.72**recent_handovers)
