@@ -60,7 +60,7 @@ degrees; SCENARIO_12 and above, 25 degrees.
 
 {tables}
 
-Reason step by step, then give the label of the cause inside \\boxed{{}}, as \\boxed{{{example}}}.
+Reason step by step, then give the label of the cause inside \\boxed{{}}.
 """
 
 
@@ -77,7 +77,6 @@ def render(scenario: Scenario, labels: Mapping[str, str] | None = None, drive_fi
     return QUESTION.format(
         options="\n".join(f"{label}: {CAUSES[cause]}" for cause, label in labels.items()),
         tables="\n\n".join(tables if drive_first else tables[::-1]),
-        example=next(iter(labels.values())),
     )
 
 
