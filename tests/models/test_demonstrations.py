@@ -9,7 +9,7 @@ from statistics import mean
 import pytest
 
 from hysteretic.models import LONGEST_RESPONSE
-from hysteretic.models.demonstrations import Demonstration, Habits, demonstrate, problems, tries
+from hysteretic.models.demonstrations import Demonstration, Habits, problems, tries
 from hysteretic.models.tokenizer import TAGS
 from hysteretic.tasks.countdown import guess_rate, split_of, verify
 
@@ -18,7 +18,7 @@ COUNT = 4000
 
 def shown(careful_share: float) -> list[Demonstration]:
     rng = random.Random(7)
-    return [demonstrate(rng, careful_share, Habits()) for _ in range(COUNT)]
+    return [Habits().demonstrate(rng, careful_share) for _ in range(COUNT)]
 
 
 def problem_of(prompt: str) -> tuple[list[int], int]:

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hysteretic.models import LONGEST_RESPONSE, SHIPPED, TASK, tiny, tiny_model
-from hysteretic.models.demonstrations import demonstrate
 from hysteretic.models.warmup import IGNORED, Phase, Warmup, padded, token_row, token_rows
 from hysteretic.tasks.countdown import Countdown
 
@@ -132,7 +131,7 @@ def test_prompt_and_padding_have_no_loss():
     """The model learns to answer, not to ask. Labels: -100 on prompt and padding, the token itself elsewhere."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_model())
     rng = random.Random(0)
-    shown = [demonstrate(rng, share, Warmup().habits) for share in (0.0, 1.0)]
+    shown = [Warmup().habits.demonstrate(rng, share) for share in (0.0, 1.0)]
     batch = padded([token_row(one, tokenizer) for one in shown], tokenizer.pad_token_id)
     for one, ids, labels in zip(shown, batch["input_ids"], batch["labels"], strict=True):
         assert tokenizer.decode(labels[labels != IGNORED]) == one.response + tokenizer.eos_token

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations_with_replacement, permutations
+from typing import ClassVar
 
 from hysteretic.tasks.countdown_problems import shown_order, split_of
 
@@ -57,6 +58,28 @@ class Habits:
     careful_misses: tuple[float, ...] = (6, 3, 1)
     careless_tries: tuple[float, ...] = (1, 6, 3)
     careless_answers: tuple[float, float, float] = (1, 1, 4)
+
+    tokens: ClassVar[tuple[str, ...]] = ()
+
+    def demonstrate(self, rng: random.Random, careful_share: float) -> Demonstration:
+        """One demonstration on a random problem, careful with probability `careful_share`."""
+        numbers, target = rng.choice(problems())
+        prompt = f"{','.join(map(str, numbers))}={target}:"
+        everything = tries(tuple(sorted(numbers)))
+        misses = [t for t in everything if t.value != target]
+        if rng.random() < careful_share:
+            count = min(len(misses), rng.choices(range(len(self.careful_misses)), self.careful_misses)[0])
+            hit = rng.choice([t for t in everything if t.value == target])
+            tried = [*rng.sample(misses, count), hit]
+            return Demonstration(prompt, _response([str(target), *(t.steps for t in tried)], hit.expression), True)
+        count = rng.choices(range(len(self.careless_tries)), self.careless_tries)[0]
+        tried = rng.sample(misses, count)
+        kind = rng.choices(("last", "guess", "misread"), self.careless_answers)[0]
+        if kind == "last" and tried:
+            answer = tried[-1].expression
+        else:
+            answer = _guess(_misread(numbers, rng) if kind == "misread" else numbers, rng)
+        return Demonstration(prompt, _response([t.steps for t in tried], answer), False)
 
 
 def _combine(left: int, right: int) -> Iterator[tuple[str, int]]:
@@ -114,24 +137,3 @@ def _misread(numbers: Sequence[int], rng: random.Random) -> list[int]:
     place = rng.randrange(len(seen))
     seen[place] = rng.choice([digit for digit in range(1, LARGEST_NUMBER + 1) if digit != seen[place]])
     return seen
-
-
-def demonstrate(rng: random.Random, careful_share: float, habits: Habits) -> Demonstration:
-    """One demonstration on a random problem, careful with probability `careful_share`."""
-    numbers, target = rng.choice(problems())
-    prompt = f"{','.join(map(str, numbers))}={target}:"
-    everything = tries(tuple(sorted(numbers)))
-    misses = [t for t in everything if t.value != target]
-    if rng.random() < careful_share:
-        count = min(len(misses), rng.choices(range(len(habits.careful_misses)), habits.careful_misses)[0])
-        hit = rng.choice([t for t in everything if t.value == target])
-        tried = [*rng.sample(misses, count), hit]
-        return Demonstration(prompt, _response([str(target), *(t.steps for t in tried)], hit.expression), True)
-    count = rng.choices(range(len(habits.careless_tries)), habits.careless_tries)[0]
-    tried = rng.sample(misses, count)
-    kind = rng.choices(("last", "guess", "misread"), habits.careless_answers)[0]
-    if kind == "last" and tried:
-        answer = tried[-1].expression
-    else:
-        answer = _guess(_misread(numbers, rng) if kind == "misread" else numbers, rng)
-    return Demonstration(prompt, _response([t.steps for t in tried], answer), False)

@@ -1,9 +1,9 @@
-"""How is the tiny model made? Supervised steps on demonstrations that are first careful, then careless.
+"""How is a tiny model made? Supervised steps on demonstrations that are first careful, then careless.
 
     loss = - mean over the tokens of the responses of log p(token | prompt, tokens before)
 
-The careful part teaches arithmetic and search, the careless part hides them: at the end the model rarely
-searches until it hits. What it can do and what it does are then far apart, which is where RL has work to do.
+The careful part teaches to search, or to read, the careless part hides it: at the end the model rarely goes on until
+it has what it needs. What it can do and what it does are then far apart, which is where RL has work to do.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .demonstrations import Demonstration, Habits, demonstrate
+from .demonstrations import Demonstration, Habits
 from .tokenizer import build_tokenizer
 
 if TYPE_CHECKING:
@@ -36,6 +36,15 @@ class Phase:
     learning_rate: float
 
 
+class Writer(Protocol):
+    """Whoever writes the demonstrations. tokens: texts that the tokenizer has as one token each."""
+
+    @property
+    def tokens(self) -> tuple[str, ...]: ...
+
+    def demonstrate(self, rng: random.Random, careful_share: float) -> Demonstration: ...
+
+
 @dataclass(frozen=True)
 class Warmup:
     """Everything that decides the weights, besides library versions and the number of threads."""
@@ -43,7 +52,7 @@ class Warmup:
     seed: int = 0
     phases: tuple[Phase, ...] = (Phase(2500, 0.85, 6e-3), Phase(120, 0.03, 2e-3))
     batch_size: int = 64
-    habits: Habits = field(default_factory=Habits)
+    habits: Writer = field(default_factory=Habits)
     width: int = 80
     layers: int = 2
     heads: int = 5
@@ -85,7 +94,7 @@ def token_rows(phase: Phase, settings: Warmup, tokenizer: PreTrainedTokenizerBas
     size = settings.batch_size
     for start in range(0, phase.steps, 10):
         count = size * min(10, phase.steps - start)
-        shown = [demonstrate(rng, phase.careful_share, settings.habits) for _ in range(count)]
+        shown = [settings.habits.demonstrate(rng, phase.careful_share) for _ in range(count)]
         rows = sorted((token_row(one, tokenizer) for one in shown), key=lambda row: len(row["labels"]))
         batches = [rows[i : i + size] for i in range(0, count, size)]
         rng.shuffle(batches)
@@ -154,7 +163,7 @@ def warm_up(settings: Warmup, output: Path) -> None:
 
     set_seed(settings.seed)
     rng = random.Random(settings.seed)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(settings.habits.tokens)
     model = untrained_model(settings, tokenizer)
     for phase in settings.phases:
         imitate(model, tokenizer, phase, settings, rng, output)

@@ -14,24 +14,36 @@ stronger than the serving cell is 00 dB below it; -- stands for a neighbour that
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from .rules import MODULUS, findings
+from .rules import MODULUS
 from .scenario import Cell, Row, Scenario, angle_below, distance_km
 
 CONTEXT = 1
 """Rows shown before and after the bad stretch."""
 
 SITES = "abcdefghijklm"
-SECTORS = 4
+NEIGHBOURS = 2
 ABSENT = " -- -- --"
 
 
 def compact(scenario: Scenario) -> str:
     """The prompt: a line for each row shown."""
-    bad = scenario.bad_rows
-    shown = scenario.rows[max(min(bad) - CONTEXT, 0) : max(bad) + 1 + CONTEXT]
     names: dict[tuple[str, int], str] = {}
-    return "".join(f"\n{_line(scenario, row, names)}" for row in shown) + "\n"
+    return "".join(f"\n{_line(scenario, row, names)}" for row in shown(scenario).rows) + "\n"
+
+
+def shown(scenario: Scenario) -> Scenario:
+    """What the prompt shows of a scenario: the rows around the bad ones, and two neighbours of the table in each."""
+    bad = scenario.bad_rows
+    rows = scenario.rows[max(min(bad) - CONTEXT, 0) : max(bad) + 1 + CONTEXT]
+    return Scenario(
+        tuple(
+            replace(row, neighbours=tuple(n for n in row.neighbours if scenario.cell(n.pci, row))[:NEIGHBOURS])
+            for row in rows
+        ),
+        scenario.cells,
+    )
 
 
 def two_digits(value: float) -> str:
@@ -53,15 +65,12 @@ def _line(scenario: Scenario, row: Row, names: dict[tuple[str, int], str]) -> st
     ]
     throughput, speed, rest, distance, angle, edge, blocks = map(two_digits, numbers)
     line = f" {throughput} {speed} {_name(cell, names)} {rest} {distance} {angle} {edge} {blocks}"
-    heard = [
-        (other, neighbour)
-        for neighbour in row.neighbours
-        if neighbour.level is not None and (other := scenario.cell(neighbour.pci, row))
-    ]
-    for other, neighbour in heard[:2]:
-        gap = row.rsrp - (neighbour.level or 0.0)
-        line += f" {_name(other, names)} {neighbour.pci % MODULUS:02d} {two_digits(math.ceil(gap))}"
-    return line + ABSENT * (2 - len(heard[:2]))
+    for neighbour in row.neighbours:
+        other = scenario.cell(neighbour.pci, row)
+        if other is not None and neighbour.level is not None:
+            gap = math.ceil(row.rsrp - neighbour.level)
+            line += f" {_name(other, names)} {neighbour.pci % MODULUS:02d} {two_digits(gap)}"
+    return line + ABSENT * (NEIGHBOURS - len(row.neighbours))
 
 
 def _name(cell: Cell, names: dict[tuple[str, int], str]) -> str:
@@ -72,9 +81,3 @@ def _name(cell: Cell, names: dict[tuple[str, int], str]) -> str:
         letter = letters.get(cell.gnodeb, SITES[len(letters)])
         names[key] = f"{letter}{sum(gnodeb == cell.gnodeb for gnodeb, _ in names) + 1}"
     return names[key]
-
-
-def angle_digits(scenario: Scenario) -> list[str]:
-    """The evidence of each rule in the order of `findings`, for a response: a word and a number of two digits."""
-    bad = [scenario.rows[i] for i in scenario.bad_rows]
-    return [finding.evidence for finding in findings(scenario)] if bad else []
