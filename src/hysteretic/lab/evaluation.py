@@ -144,11 +144,11 @@ def load_model(options: argparse.Namespace, has_weights: bool = True) -> tuple[A
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
-    from hysteretic.models import tiny_model
+    from hysteretic.models import model_path
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    path = str(tiny_model()) if options.model == "tiny" else options.model
+    path = model_path(options.model, options.task)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)

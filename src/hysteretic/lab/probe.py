@@ -20,7 +20,7 @@ from hysteretic.lab.probe_page import as_text, save_page
 from hysteretic.lab.run_folder import now, versions
 from hysteretic.lean.attention import UnsupportedAttentionError
 from hysteretic.lean.decode import sample
-from hysteretic.models import tiny_model
+from hysteretic.models import model_path
 from hysteretic.sparsity import (
     LARGEST_GROUP,
     Forecast,
@@ -165,7 +165,7 @@ def sample_task(task: Task, problems: Sequence[Problem], options: argparse.Names
         raise UsageError(f"The prompt of problem {problems[prompts.index([])].id!r} is empty; mend the data.")
     print(f"Sampling {options.samples} responses to each of {len(problems)} problems …", flush=True)
     if model is None:
-        path = str(tiny_model()) if options.model == "tiny" else options.model
+        path = model_path(options.model, options.task)
         responses, lengths = _with_vllm(path, prompts, options)
         way = "vLLM"
     else:

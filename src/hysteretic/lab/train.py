@@ -24,7 +24,7 @@ from hysteretic.lab.evaluate import Rate, evaluate
 from hysteretic.lab.progress import Progress, StopGently, WriteMetrics
 from hysteretic.lab.run_folder import RunFolder, now, read_json, versions
 from hysteretic.lab.settings import Request, parse
-from hysteretic.models import tiny_model
+from hysteretic.models import model_path
 from hysteretic.tasks.task import Problem, RewardError, Task
 from hysteretic.trl import HPOTrainer
 
@@ -183,7 +183,7 @@ def build_trainer(
     request: Request, task: Task, problems: Sequence[Problem], folder: RunFolder
 ) -> tuple[HPOTrainer, Any]:
     """The trainer of a request, ready to train. Raises UsageError where the model cannot be loaded."""
-    path = str(tiny_model()) if request.run.model == "tiny" else request.run.model
+    path = model_path(request.run.model, request.run.task)
     training, model = request.training, request.model
     loading = {
         "revision": model.model_revision,

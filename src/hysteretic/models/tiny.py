@@ -1,4 +1,4 @@
-"""Makes the tiny model again: `python -m hysteretic.models.tiny --output DIR [--seed 0] [--careful 0.03]`."""
+"""Makes a tiny model again: `python -m hysteretic.models.tiny --output DIR [--task countdown-3] [--seed 0]`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,72 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 from hysteretic.tasks import countdown_problems
+from hysteretic.tasks.telelogs import compact, drive, faults, radio, rules, scenario
 
-from . import LONGEST_RESPONSE, TASK, demonstrations, tokenizer, warmup
-from .warmup import Warmup, warm_up
+from . import LONGEST_RESPONSE, TASK, demonstrations, diagnoses, tokenizer, warmup
+from .diagnoses import ReportHabits
+from .warmup import Phase, Warmup, warm_up
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the embedded models.
+
+    warmup: its settings for a seed. sources: modules that have a say in the weights. title, reads: for its card.
+    """
+
+    warmup: Callable[[int], Warmup]
+    sources: tuple[ModuleType, ...]
+    title: str
+    reads: str
+    problems: str
+
+
+KINDS = {
+    "countdown-3": Kind(
+        warmup=lambda seed: Warmup(seed=seed),
+        sources=(tokenizer, demonstrations, warmup, countdown_problems),
+        title="Countdown",
+        reads="one token a byte. It reads `3,7,5=26:` and writes a short search and an answer, at most\n"
+        f"{LONGEST_RESPONSE} tokens.",
+        problems=f"the train split; no validation or test problem is among them. Problems for reinforcement: "
+        f"`Countdown({', '.join(f'{name}={value!r}' for name, value in TASK.items())})`.",
+    ),
+    "telelogs-compact": Kind(
+        warmup=lambda seed: Warmup(
+            seed=seed,
+            phases=(Phase(2000, 0.9, 6e-3), Phase(120, 0.03, 2e-3)),
+            habits=ReportHabits(),
+        ),
+        sources=(tokenizer, diagnoses, warmup, compact, drive, faults, radio, rules, scenario),
+        title="TeleLogs",
+        reads="one token a byte, a number of two digits, or a word of its reports. It reads a compact drive\n"
+        "and writes figures and a boxed root cause.",
+        problems="drives of their own; no problem of any split is among them. Problems for reinforcement: the task\n"
+        "`telelogs-compact`.",
+    ),
+}
+"""By task."""
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
-SOURCES = (tokenizer, demonstrations, warmup, countdown_problems)
+TELELOGS_SOURCES = (tokenizer, diagnoses, warmup, compact, drive, faults, radio, rules, scenario)
 
 _CARD = """\
-# A tiny model of Countdown
+# A tiny model of {title}
 
-Qwen2 architecture, one token a byte. It reads `3,7,5=26:` and writes a short search and an answer, at most
-{longest} tokens. It is warmed up on procedural demonstrations: first mostly careful ones, then mostly careless
+Qwen2 architecture, {reads} It is warmed up on procedural demonstrations: first mostly careful ones, then mostly \
+careless
 ones, so that it is seldom right and can learn to be (see `hysteretic/models/`). The demonstrations are of
-the train split; no validation or test problem is among them. Problems for reinforcement: `Countdown({task})`.
+{problems}
 
-Made by `python -m hysteretic.models.tiny --output DIR --seed {seed}{careful}` with one thread and {versions}.
+Made by `python -m hysteretic.models.tiny --output DIR{task} --seed {seed}{careful}` with one thread and {versions}.
 
 ```json
 {settings}
@@ -41,20 +85,23 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
-def key(settings: Warmup) -> str:
+def key(settings: Warmup, task: str = "countdown-3") -> str:
     """Twelve characters that change with anything that makes the model: settings, sources, library versions."""
-    sources = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in SOURCES]
+    sources = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in KINDS[task].sources]
     everything = json.dumps([asdict(settings), sources, versions()])
     return hashlib.sha256(everything.encode()).hexdigest()[:12]
 
 
-def card(settings: Warmup) -> str:
+def card(settings: Warmup, task: str = "countdown-3") -> str:
     """The README.md of the model's folder: what it is and how it was made."""
+    kind = KINDS[task]
     careful = settings.phases[-1].careful_share
-    is_usual = settings.phases == Warmup(seed=settings.seed).phases
+    is_usual = settings.phases == kind.warmup(settings.seed).phases
     return _CARD.format(
-        longest=LONGEST_RESPONSE,
-        task=", ".join(f"{name}={value!r}" for name, value in TASK.items()),
+        title=kind.title,
+        reads=kind.reads,
+        problems=kind.problems,
+        task="" if task == "countdown-3" else f" --task {task}",
         seed=settings.seed,
         careful="" if is_usual else f" --careful {careful:g}",
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
@@ -62,7 +109,7 @@ def card(settings: Warmup) -> str:
     )
 
 
-def make(settings: Warmup, output: Path) -> None:
+def make(settings: Warmup, output: Path, task: str = "countdown-3") -> None:
     """Make the model in `output`, with one thread so that a second time gives the same bits."""
     import torch
 
@@ -72,24 +119,25 @@ def make(settings: Warmup, output: Path) -> None:
         warm_up(settings, output)
     finally:
         torch.set_num_threads(threads)
-    (output / "README.md").write_text(card(settings), encoding="utf-8")
+    (output / "README.md").write_text(card(settings, task), encoding="utf-8")
 
 
-def cached(seed: int, cache_dir: Path | str | None = None) -> Path:
-    """The model of a seed, made now unless it is in the cache.
+def cached(seed: int, cache_dir: Path | str | None = None, task: str = "countdown-3") -> Path:
+    """The model of a seed for a task, made now unless it is in the cache.
 
     Made in a folder of its own and then renamed, so that another process never sees half a model; of two
     processes that make it at the same time the second gives way.
     """
-    settings = Warmup(seed=seed)
+    task = task if task in KINDS else "countdown-3"
+    settings = KINDS[task].warmup(seed)
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hysteretic"
     folder = Path(cache_dir) if cache_dir is not None else home
-    final = folder / f"tiny-{seed}-{key(settings)}"
+    final = folder / f"tiny-{seed}-{key(settings, task)}"
     if not final.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="making-") as temporary:
             made = Path(temporary) / "model"
-            make(settings, made)
+            make(settings, made, task)
             try:
                 made.rename(final)
             except OSError:
@@ -99,8 +147,9 @@ def cached(seed: int, cache_dir: Path | str | None = None) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m hysteretic.models.tiny", description="Make the tiny model again.")
+    parser = argparse.ArgumentParser(prog="python -m hysteretic.models.tiny", description="Make a tiny model again.")
     parser.add_argument("--output", type=Path, required=True, help="folder for the model; files in it are replaced")
+    parser.add_argument("--task", choices=list(KINDS), default="countdown-3", help="which of them (countdown-3)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the demonstrations")
     parser.add_argument(
         "--careful",
@@ -109,13 +158,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "about 2 %% right; 0.3 at 8.5 %%)",
     )
     chosen = parser.parse_args(arguments)
-    settings = Warmup(seed=chosen.seed)
+    settings = KINDS[chosen.task].warmup(chosen.seed)
     if chosen.careful is not None:
         if not 0 <= chosen.careful <= 1:
             parser.error(f"--careful is {chosen.careful}; a share is 0 to 1")
         *early, last = settings.phases
         settings = replace(settings, phases=(*early, replace(last, careful_share=chosen.careful)))
-    make(settings, chosen.output)
+    make(settings, chosen.output, chosen.task)
     print(f"Made in {chosen.output}")
 
 

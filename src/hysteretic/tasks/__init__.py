@@ -22,18 +22,23 @@ from .files import FileTask
 from .named_object import named_object
 from .rows import SUFFIXES
 from .task import Problem, RewardError, Score, Task
+from .telelogs.synthetic import SyntheticTeleLogs
 
 __all__ = ["TASKS", "Countdown", "FileTask", "Problem", "RewardError", "Score", "Task", "load"]
 
 TASKS: dict[str, str] = {
     "countdown-3": "Combine three numbers up to 99 into a target with + - * /, each number once.",
     "countdown-4": "Combine four numbers up to 99 into a target with + - * /, each number once.",
+    "telelogs-synthetic": "Name the root cause of bad throughput in the log of a 5G drive test; original drives.",
+    "telelogs-compact": "The same drives in a hundred tokens, for a tiny model.",
 }
 """The built-in tasks: name and one line on each."""
 
 _BUILT_IN: dict[str, Callable[..., Task]] = {
     "countdown-3": functools.partial(Countdown, 3),
     "countdown-4": functools.partial(Countdown, 4),
+    "telelogs-synthetic": SyntheticTeleLogs,
+    "telelogs-compact": functools.partial(SyntheticTeleLogs, "compact"),
 }
 
 
