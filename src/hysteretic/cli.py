@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": "Algorithms side by side over several seeds: which is better, by how much, how sure.",
     "report": "The page of a comparison, finished or still running.",
     "probe": "Before any training: will it start, and which group size does it need?",
+    "warmup": "Supervised steps on a task's worked solutions, before reinforcement.",
     "eval": "pass@1 of a model, or of responses in a file, on a task.",
     "demo": "A-HPO and GRPO from the same sparse start, side by side, on this machine's CPU.",
     "list": "Tasks, algorithms and recipes, one a line.",

@@ -48,7 +48,7 @@ KINDS = {
     "telelogs-compact": Kind(
         warmup=lambda seed: Warmup(
             seed=seed,
-            phases=(Phase(2000, 0.9, 6e-3), Phase(120, 0.03, 2e-3)),
+            phases=(Phase(2000, 0.9, 6e-3), Phase(120, 0.05, 2e-3)),
             habits=ReportHabits(),
         ),
         sources=(tokenizer, diagnoses, warmup, compact, drive, faults, radio, rules, scenario),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,15 @@ class Task(Protocol):
 
     def score(self, problem: Problem, response: str) -> Score:
         """Judge one response. Must not raise on anything a model can write, and must not run it."""
+        ...
+
+
+@runtime_checkable
+class Demonstrates(Task, Protocol):
+    """A task that can also write a right response: what `hysteretic warmup` imitates."""
+
+    def demonstration(self, problem: Problem) -> str:
+        """A response that the task scores as correct."""
         ...
 
 

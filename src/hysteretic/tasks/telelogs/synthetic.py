@@ -15,6 +15,7 @@ from .compact import compact
 from .drive import Difficulty, draw
 from .scenario import CAUSES, Scenario
 from .text import render
+from .trace import trace
 
 SPLITS = ("train", "validation", "test")
 DEFAULT_COUNTS = {"train": 800, "validation": 200, "test": 200}
@@ -82,6 +83,11 @@ class SyntheticTeleLogs:
         said = label_of(response, problem.answer["causes"])
         is_correct = said == problem.answer["label"]
         return Score(float(is_correct), is_correct, said is not None)
+
+    def demonstration(self, problem: Problem) -> str:
+        """The reasoning by rules, with the right label at its end."""
+        assert isinstance(problem.answer, dict)
+        return trace(self.scenario(problem), {cause: label for label, cause in problem.answer["causes"].items()})
 
     def scenario(self, problem: Problem) -> Scenario:
         """The drive that a problem of this task is about."""

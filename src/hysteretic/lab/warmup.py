@@ -1,0 +1,94 @@
+"""`hysteretic warmup`: supervised steps on a task's own worked solutions, so that reinforcement has something to find.
+
+The first of the two stages of the TeleLogs article (arXiv 2507.21974): fine-tune on reasoning traces, then reinforce.
+TRL's SFTTrainer does it; the loss is on the responses alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoTokenizer
+from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser, get_peft_config
+
+import hysteretic.tasks
+from hysteretic.lab.errors import UsageError
+from hysteretic.lab.evaluation import mapping
+from hysteretic.lab.settings import _setting, defaults
+from hysteretic.lab.train import quieten
+from hysteretic.models import model_path
+from hysteretic.tasks.task import Demonstrates, Problem
+
+
+@dataclass
+class WarmupConfig:
+    """What to imitate and where to write; the rest is TRL's SFTConfig and ModelConfig."""
+
+    task: str = _setting("A task that writes worked solutions, such as telelogs-synthetic.", "telelogs-synthetic")
+    task_options: str | None = _setting('Options of the task as JSON: {"false_leads": 0.5}.')
+    model: str = _setting("A hub name or a folder; 'tiny' for the task's tiny model.", "tiny")
+    output: str = _setting("Where the model is saved.", "runs/warmup")
+    problems: int = _setting("How many solutions to imitate.", 2000)
+    data_problem_seed: int = _setting("Which problems. `hysteretic train` draws its own with seed 0.", 1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Imitate, save model and tokenizer, and say what to do next."""
+    quieten()
+    parser = TrlParser([WarmupConfig, SFTConfig, ModelConfig], prog="hysteretic warmup", allow_abbrev=False)
+    parser.set_defaults_with_config(**defaults(), learning_rate=1e-5, max_length=None, save_strategy="no")
+    try:
+        config, training, model = parser.parse_args_and_config(list(arguments))
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+    if config.problems < 1:
+        raise UsageError(f"problems is {config.problems}; imitate at least one solution.")
+    training.output_dir = config.output
+    task, problems = _problems(config)
+    path = model_path(config.model, config.task)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Cannot load the model {config.model!r}: {str(error).splitlines()[0]}") from error
+    if isinstance(problems[0].prompt, list) and not tokenizer.chat_template:
+        raise UsageError(
+            f"{config.task} asks with chat messages, but the tokenizer of {config.model} has no chat template; use an "
+            'instruct model, or plain prompts (--task_options \'{"prompt": "plain"}\').'
+        )
+    trainer = SFTTrainer(
+        model=path,
+        args=training,
+        train_dataset=Dataset.from_list([_row(problem, task.demonstration(problem)) for problem in problems]),
+        processing_class=tokenizer,
+        peft_config=get_peft_config(model),
+    )
+    trainer.train()
+    trainer.save_model(config.output)
+    if trainer.accelerator.is_main_process:
+        tokenizer.save_pretrained(config.output)
+        print(f"Go on with: hysteretic train --task {config.task} --model {config.output}")
+    return 0
+
+
+def _problems(config: WarmupConfig) -> tuple[Demonstrates, Sequence[Problem]]:
+    options = mapping(config.task_options) if config.task_options else {}
+    try:
+        task = hysteretic.tasks.load(config.task, **options)
+        if not isinstance(task, Demonstrates):
+            raise UsageError(
+                f"The task {config.task} writes no worked solutions, so there is nothing to imitate; give its class a "
+                "method demonstration(problem) that returns a right response, or use telelogs-synthetic."
+            )
+        return task, task.problems("train", seed=config.data_problem_seed, count=config.problems)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _row(problem: Problem, response: str) -> dict[str, Any]:
+    """TRL's prompt and completion, both as text or both as messages."""
+    if isinstance(problem.prompt, str):
+        return {"prompt": problem.prompt, "completion": response}
+    return {"prompt": problem.prompt, "completion": [{"role": "assistant", "content": response}]}
