@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .faults import FALSE_LEADS, FAULTS, FITTING_LEADS, CannotCarryError, Draft, wide_enough
-from .radio import BEST_SINR, WORST_SINR, handover_loss, level, rate, sinr_for, speed_loss
+from .radio import handover_loss, level, rate, sinr_for, speed_loss
 from .rules import findings
-from .scenario import DEFAULT_TILT, THRESHOLD, Cell, Neighbour, Row, Scenario
+from .scenario import DEFAULT_TILT, Cell, Neighbour, Row, Scenario
 
 ROWS = 10
 WINDOW = 4
@@ -52,13 +52,14 @@ class Difficulty:
 def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
     """The drive that a text names, with that cause. The same text, cause and difficulty give the same drive."""
     rng = random.Random(f"{key} {cause}")
+    cells = rng.randint(*difficulty.cells)
     while True:
         leads = [lead for lead in FITTING_LEADS[cause] if rng.random() < difficulty.false_leads]
         if {"C2", "C5"} <= set(leads):
             leads.remove(rng.choice(["C2", "C5"]))
         for _ in range(20):  # the leads stay, so that those that are harder to place are not rarer
             try:
-                scenario = _attempt(rng, cause, leads, difficulty)
+                scenario = _attempt(rng, cause, leads, cells)
             except CannotCarryError:
                 continue
             if is_clear(scenario, cause):
@@ -73,14 +74,15 @@ def is_clear(scenario: Scenario, cause: str) -> bool:
     return all(finding.holds == (finding.cause == cause) for finding in findings(scenario) if finding.cause != "C3")
 
 
-def _attempt(rng: random.Random, cause: str, leads: list[str], difficulty: Difficulty) -> Scenario:
-    draft = _base(rng, cause, leads, difficulty)
+def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int) -> Scenario:
+    draft = _base(rng, cause, leads, cells)
     faults = {lead: FALSE_LEADS[lead] for lead in leads} | {cause: FAULTS[cause]}
     for name in sorted(faults, reverse=True):  # C1 last: it needs to know which rows the first cell serves
         faults[name].before(draft)
     if "C1" not in faults:
         wide_enough(draft)
     _hear(draft)
+    _fade(draft)
     for fault in faults.values():
         fault.levels(draft)
     for row in range(ROWS):
@@ -89,18 +91,21 @@ def _attempt(rng: random.Random, cause: str, leads: list[str], difficulty: Diffi
     return _finished(draft, cause)
 
 
-def _base(rng: random.Random, cause: str, leads: list[str], difficulty: Difficulty) -> Draft:
+def _base(rng: random.Random, cause: str, leads: list[str], count: int) -> Draft:
     """A drive past a main site, before fault and throughput."""
     start = rng.randint(1, ROWS - WINDOW - 1)
     window = range(start, start + WINDOW)
     speeds = _speeds(rng, window, cause == "C7", "C7" in leads)
     places = _places(rng, speeds, window[2])
-    sites, site_of = _sites(rng, places[window[2]], rng.randint(*difficulty.cells), cause, leads)
+    sites, site_of = _sites(rng, places[window[2]], count, cause, leads)
     after = rng.choice([0, 1])
     cells = _cells(rng, sites, site_of, places[0], places[window[2] if after else ROWS - 1])
     serving = [0] * window[2] + [1] * 2 + [after] * (ROWS - window[3] - 1)
     blocks = [rng.uniform(172, 211) for _ in range(ROWS)]
-    targets = [rng.uniform(90, 560) for _ in range(ROWS)]
+    targets = [rng.uniform(190, 560) for _ in range(ROWS)]
+    if rng.random() < 0.6:  # worse after the handover, by as much as it is better where that is the cause
+        better = rng.uniform(350, 570)
+        targets = [better + rng.uniform(-25, 25) - (row >= window[2]) * rng.uniform(160, 180) for row in range(ROWS)]
     return Draft(rng, cells, site_of, sites, places, speeds, blocks, serving, window, targets, far=site_of.index(1))
 
 
@@ -118,11 +123,22 @@ def _hear(draft: Draft) -> None:
         draft.levels[served][row] = max(draft.levels[served][row], strongest - rng.uniform(0, 3))
 
 
+def _fade(draft: Draft) -> None:
+    """Now and then a cell is heard well for some seconds, whatever the cause: it turns a corner, a truck moves away."""
+    rng = draft.rng
+    for _ in range(4):
+        cell, begin = rng.randrange(len(draft.cells)), rng.randrange(ROWS - 2)
+        for row in range(begin, min(begin + rng.randint(3, 5), ROWS)):
+            if cell != draft.serving[row]:
+                near = draft.levels[draft.serving[row]][row] - rng.uniform(1, 6)
+                draft.levels[cell][row] = max(draft.levels[cell][row], near)
+
+
 def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool) -> list[float]:
     """km/h in whole numbers, at most 39 where nothing is meant to be fast."""
-    speed, speeds = rng.uniform(4, 34), []
+    speed, speeds = rng.uniform(10, 34), []
     for row in range(ROWS):
-        speed = min(max(speed + rng.gauss(0, 2), 2), 36)
+        speed = min(max(speed + rng.gauss(0, 2), 10), 36)
         speeds.append(float(round(speed)))
         if row in window and is_fast:
             speeds[row] += 40
@@ -207,7 +223,7 @@ def _cells(
                 longitude=_longitude(longitude, latitude, east),
                 latitude=round(latitude + north / METRES_PER_DEGREE, 6),
                 azimuth=float(round(azimuth) % 360),
-                mechanical_tilt=float(rng.randint(0, 8)) if site != 1 else 0.0,
+                mechanical_tilt=float(rng.randint(0, 16)) if site != 1 else 0.0,
                 digital_tilt=float(rng.choice([DEFAULT_TILT, DEFAULT_TILT, *range(13)]) if site != 1 else sector % 3),
                 digital_azimuth=float(rng.choice([0, 0, 0, 5, 10, -5, -10])),
                 beam=rng.choices(BEAMS, BEAM_WEIGHTS)[0],
@@ -232,14 +248,12 @@ def _finished(draft: Draft, cause: str) -> Scenario:
     for row in range(ROWS):
         recent = sum(draft.serving[r] != draft.serving[r - 1] for r in (row - 1, row) if r >= 1)
         left = draft.blocks[row] * speed_loss(draft.speeds[row]) * handover_loss(recent)
-        if row in draft.window:
-            sinr = sinr_for(draft.targets[row] / left)
-            if cause in ("C5", "C7", "C8"):  # the fault itself costs throughput: the SINR may be ordinary
-                sinr = max(sinr, min(rng.uniform(10, 22), sinr_for(0.95 * THRESHOLD / left)))
+        if row in draft.window:  # what the fault itself costs comes on top
+            sinr = sinr_for(draft.targets[row] / 190)
         else:
             gap = draft.levels[draft.serving[row]][row] - max(draft.levels[c][row] for c in draft.others(row))
             sinr = sinr_for((rng.uniform(640, 900) + 25 * min(max(gap, 0), 20) * rng.random()) / left)
-        sinrs.append(min(max(sinr + rng.gauss(0, 0.3), WORST_SINR), BEST_SINR))
+        sinrs.append(sinr + rng.gauss(0, 0.3))
         throughputs.append(left * rate(sinr) * (1 + rng.gauss(0, 0.015)))
     return _tables(draft, sinrs, throughputs)
 

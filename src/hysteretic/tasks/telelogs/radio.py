@@ -52,7 +52,7 @@ def sinr_for(wanted: float) -> float:
 
 def speed_loss(speed: float) -> float:
     """Share of the throughput that is left at a speed in km/h: the channel changes faster than it is reported."""
-    return 1 / (1 + (max(speed - 40, 0.0) / 12) ** 2)
+    return 1 / (1 + (max(speed - 40, 0.0) / 45) ** 2)
 
 
 def handover_loss(recent_handovers: int) -> float:
