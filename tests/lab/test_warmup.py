@@ -1,0 +1,65 @@
+"""`hysteretic warmup`: a task's worked solutions are imitated, and what cannot be imitated is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hysteretic.cli import main
+from hysteretic.lab.evaluate import respond
+from hysteretic.tasks import load
+
+TASK = '''
+from hysteretic.tasks import Problem, Score
+
+class Letter:
+    name = "letter"
+
+    def problems(self, split="train", seed=0, count=None):
+        return [Problem(f"{i}", "abcd"[i % 4] + ":", "abcd"[i % 4]) for i in range(count or 8)]
+
+    def score(self, problem, response):
+        return Score(float(response == f"<answer>{problem.answer}</answer>"), True, True)
+'''
+SOLVED = TASK + '''
+    def demonstration(self, problem):
+        return f"<answer>{problem.answer}</answer>"
+'''
+
+
+def test_what_the_solutions_say_is_learnt_and_the_model_is_an_ordinary_folder(tmp_path: Path, capsys):
+    """Four answers in forty steps; nothing but the responses has a loss, and the response ends."""
+    (tmp_path / "letter.py").write_text(SOLVED, encoding="utf-8")
+    task = f"{tmp_path / 'letter.py'}:Letter"
+    flags = ["--max_steps", "40", "--learning_rate", "3e-3", "--per_device_train_batch_size", "8", "--use_cpu", "true"]
+    code = main(["warmup", "--task", task, "--output", str(tmp_path / "warm"), "--problems", "64", *flags])
+    assert code == 0
+    assert f"--model {tmp_path / 'warm'}" in capsys.readouterr().out
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "warm")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "warm", padding_side="left")
+    letter = load(task)
+    problems = letter.problems(count=4)
+    found = respond(model, tokenizer, problems, 0, 16)
+    assert [letter.score(p, texts[0]).reward for p, texts in zip(problems, found, strict=True)] == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--task", "countdown-3"], ["countdown-3", "demonstration(problem)"]),
+        (["--task", "telelogs-compact", "--problems", "0"], ["problems is 0"]),
+        (["--task", "telelogs-synthetic"], ["no chat template", "plain"]),
+        (["--task", "telelogs-synthetic", "--task_options", json.dumps({"cells": 3})], ["'cells'", "fewest_cells"]),
+        (["--model", "no/such-folder", "--task", "telelogs-compact"], ["no/such-folder"]),
+    ],
+)
+def test_what_cannot_be_imitated_is_refused_before_any_step(flags, words, tmp_path, capsys, monkeypatch):
+    """Nothing is trained, nothing is written; the message says what to give instead."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["warmup", *flags]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in words)
+    assert not list(tmp_path.iterdir())
