@@ -12,38 +12,41 @@ from hysteretic.cli import main
 from hysteretic.lab.evaluate import respond
 from hysteretic.tasks import load
 
-TASK = '''
+TASK = """
 from hysteretic.tasks import Problem, Score
 
-class Letter:
-    name = "letter"
+class First:
+    name = "first"
 
     def problems(self, split="train", seed=0, count=None):
-        return [Problem(f"{i}", "abcd"[i % 4] + ":", "abcd"[i % 4]) for i in range(count or 8)]
+        return [Problem(f"{i}", f"{3 + i % 4},7,5=26:", str(3 + i % 4)) for i in range(count or 8)]
 
     def score(self, problem, response):
         return Score(float(response == f"<answer>{problem.answer}</answer>"), True, True)
-'''
-SOLVED = TASK + '''
+"""
+SOLVED = (
+    TASK
+    + """
     def demonstration(self, problem):
         return f"<answer>{problem.answer}</answer>"
-'''
+"""
+)
 
 
 def test_what_the_solutions_say_is_learnt_and_the_model_is_an_ordinary_folder(tmp_path: Path, capsys):
-    """Four answers in forty steps; nothing but the responses has a loss, and the response ends."""
-    (tmp_path / "letter.py").write_text(SOLVED, encoding="utf-8")
-    task = f"{tmp_path / 'letter.py'}:Letter"
-    flags = ["--max_steps", "40", "--learning_rate", "3e-3", "--per_device_train_batch_size", "8", "--use_cpu", "true"]
-    code = main(["warmup", "--task", task, "--output", str(tmp_path / "warm"), "--problems", "64", *flags])
+    """Four answers in 150 steps; nothing but the responses has a loss, and the response ends."""
+    (tmp_path / "first.py").write_text(SOLVED, encoding="utf-8")
+    task = f"{tmp_path / 'first.py'}:First"
+    flags = ["--max_steps", "150", "--learning_rate", "3e-3", "--per_device_train_batch_size", "8", "--use_cpu", "true"]
+    code = main(["warmup", "--task", task, "--output", str(tmp_path / "warm"), "--problems", "80", *flags])
     assert code == 0
     assert f"--model {tmp_path / 'warm'}" in capsys.readouterr().out
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "warm")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "warm", padding_side="left")
-    letter = load(task)
-    problems = letter.problems(count=4)
+    first = load(task)
+    problems = first.problems(count=4)
     found = respond(model, tokenizer, problems, 0, 16)
-    assert [letter.score(p, texts[0]).reward for p, texts in zip(problems, found, strict=True)] == [1.0] * 4
+    assert [first.score(p, texts[0]).reward for p, texts in zip(problems, found, strict=True)] == [1.0] * 4
 
 
 @pytest.mark.parametrize(
