@@ -78,19 +78,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Problem]]:
-    """The task that --task, --task-options and --reward name, and its problems. Raises UsageError."""
-    from hysteretic.lab.recipes import tiny_recipe
+def load_task(options: argparse.Namespace, **more: Any) -> Task:
+    """The task that --task, --task-options and --reward name. more: options that these two overrule.
 
-    chosen: dict[str, Any] = dict(options.task_options or {})
+    Raises UsageError.
+    """
+    chosen: dict[str, Any] = {**more, **(options.task_options or {})}
     if options.reward is not None:
         chosen["reward"] = options.reward
+    try:
+        return hysteretic.tasks.load(options.task, **chosen)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(str(error)) from error
+
+
+def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Problem]]:
+    """The task, with the tiny model's options where it is asked, and its problems. Raises UsageError."""
+    from hysteretic.lab.recipes import tiny_recipe
+
+    of_recipe: dict[str, Any] = {}
     if options.task_options is None and _is_tiny(options.model):
         recipe = tiny_recipe(options.task)
-        chosen = {**recipe.get("task_options", {}), **chosen}
+        of_recipe = recipe.get("task_options", {})
         options.max_completion_length = options.max_completion_length or recipe.get("max_completion_length")
+    task = load_task(options, **of_recipe)
     try:
-        task = hysteretic.tasks.load(options.task, **chosen)
         return task, task.problems(options.split, seed=options.seed, count=options.problems)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
