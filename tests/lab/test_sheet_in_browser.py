@@ -1,13 +1,17 @@
-"""The pages of `hysteretic show` in a real browser: whole and readable on narrow screens and dark ones.
+"""The pages of `hysteretic show` and `eval` in a real browser: whole and readable on narrow screens and dark ones.
 
 Skipped without Chromium, as test_page_in_browser.py says.
 """
+
+import json
+import random
 
 import pytest
 from lab.test_page_in_browser import Screen
 from lab.test_page_in_browser import driver as driver
 
 from hysteretic.cli import main
+from hysteretic.tasks import load
 
 TEXTS = """
 return [...document.querySelectorAll('.chart svg')].map(svg => [...svg.querySelectorAll('text')]
@@ -57,3 +61,38 @@ def check_texts(charts, frames):
                 apart = min(right, other_right) - max(left, other_left) <= 0.5
                 above = min(bottom, other_bottom) - max(top, other_top) <= 1.5
                 assert apart or above, (text, other)
+
+
+HOSTILE = "</pre><script>document.title = 'taken'</script><img src=x onerror=alert(2)> " + "x" * 3000
+
+
+@pytest.fixture(scope="module")
+def evaluation_page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("eval")
+    task = load("telelogs-synthetic")
+    rng = random.Random(1)
+    with (folder / "responses.jsonl").open("w") as file:
+        for guise in (task, task.randomised()):
+            for problem in guise.problems("test", count=24):
+                for _ in range(2):
+                    text = HOSTILE if rng.random() < 0.3 else f"\\boxed{{C{rng.randint(1, 8)}}}"
+                    file.write(json.dumps({"problem": problem.id, "response": text}) + "\n")
+    command = ["eval", "--task", "telelogs-synthetic", "--problems", "24", "--page", str(folder / "page.html")]
+    assert main([*command, "--responses", str(folder / "responses.jsonl")]) == 0
+    return (folder / "page.html").as_uri()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 800, 1400])
+def test_the_evaluation_is_whole_and_its_pictures_open(driver, evaluation_page, width, scheme):
+    screen = Screen(driver, evaluation_page, width, scheme)
+    charts = screen.run(TEXTS)
+    assert len(charts) == 2  # the confusions; pictures of problems are drawn when they are opened
+    check_texts(charts, screen.run(FRAMES))
+    screen.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    screen.wait("return document.querySelectorAll('.chart svg').length === 2 + 8 * 8")
+    check_texts(screen.run(TEXTS), screen.run(FRAMES))
+    assert screen.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert screen.run("return document.title").startswith("How good")
+    assert screen.run("return document.images.length") == 0
+    assert screen.complaints() == []

@@ -1,8 +1,8 @@
 "use strict";
-// Draws a chart once its frame can be seen: within closed <details> it has no width yet.
+// Draws a chart once its frame can be seen: a page may have many within <details>, which cost time.
 const specs = JSON.parse(document.getElementById("data").textContent);
 const draw = async (figure) => {
-  if (figure.dataset.asked || !figure.offsetWidth) return;
+  if (figure.dataset.asked || figure.closest("details:not([open])")) return;
   figure.dataset.asked = "yes";
   const options = { actions: false, renderer: "svg", ast: true, mode: "vega-lite", tooltip: false, logLevel: 1 };
   try {

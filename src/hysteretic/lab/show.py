@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hysteretic.lab.asked import explained, prompt_parts
 from hysteretic.lab.errors import UsageError
-from hysteretic.lab.evaluation import load_task, mapping
+from hysteretic.lab.evaluation import load_task, mapping, page_path
 from hysteretic.lab.markup import visible
 from hysteretic.tasks.task import Problem, Task
 
@@ -35,16 +35,6 @@ def main(arguments: Sequence[str]) -> int:
         save(task, problem, where, page)
         print(f"\nThe page is {page}")
     return 0
-
-
-def page_path(text: str, flag: str) -> Path:
-    """Where a page goes. Raises UsageError before any work."""
-    path = Path(text)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{flag} is {text}; a page is a file that ends in .html.")
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} for {flag}; make it, or give another.")
-    return path
 
 
 def as_text(task: Task, problem: Problem, where: str) -> str:
