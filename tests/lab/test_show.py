@@ -1,6 +1,8 @@
 """`hysteretic show`: a problem of any task in the terminal, and as a page; what it refuses."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -122,3 +124,22 @@ def test_a_mistake_is_named_without_a_traceback(flags, said, capsys):
 def test_an_index_beyond_the_last_problem_is_named(own_task, capsys):
     assert main(["show", "--task", own_task, "--index", "2"]) == 2
     assert "--index is 2, but shouts has 2 problems" in capsys.readouterr().err
+
+
+def test_neither_show_nor_eval_needs_altair_without_a_page(tmp_path):
+    """It belongs to the extra "report"."""
+    rows = tmp_path / "responses.jsonl"
+    [problem] = load("telelogs-compact").problems("test", count=1)
+    rows.write_text(json.dumps({"problem": problem.id, "response": ""}))
+    code = (
+        "import sys; from hysteretic.cli import main; task = ['--task', 'telelogs-compact']; main(['show', *task]);"
+        f"main(['eval', *task, '--problems', '1', '--responses', {str(rows)!r}]); sys.exit('altair' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_a_page_that_cannot_be_written_is_named(tmp_path, capsys):
+    folder = tmp_path / "folder.html"
+    folder.mkdir()
+    assert main(["show", "--task", "telelogs-compact", "--output", str(folder)]) == 2
+    assert "Cannot write the page" in capsys.readouterr().err

@@ -33,7 +33,10 @@ def main(arguments: Sequence[str]) -> int:
     }
     print(as_text(record))
     if options.output is not None:
-        Path(options.output).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        try:
+            Path(options.output).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"Cannot write {options.output} ({error.strerror}); give another --output.") from error
     if page is not None:
         from hysteretic.lab.evaluation_page import save_page
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from hysteretic.lab.errors import UsageError
 from hysteretic.lab.figures import FONT, VARIABLES
 from hysteretic.lab.markup import Markup, markup, tag
 from hysteretic.lab.page import colours, policy, read, vega
@@ -59,7 +60,7 @@ class Sheet:
         return tag("div", *frames, class_="grid")
 
     def save(self, path: Path) -> None:
-        """Write the file."""
+        """Write the file. Raises UsageError where that is not possible."""
         library, script = vega(), read("sheet.js")
         data = json.dumps(self._specs, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
         parts = {
@@ -71,7 +72,11 @@ class Sheet:
             "library": library,
             "script": script,
         }
-        path.write_text(Template(read("sheet.html")).substitute(parts), encoding="utf-8")
+        page = Template(read("sheet.html")).substitute(parts)
+        try:
+            path.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"Cannot write the page {path} ({error.strerror}); give another file.") from error
 
 
 def _spec(chart: Any) -> dict[str, Any]:
