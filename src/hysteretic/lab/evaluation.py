@@ -18,6 +18,8 @@ def main(arguments: Sequence[str]) -> int:
     """Print the figures with intervals; save them where --output says, and a page where --page says."""
     options = _parser().parse_args(arguments)
     page = _check(options)
+    if page is not None:  # a package that it needs and that is missing is told before the model is asked
+        from hysteretic.lab.evaluation_page import save_page
     task, problems = task_and_problems(options)
     from hysteretic.lab.asking import guises, of_file, of_model
     from hysteretic.lab.summary import as_text, describe
@@ -38,8 +40,6 @@ def main(arguments: Sequence[str]) -> int:
         except OSError as error:
             raise UsageError(f"Cannot write {options.output} ({error.strerror}); give another --output.") from error
     if page is not None:
-        from hysteretic.lab.evaluation_page import save_page
-
         save_page(record, found, judged, page)
         print(f"\nThe page is {page}")
     return 0
