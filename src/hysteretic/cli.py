@@ -14,7 +14,8 @@ COMMANDS = {
     "report": "The page of a comparison, finished or still running.",
     "probe": "Before any training: will it start, and which group size does it need?",
     "warmup": "Supervised steps on a task's worked solutions, before reinforcement.",
-    "eval": "pass@1 of a model, or of responses in a file, on a task.",
+    "show": "One problem of a task, its answer, and a page with its picture.",
+    "eval": "pass@1, majority votes and confusions of a model, or of responses in a file, on a task.",
     "demo": "A-HPO and GRPO from the same sparse start, side by side, on this machine's CPU.",
     "list": "Tasks, algorithms and recipes, one a line.",
 }
@@ -35,6 +36,7 @@ examples:
   hysteretic probe --task countdown-3 --model tiny
   hysteretic compare --task countdown-3 --model tiny --algorithms grpo,a-hpo --seeds 4
   hysteretic train --config qwen2.5-1.5b-countdown-3-lora
+  hysteretic show --task telelogs-synthetic --seed 7 --output problem.html
   hysteretic eval --task countdown-3 --model runs/countdown-3-a-hpo-tiny-seed0/model
 """
 

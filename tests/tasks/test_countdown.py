@@ -314,3 +314,19 @@ def test_800_problems_take_seconds_at_most(task, limit):
     start = time.process_time()
     assert len(task.problems("train", 11)) == 800
     assert time.process_time() - start < limit
+
+
+def test_an_explanation_is_a_solution_that_scores():
+    """In the words of `hysteretic show`: the target, a solution, how many there are."""
+    task = Countdown(3, largest=9)
+    seen = set()
+    for problem in task.problems("test", count=40):
+        asked, solution, ways, _ = task.explanation(problem).splitlines()
+        numbers, target = problem.answer["numbers"], problem.answer["target"]
+        assert asked.endswith(f"equals {target}")
+        expression = solution.removesuffix(f" = {target}")
+        assert task.score(problem, f"<answer>{expression}</answer>").is_correct
+        count = len(solve(numbers, target))
+        assert ways == "There is no other" if count == 1 else f"There are {count} solutions" in ways
+        seen.add(count > 1)
+    assert seen == {True, False}

@@ -29,7 +29,7 @@ class Rate:
         return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
 
-def rate(successes_by_problem: Sequence[Sequence[bool]]) -> Rate:
+def rate(successes_by_problem: Sequence[Sequence[float]]) -> Rate:
     """Mean success, and its interval over problems (they are the independent units, not the responses).
 
     One response a problem, or no spread between problems: Wilson's score interval. Several: the mean of the problems'

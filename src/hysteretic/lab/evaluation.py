@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,35 +11,63 @@ from typing import Any
 import hysteretic.tasks
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.run_folder import read_json
-from hysteretic.tasks.task import Problem, RewardError, Score, Task
+from hysteretic.tasks.task import Problem, RewardError, Task
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print pass@1 with intervals, and save it where --output says."""
+    """Print the figures with intervals; save them where --output says, and a page where --page says."""
     options = _parser().parse_args(arguments)
+    page = _check(options)
+    if page is not None:  # a package that it needs and that is missing is told before the model is asked
+        from hysteretic.lab.evaluation_page import save_page
+    task, problems = task_and_problems(options)
+    from hysteretic.lab.asking import guises, of_file, of_model
+    from hysteretic.lab.summary import as_text, describe
+
+    found = guises(task, problems, options)
+    try:
+        judged = of_model(found, options) if options.responses is None else of_file(found, Path(options.responses))
+    except RewardError as error:
+        raise UsageError(f"{error} Mend the reward function; nothing was counted as 0.") from error
+    record = {
+        **{key: getattr(options, key) for key in ("task", "model", "responses", "split", "seed")},
+        **describe(found, judged),
+    }
+    print(as_text(record))
+    if options.output is not None:
+        try:
+            Path(options.output).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"Cannot write {options.output} ({error.strerror}); give another --output.") from error
+    if page is not None:
+        save_page(record, found, judged, page)
+        print(f"\nThe page is {page}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> Path | None:
+    """Where the page goes. Raises UsageError, before any work, for what cannot be done."""
     if (options.model is None) == (options.responses is None):
         raise UsageError("Give either --model NAME or --responses FILE.")
     if options.problems < 1:
         raise UsageError(f"--problems is {options.problems}; evaluate on at least one.")
+    if options.samples < 0:
+        raise UsageError(f"--samples is {options.samples}; give 0 for greedy responses alone, 4 is usual.")
+    if options.max_completion_length is not None and options.max_completion_length < 1:
+        raise UsageError(f"--max-completion-length is {options.max_completion_length}; give at least 1 token.")
     if options.output is not None and not Path(options.output).parent.is_dir():
         raise UsageError(f"There is no folder {Path(options.output).parent} for --output; make it, or give another.")
-    task, problems = task_and_problems(options)
-    try:
-        if options.responses is not None:
-            figures = _of_file(task, problems, Path(options.responses))
-        else:
-            figures = _of_model(task, problems, options)
-    except RewardError as error:
-        raise UsageError(f"{error} Mend the reward function; nothing was counted as 0.") from error
-    for decoding, figure in figures.items():
-        from hysteretic.lab.evaluate import Rate
+    return None if options.page is None else page_path(options.page, "--page")
 
-        pass_at_1, has_format = Rate(**figure["pass@1"]), Rate(**figure["format"])
-        print(f"{decoding:8}  pass@1 {pass_at_1}   right format {has_format}   {pass_at_1.problems} problems")
-    if options.output is not None:
-        content = {"task": options.task, "model": options.model, "responses": options.responses, **figures}
-        Path(options.output).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return 0
+
+def page_path(text: str, flag: str) -> Path:
+    """Where a page goes. Raises UsageError before any work."""
+    path = Path(text)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{flag} is {text}; a page is a file that ends in .html.")
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent} for {flag}; make it, or give another.")
+    return path
 
 
 def mapping(text: str) -> dict[str, Any]:
@@ -58,14 +85,17 @@ def mapping(text: str) -> dict[str, Any]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="hysteretic eval", description="pass@1, greedy and sampled, with 95 %% intervals over problems."
+        prog="hysteretic eval",
+        description="pass@1, greedy and sampled, and what the task allows beyond (majority votes, confusions, the same "
+        "problems in another guise), with 95 %% intervals over problems.",
     )
     parser.add_argument("--task", required=True, help="as for `hysteretic train`")
     parser.add_argument("--task-options", "--task_options", type=mapping, help="JSON mapping of the task's options")
     parser.add_argument("--reward", help="for a data file or hub data set: file.py:function")
     parser.add_argument("--model", help="'tiny', a hub name, or a folder")
     parser.add_argument(
-        "--responses", help='JSONL of {"problem": id, "response": text}, several lines a problem allowed'
+        "--responses",
+        help='JSONL of {"problem": id, "response": text}, several lines a problem allowed, of either guise',
     )
     parser.add_argument("--split", default="test")
     parser.add_argument("--problems", type=int, default=200, help="how many (default 200)")
@@ -74,23 +104,37 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-completion-length", "--max_completion_length", type=int, help="tokens (default 1024)")
     parser.add_argument("--dtype", default="auto", help="of the weights (default: as saved)")
     parser.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    parser.add_argument("--plain-only", action="store_true", help="leave out the task's randomised counterpart")
     parser.add_argument("--output", help="JSON file for the figures")
+    parser.add_argument("--page", help="HTML file for the figures, the confusions and a few wrong answers")
     return parser
 
 
-def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Problem]]:
-    """The task that --task, --task-options and --reward name, and its problems. Raises UsageError."""
-    from hysteretic.lab.recipes import tiny_recipe
+def load_task(options: argparse.Namespace, **more: Any) -> Task:
+    """The task that --task, --task-options and --reward name. more: options that these two overrule.
 
-    chosen: dict[str, Any] = dict(options.task_options or {})
+    Raises UsageError.
+    """
+    chosen: dict[str, Any] = {**more, **(options.task_options or {})}
     if options.reward is not None:
         chosen["reward"] = options.reward
+    try:
+        return hysteretic.tasks.load(options.task, **chosen)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(str(error)) from error
+
+
+def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Problem]]:
+    """The task, with the tiny model's options where it is asked, and its problems. Raises UsageError."""
+    from hysteretic.lab.recipes import tiny_recipe
+
+    of_recipe: dict[str, Any] = {}
     if options.task_options is None and _is_tiny(options.model):
         recipe = tiny_recipe(options.task)
-        chosen = {**recipe.get("task_options", {}), **chosen}
+        of_recipe = recipe.get("task_options", {})
         options.max_completion_length = options.max_completion_length or recipe.get("max_completion_length")
+    task = load_task(options, **of_recipe)
     try:
-        task = hysteretic.tasks.load(options.task, **chosen)
         return task, task.problems(options.split, seed=options.seed, count=options.problems)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
@@ -101,39 +145,6 @@ def _is_tiny(model: str | None) -> bool:
     if model is None or model == "tiny":
         return model == "tiny"
     return (read_json(Path(model).parent / "run.json") or {}).get("model") == "tiny"
-
-
-def _of_file(task: Task, problems: Sequence[Problem], path: Path) -> dict[str, Any]:
-    """Figures of responses that were made elsewhere."""
-    from hysteretic.lab.evaluate import report
-
-    by_id = {problem.id: problem for problem in problems}
-    scores: dict[str, list[Score]] = defaultdict(list)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
-    for number, line in enumerate(filter(str.strip, lines), start=1):
-        try:
-            row = json.loads(line)
-            name, response = row["problem"], row["response"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UsageError(
-                f'Line {number} of {path} is not {{"problem": id, "response": text}}: {type(error).__name__} {error}.'
-            ) from error
-        if name not in by_id:
-            raise UsageError(
-                f"Line {number} of {path} answers problem {name!r}, which is not among the {len(problems)} problems "
-                f"chosen (the first is {problems[0].id!r}); give the same --seed, --split, --problems and options."
-            )
-        scores[name].append(task.score(by_id[name], str(response)))
-    if not scores:
-        raise UsageError(f"{path} holds no responses.")
-    figures = report({"given": list(scores.values())})
-    unanswered = len(problems) - len(scores)
-    if unanswered:
-        print(f"{unanswered} of {len(problems)} problems have no response in {path} and are left out.")
-    return figures
 
 
 def load_model(options: argparse.Namespace, has_weights: bool = True) -> tuple[Any, Any]:
@@ -159,17 +170,3 @@ def load_model(options: argparse.Namespace, has_weights: bool = True) -> tuple[A
             "model, or a hub name you have access to."
         ) from error
     return tokenizer, model
-
-
-def _of_model(task: Task, problems: Sequence[Problem], options: argparse.Namespace) -> dict[str, Any]:
-    from hysteretic.lab.evaluate import evaluate, prompt_text
-
-    tokenizer, model = load_model(options)
-    try:
-        prompt_text(problems[0], tokenizer)
-    except ValueError as error:  # chat messages, and no chat template
-        raise UsageError(str(error)) from error
-    figures, _ = evaluate(
-        model, tokenizer, task, problems, options.samples, options.max_completion_length or 1024, seed=options.seed
-    )
-    return figures

@@ -42,12 +42,12 @@ from hysteretic.lab.responses import samples
 
 def save_page(results: Results, path: Path) -> None:
     """Writes the page of a comparison (results.json, schema 1)."""
-    library, script = _vega(), _read("page.js")
+    library, script = vega(), read("page.js")
     panels = thin(results)
     parts = {
-        "policy": _policy(library, script),
+        "policy": policy(library, script),
         "title": markup(results["title"]),
-        "style": _colours() + _read("page.css"),
+        "style": colours() + read("page.css"),
         "subtitle": sections.subtitle(results),
         "verdict": sections.verdict(results),
         "notes": sections.notes(results) or "",
@@ -63,7 +63,7 @@ def save_page(results: Results, path: Path) -> None:
         "library": library,
         "script": script,
     }
-    path.write_text(Template(_read("page.html")).substitute(parts), encoding="utf-8")
+    path.write_text(Template(read("page.html")).substitute(parts), encoding="utf-8")
 
 
 def _differences(results: Results) -> Markup:
@@ -158,7 +158,7 @@ def _spec(results: Results, chart: alt.LayerChart) -> dict[str, Any]:
     return spec
 
 
-def _colours() -> str:
+def colours() -> str:
     """The names of figures.py as CSS variables. A dark screen has its own; paper is light."""
 
     def block(colours: Mapping[str, str]) -> str:
@@ -168,7 +168,7 @@ def _colours() -> str:
     return f"{block(LIGHT)}\n{dark}\n"
 
 
-def _policy(*scripts: str) -> str:
+def policy(*scripts: str) -> str:
     """Content-Security-Policy: these scripts by their hashes, styles of the page, no request to anywhere."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
@@ -179,10 +179,10 @@ def _policy(*scripts: str) -> str:
 
 
 @cache
-def _vega() -> str:
+def vega() -> str:
     """Vega, Vega-Lite and vega-embed as one script: it takes seconds to put together."""
     return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
 
 
-def _read(name: str) -> str:
+def read(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")

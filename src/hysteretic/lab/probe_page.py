@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -12,6 +12,7 @@ import altair as alt
 import vl_convert
 
 from hysteretic.lab.markup import Markup, items, markup, table, tag, visible
+from hysteretic.lab.terminal import text_table
 
 Record = Mapping[str, Any]
 HEADER = ("group size", "silent groups", "in 10 batches", "informative", "alpha", "tokens", "verdict")
@@ -265,10 +266,3 @@ specs.forEach((spec, i) => vegaEmbed("#chart" + i, spec, { actions: false, theme
 </body>
 </html>
 """
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table for a terminal; the first row is its header."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])

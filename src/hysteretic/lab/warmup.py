@@ -74,15 +74,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _problems(config: WarmupConfig) -> tuple[Demonstrates, Sequence[Problem]]:
+    """The task and the problems whose solutions are imitated. Raises UsageError."""
     options = mapping(config.task_options) if config.task_options else {}
     try:
         task = hysteretic.tasks.load(config.task, **options)
+        problems = task.problems("train", seed=config.data_problem_seed, count=config.problems)
         if not isinstance(task, Demonstrates):
             raise UsageError(
                 f"The task {config.task} writes no worked solutions, so there is nothing to imitate; give its class a "
                 "method demonstration(problem) that returns a right response, or use telelogs-synthetic."
             )
-        return task, task.problems("train", seed=config.data_problem_seed, count=config.problems)
+        return task, problems
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
 

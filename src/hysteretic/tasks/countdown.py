@@ -156,6 +156,26 @@ class Countdown:
         has_format = has_answer_format(response, needs_thinking=self.prompt != "terse")
         return Score(1.0 if is_correct else self.format_bonus if has_format else 0.0, is_correct, has_format)
 
+    def explanation(self, problem: Problem) -> str:
+        """The target, the shortest solution, and how many there are."""
+        assert isinstance(problem.answer, dict)
+        numbers, target = problem.answer["numbers"], problem.answer["target"]
+        listed = ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
+        solutions = solve(numbers, target)
+        ways = (
+            "There is no other"
+            if len(solutions) == 1
+            else f"There are {len(solutions)} solutions; this is the shortest"
+        )
+        return "\n".join(
+            [
+                f"An expression of {listed} that equals {target}",
+                f"{solutions[0]} = {target}",
+                ways,
+                f"Of random expressions of these numbers, {100 * guess_rate(numbers, target):.2g} % are right",
+            ]
+        )
+
     @property
     def _setting(self) -> str:
         fields = f"size={self.size}, largest={self.largest}, largest_target={self.highest_target}"

@@ -100,6 +100,11 @@ class FileTask:
             )
         return Score(float(reward), is_correct, has_format)
 
+    def explanation(self, problem: Problem) -> str:
+        """The row's answer: what the reward function is given."""
+        answer = problem.answer
+        return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, default=str)
+
     @cached_property
     def _function(self) -> Reward:
         if not isinstance(self.reward, str):

@@ -47,9 +47,64 @@ class Task(Protocol):
         ...
 
 
+# What a task may know beyond that. Each of these methods is optional, by itself, and used where it is there: nothing
+# has to be inherited or registered. The task need not be of this package.
+
+
 @runtime_checkable
-class Demonstrates(Task, Protocol):
-    """A task that can also write a right response: what `hysteretic warmup` imitates."""
+class Explains(Protocol):
+    """`hysteretic show` and the wrong answers of `hysteretic eval` say what was expected, and why."""
+
+    def explanation(self, problem: Problem) -> str:
+        """The right answer in words in the first line; then, a line each, what a person can check it by."""
+        ...
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """The same pages draw the problem."""
+
+    def picture(self, problem: Problem) -> Sequence[Any]:
+        """Altair charts to be put side by side, none where there is nothing to draw.
+
+        A chart without a width is as wide as its frame. Colours that a page has, on light ground and on dark, are
+        "var(--ink)", "var(--muted)", "var(--line)", "var(--ground)" and "var(--arm1)" to "var(--arm7)".
+        """
+        ...
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """`hysteretic eval` takes the majority of the sampled responses, and asks which of them agree."""
+
+    def answer_of(self, problem: Problem, response: str) -> str | None:
+        """What a response answers: equal texts are equal answers. None: it gives no answer. Must not raise."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """`hysteretic eval` counts which class is taken for which; needs `answer_of` to give classes."""
+
+    def class_of(self, problem: Problem) -> str | None:
+        """The class that is the problem's right answer; None: it has none."""
+        ...
+
+
+@runtime_checkable
+class Randomises(Protocol):
+    """`hysteretic eval` asks the same again in another guise: is it the same answer?"""
+
+    def randomised(self) -> Task | None:
+        """The task whose i-th problem of a split and seed is the i-th of this one, with nothing changed but its
+        outward order and names; `answer_of` speaks of both alike. None: there is no such task.
+        """
+        ...
+
+
+@runtime_checkable
+class Demonstrates(Protocol):
+    """`hysteretic warmup` imitates what the task writes."""
 
     def demonstration(self, problem: Problem) -> str:
         """A response that the task scores as correct."""

@@ -7,12 +7,15 @@ telelogs-compact     the same drives in about a hundred tokens, for a tiny model
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..task import Problem, Score
 from .answers import label_of
 from .compact import compact
 from .drive import Difficulty, draw
+from .explain import explanation
 from .scenario import CAUSES, Scenario
 from .text import render
 from .trace import trace
@@ -91,8 +94,32 @@ class SyntheticTeleLogs:
 
     def scenario(self, problem: Problem) -> Scenario:
         """The drive that a problem of this task is about."""
-        assert isinstance(problem.answer, dict)
-        return draw(problem.answer["drive"], problem.answer["causes"][problem.answer["label"]], self.difficulty)
+        return draw(_answer(problem)["drive"], self.class_of(problem), self.difficulty)
+
+    def class_of(self, problem: Problem) -> str:
+        """The cause, whatever its label."""
+        answer = _answer(problem)
+        return str(answer["causes"][answer["label"]])
+
+    def answer_of(self, problem: Problem, response: str) -> str | None:
+        """The cause that a response names, whatever its label."""
+        causes = _answer(problem)["causes"]
+        return causes.get(label_of(response, causes))
+
+    def randomised(self) -> SyntheticTeleLogs | None:
+        """The same drives with labels shuffled and tables in either order. A compact prompt has neither."""
+        return None if self.prompt == "compact" or self.is_randomised else replace(self, is_randomised=True)
+
+    def explanation(self, problem: Problem) -> str:
+        """The cause, and what each rule finds in the drive."""
+        labels = {cause: label for label, cause in _answer(problem)["causes"].items()}
+        return explanation(self.scenario(problem), self.class_of(problem), labels)
+
+    def picture(self, problem: Problem) -> Sequence[Any]:
+        """Maps, and what the rules look at over time. Needs altair."""
+        from .picture import charts
+
+        return charts(self.scenario(problem))
 
     def _block(self, split: str, seed: int, block: int) -> list[str]:
         return random.Random(f"causes {split} {seed} {block}").sample(list(CAUSES), len(CAUSES))
@@ -110,3 +137,8 @@ class SyntheticTeleLogs:
         in_order = {found: label for label, found in causes.items()}
         text = render(scenario, in_order, drive_first=not (self.is_randomised and shuffle.random() < 0.5))
         return Problem(name, [{"role": "user", "content": text}] if self.prompt == "chat" else text, answer)
+
+
+def _answer(problem: Problem) -> dict[str, Any]:
+    assert isinstance(problem.answer, dict)
+    return problem.answer
