@@ -7,12 +7,14 @@ text.py       a scenario as a question in the data set's format
 parse.py      a question in that format as a scenario (layout.py: where its options and tables are)
 solver.py     the label that answers a question, by the rules
 answers.py    the label that a response gives
+randomise.py  labels shuffled and tables swapped, as in the paper's second test set
 """
 
 from __future__ import annotations
 
 from .drive import Difficulty, draw
 from .parse import Question, parse_question
+from .randomise import randomise_question
 from .rules import Finding, findings, root_cause
 from .scenario import CAUSES, Cell, Neighbour, Row, Scenario, ScenarioError
 from .solver import solve
@@ -31,6 +33,7 @@ __all__ = [
     "draw",
     "findings",
     "parse_question",
+    "randomise_question",
     "render",
     "root_cause",
     "solve",
