@@ -8,11 +8,13 @@ parse.py      a question in that format as a scenario (layout.py: where its opti
 solver.py     the label that answers a question, by the rules
 answers.py    the label that a response gives
 randomise.py  labels shuffled and tables swapped, as in the paper's second test set
+official.py   the published questions as a task, from the user's own copy
 """
 
 from __future__ import annotations
 
 from .drive import Difficulty, draw
+from .official import TeleLogs
 from .parse import Question, parse_question
 from .randomise import randomise_question
 from .rules import Finding, findings, root_cause
@@ -30,6 +32,7 @@ __all__ = [
     "Row",
     "Scenario",
     "ScenarioError",
+    "TeleLogs",
     "draw",
     "findings",
     "parse_question",
