@@ -22,6 +22,7 @@ from .files import FileTask
 from .named_object import named_object
 from .rows import SUFFIXES
 from .task import Problem, RewardError, Score, Task
+from .telelogs.official import TeleLogs
 from .telelogs.synthetic import SyntheticTeleLogs
 
 __all__ = ["TASKS", "Countdown", "FileTask", "Problem", "RewardError", "Score", "Task", "load"]
@@ -31,6 +32,8 @@ TASKS: dict[str, str] = {
     "countdown-4": "Combine four numbers up to 99 into a target with + - * /, each number once.",
     "telelogs-synthetic": "Name the root cause of bad throughput in the log of a 5G drive test; original drives.",
     "telelogs-compact": "The same drives in a hundred tokens, for a tiny model.",
+    "telelogs": "The root cause in 5G drive-test logs, of eight: your copy of netop/TeleLogs (gated) or a file.",
+    "telelogs-randomised": "The same with labels shuffled and tables swapped: the paper's second test set.",
 }
 """The built-in tasks: name and one line on each."""
 
@@ -39,6 +42,8 @@ _BUILT_IN: dict[str, Callable[..., Task]] = {
     "countdown-4": functools.partial(Countdown, 4),
     "telelogs-synthetic": SyntheticTeleLogs,
     "telelogs-compact": functools.partial(SyntheticTeleLogs, "compact"),
+    "telelogs": TeleLogs,
+    "telelogs-randomised": functools.partial(TeleLogs, is_randomised=True),
 }
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from .named_object import named_object
 from .rows import SUFFIXES, Row, column, read_tables
+from .splits import check_fraction, digest, in_order, side
 from .task import Problem, RewardError, Score
 
 Reward = Callable[[str, Any], "float | bool | Score"]
@@ -53,8 +52,7 @@ class FileTask:
     is_chat: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.test_fraction < 1:
-            raise ValueError(f"test_fraction is {self.test_fraction}; it is a share between 0 and 1 (0.1 is usual).")
+        check_fraction(self.test_fraction)
         if not isinstance(self.reward, str) and not callable(self.reward):
             raise ValueError(f"reward is {self.reward!r}; give a function or its name, path/to/file.py:function.")
         _ = self._function  # a wrong name fails here, not at the first response
@@ -70,14 +68,7 @@ class FileTask:
         Raises ValueError for a split that is not there, a missing column, a prompt that is neither text nor
         messages, and when fewer than `count` problems exist, saying how many.
         """
-        found = self._split(split)
-        if count is not None and not 0 <= count <= len(found):
-            raise ValueError(
-                f"{count} problems of split {split!r} asked, but {self.source} has {len(found)}; ask for no more."
-            )
-        if not found:
-            raise ValueError(f"{self.source} has no rows for split {split!r}; add rows or choose another split.")
-        return tuple(sorted(found, key=lambda problem: _digest(f"seed {seed}", problem.id))[:count])
+        return in_order(self._split(split), split, seed, count, self.source)
 
     def score(self, problem: Problem, response: str) -> Score:
         """Call the reward function. Raises RewardError, naming function and problem, when it gives no reward."""
@@ -145,12 +136,9 @@ class FileTask:
         problems: dict[str, Problem] = {}
         for index, row in enumerate(tables[table]):
             problem = self._problem(row, f"{self.source}, row {index},")
-            if not is_divided or self._side(problem) == split:
+            if not is_divided or side(problem.prompt, self.test_fraction) == split:
                 problems.setdefault(problem.id, problem)
         return list(problems.values())
-
-    def _side(self, problem: Problem) -> str:
-        return "test" if _digest("side", problem.prompt) < self.test_fraction * 2**64 else "train"
 
     def _problem(self, row: Row, where: str) -> Problem:
         prompt = column(row, self.prompt_column, "Set prompt_column to one of them.", where)
@@ -162,7 +150,7 @@ class FileTask:
                 f"{where} has {type(prompt).__name__} in column {self.prompt_column!r}; a prompt is text or "
                 'messages [{"role": ..., "content": ...}].'
             )
-        return Problem(f"{self.name}:{_digest(prompt, answer):016x}", prompt, answer)
+        return Problem(f"{self.name}:{digest(prompt, answer):016x}", prompt, answer)
 
 
 def _are_messages(prompt: Any) -> bool:
@@ -174,9 +162,3 @@ def _are_messages(prompt: Any) -> bool:
             for message in prompt
         )
     )
-
-
-def _digest(*content: Any) -> int:
-    """64 bits from the content alone, the same on every machine."""
-    text = json.dumps(content, sort_keys=True, default=str)
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")

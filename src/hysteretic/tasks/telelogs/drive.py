@@ -14,7 +14,16 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .faults import FALSE_LEADS, FAULTS, FITTING_LEADS, CannotCarryError, Draft, wide_enough
+from .faults import (
+    FALSE_LEADS,
+    FAULTS,
+    FITTING_LEADS,
+    CannotCarryError,
+    Draft,
+    another_site_heard,
+    loud_far,
+    wide_enough,
+)
 from .radio import handover_loss, level, rate, sinr_for, speed_loss
 from .rules import findings
 from .scenario import DEFAULT_TILT, Cell, Neighbour, Row, Scenario
@@ -82,12 +91,14 @@ def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int) -> Sc
     if "C1" not in faults:
         wide_enough(draft)
     _hear(draft)
-    _fade(draft)
+    if draft.far in draft.serving:
+        loud_far(draft)
+    for row in range(ROWS):
+        draft.quieten(row, draft.serving[row])
+    if "C4" not in faults and rng.random() < 0.9:
+        another_site_heard(draft)
     for fault in faults.values():
         fault.levels(draft)
-    for row in range(ROWS):
-        if cause != "C4" or row not in draft.window:
-            draft.quieten(row, 3.3, 6)
     return _finished(draft, cause)
 
 
@@ -121,31 +132,21 @@ def _hear(draft: Draft) -> None:
         siblings = [c for c, site in enumerate(draft.site_of) if site == draft.site_of[served] and c != served]
         strongest = max((draft.levels[c][row] for c in siblings), default=WEAKEST)
         draft.levels[served][row] = max(draft.levels[served][row], strongest - rng.uniform(0, 3))
-
-
-def _fade(draft: Draft) -> None:
-    """Now and then a cell is heard well for some seconds, whatever the cause: it turns a corner, a truck moves away."""
-    rng = draft.rng
-    for _ in range(4):
-        cell, begin = rng.randrange(len(draft.cells)), rng.randrange(ROWS - 2)
-        for row in range(begin, min(begin + rng.randint(3, 5), ROWS)):
-            if cell != draft.serving[row]:
-                near = draft.levels[draft.serving[row]][row] - rng.uniform(1, 6)
-                draft.levels[cell][row] = max(draft.levels[cell][row], near)
+        if row in draft.window and draft.far not in draft.serving:  # around a handover both cells are heard
+            other = draft.first + draft.second - served
+            draft.levels[other][row] = max(draft.levels[other][row], draft.levels[served][row] - rng.uniform(2, 5))
 
 
 def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool) -> list[float]:
-    """km/h in whole numbers, at most 39 where nothing is meant to be fast."""
+    """km/h, below 40 where nothing is meant to be fast."""
     speed, speeds = rng.uniform(10, 34), []
     for row in range(ROWS):
-        speed = min(max(speed + rng.gauss(0, 2), 10), 36)
-        speeds.append(float(round(speed)))
-        if row in window and is_fast:
-            speeds[row] += 40
-    if is_nearly_fast:
+        speed = 10 + abs(speed - 10 + rng.gauss(0, 2))  # turned back at 10 and 36, so that no value repeats there
+        speed = 36 - abs(36 - speed)
+        speeds.append(round(speed + 40 * (row in window and is_fast), 1))
+    if is_nearly_fast and not is_fast:
         for row in rng.sample(list(window), rng.randint(1, 3)):
-            if not is_fast:
-                speeds[row] = float(rng.randint(37, 39))
+            speeds[row] = round(rng.uniform(37, 39.6), 1)
     return speeds
 
 

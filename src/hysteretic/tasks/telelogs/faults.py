@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from .scenario import Cell
@@ -47,6 +47,11 @@ class Draft:
     def handover(self) -> int:
         return self.window[2]
 
+    @property
+    def pair(self) -> tuple[int, int]:
+        """The two cells that serve."""
+        return self.first, self.far if self.far in self.serving else self.second
+
     def served_by_first(self) -> list[int]:
         """Bad rows that the first cell serves."""
         return [row for row in self.window if self.serving[row] == self.first]
@@ -64,16 +69,17 @@ class Draft:
         """Cells that do not serve the row."""
         return [c for c in range(len(self.cells)) if c != self.serving[row]]
 
-    def strangers(self, row: int) -> list[int]:
-        """Cells of other sites than the serving cell's."""
-        return [c for c in range(len(self.cells)) if self.site_of[c] != self.site_of[self.serving[row]]]
+    def strangers(self, cell: int) -> list[int]:
+        """Cells of other sites than that cell's."""
+        return [c for c in range(len(self.cells)) if self.site_of[c] != self.site_of[cell]]
 
-    def quieten(self, row: int, low: float, high: float) -> None:
-        """Push every cell of another site at least U(low, high) dB below the serving one."""
-        for c in self.strangers(row):
-            most = self.levels[self.serving[row]][row] - self.rng.uniform(low, high)
-            if self.levels[c][row] > most:
-                self.levels[c][row] = most - self.rng.uniform(0, 1)
+    def quieten(self, row: int, cell: int) -> None:
+        """Lower the cells of other sites, all alike, until the strongest is 3.3 to 6 dB below that cell."""
+        strangers = self.strangers(cell)
+        most = self.levels[cell][row] - self.rng.uniform(3.3, 6)
+        excess = max(self.levels[c][row] for c in strangers) - most
+        for c in strangers:
+            self.levels[c][row] -= max(excess, 0.0)
 
 
 def tilt_between(draft: Draft, cell: int, low: float, high: float) -> None:
@@ -112,42 +118,58 @@ def serve_from_far(draft: Draft) -> None:
 
 
 def loud_far(draft: Draft) -> None:
-    """C2: where the far cell serves it is the strongest by some dB; elsewhere it is heard, as the second one is."""
+    """Where the far cell serves it is the strongest by some dB; elsewhere a neighbour in place of the second one."""
+    loss = draft.rng.uniform(16, 22)
     for row in range(len(draft.places)):
         if draft.serving[row] == draft.far:
+            draft.quieten(row, draft.first)
             strongest = max(draft.levels[c][row] for c in draft.others(row))
             draft.levels[draft.far][row] = strongest + draft.rng.uniform(3.3, 6)
         else:
-            near = draft.levels[draft.serving[row]][row] - draft.rng.uniform(3.4, 12)
-            draft.levels[draft.far][row] = max(draft.levels[draft.far][row], near)
+            most = draft.levels[draft.serving[row]][row] - draft.rng.uniform(3.4, 5)
+            draft.levels[draft.far][row] = most if row in draft.window else min(draft.levels[draft.second][row], most)
+        draft.levels[draft.second][row] -= loss
 
 
 def better_neighbour(draft: Draft) -> None:
-    """C3: the second cell is nearly as strong before the handover, and carries 160 to 230 Mbit/s more after it."""
+    """C3: the second cell, nearly as strong before the handover, carries 160 to 230 Mbit/s more after it."""
     before = draft.rng.uniform(190, 340)
     after = before + draft.rng.uniform(160, 230)
     for row in draft.window:
         draft.targets[row] = (before if row < draft.handover else after) + draft.rng.uniform(-25, 25)
-        if row < draft.handover:
-            near = draft.levels[draft.first][row] - draft.rng.uniform(2, 5)
-            draft.levels[draft.second][row] = max(draft.levels[draft.second][row], near)
 
 
 def overlap(draft: Draft) -> None:
-    """C4: a cell of another site is the strongest neighbour, at most 3 dB weaker, in the whole window."""
+    """C4: a cell of another site is the strongest neighbour, at most 2.6 dB weaker, in the whole window."""
+    lift_stranger(draft, 0.3, 2.6)
+
+
+def lift_stranger(draft: Draft, low: float, high: float) -> None:
+    """For a while, the window within, a cell of another site is the strongest neighbour.
+
+    It is U(low, high) dB weaker than the serving cell in the window, and at least 3.4 dB in the rows around it.
+    """
     loudest = stranger(draft)
-    if draft.rng.random() < 0.5:  # it is heard well all along, and too well in the window
-        nearly_overlap(draft, loudest, range(len(draft.places)))
-    for row in draft.window:
-        strongest = max(draft.levels[c][row] for c in draft.others(row) if c != loudest)
+    begin, end = draft.rng.randint(0, draft.window[0]), draft.rng.randint(draft.window[-1] + 1, len(draft.places))
+    for row in range(begin, end):
         own = draft.levels[draft.serving[row]][row]
-        wanted = max(strongest + draft.rng.uniform(0.2, 1), own - draft.rng.uniform(0.3, 2.6))
-        draft.levels[loudest][row] = max(wanted, draft.levels[loudest][row])
+        gap = draft.rng.uniform(low, high) if row in draft.window else draft.rng.uniform(max(low, 3.4), max(high, 5))
+        draft.levels[loudest][row] = own - gap
+        for c in draft.others(row):
+            if c != loudest:
+                below = draft.rng.uniform(0.2, 0.6) if c in draft.pair else draft.rng.uniform(0.7, 2)
+                draft.levels[c][row] = min(draft.levels[c][row], own - gap - below)
+
+
+def another_site_heard(draft: Draft) -> None:
+    """No cause: a cell of another site is the strongest neighbour, clearly weaker than the serving cell."""
+    lift_stranger(draft, 3.6, 6)
 
 
 def stranger(draft: Draft) -> int:
     """The cell of another site within 950 m that is heard best in the window. Raises CannotCarryError."""
-    near = [c for c in draft.strangers(draft.window[0]) if draft.distance(c, draft.window[0]) < 950]
+    others = [c for c in draft.strangers(draft.first) if c not in draft.pair]
+    near = [c for c in others if draft.distance(c, draft.window[0]) < 950]
     if not near:
         raise CannotCarryError
     return max(near, key=lambda c: draft.levels[c][draft.window[1]])
@@ -162,16 +184,6 @@ def ping_pong(draft: Draft) -> None:
 def same_modulo(draft: Draft) -> None:
     """C6: the second cell gets a PCI equal to the first's modulo 30, in both tables."""
     collide(draft, draft.second, draft.first)
-
-
-def heard_in_every_row(draft: Draft) -> None:
-    """C6: of the first two cells, the one that does not serve is at most 6 dB weaker, and among the two strongest."""
-    for row in draft.window:
-        own, other = draft.serving[row], draft.first + draft.second - draft.serving[row]
-        near = draft.levels[own][row] - draft.rng.uniform(4, 6)
-        rivals = sorted((draft.levels[c][row] for c in draft.others(row) if c != other), reverse=True)
-        near = max(near, rivals[1] + draft.rng.uniform(0.1, 1))
-        draft.levels[other][row] = max(draft.levels[other][row], near)
 
 
 def collide(draft: Draft, cell: int, other: int) -> None:
@@ -217,12 +229,9 @@ def nearly_ping_pong(draft: Draft) -> None:
     draft.serving[third] = draft.serving[fourth] = draft.first
 
 
-def nearly_overlap(draft: Draft, cell: int | None = None, rows: Iterable[int] = ()) -> None:
-    """A cell of another site 3.4 to 5 dB below the serving one, in the window or in other rows."""
-    loudest = stranger(draft) if cell is None else cell
-    for row in rows or draft.window:
-        near = draft.levels[draft.serving[row]][row] - draft.rng.uniform(3.4, 5)
-        draft.levels[loudest][row] = max(near, draft.levels[loudest][row])
+def nearly_overlap(draft: Draft) -> None:
+    """A cell of another site is the strongest neighbour, 3.4 to 5 dB below the serving cell."""
+    lift_stranger(draft, 3.4, 5)
 
 
 def nearly_same_modulo(draft: Draft) -> None:
@@ -257,18 +266,18 @@ class Fault:
 
 FAULTS = {
     "C1": Fault(too_much_tilt, weaker),
-    "C2": Fault(overshooting, loud_far),
+    "C2": Fault(overshooting),
     "C3": Fault(levels=better_neighbour),
     "C4": Fault(levels=overlap),
     "C5": Fault(ping_pong),
-    "C6": Fault(same_modulo, heard_in_every_row),
+    "C6": Fault(same_modulo),
     "C7": Fault(too_fast),
     "C8": Fault(few_blocks),
 }
 
 FALSE_LEADS = {
     "C1": Fault(nearly_too_much_tilt),
-    "C2": Fault(nearly_overshooting, loud_far),
+    "C2": Fault(nearly_overshooting),
     "C4": Fault(levels=nearly_overlap),
     "C5": Fault(nearly_ping_pong),
     "C6": Fault(levels=nearly_same_modulo),

@@ -1,0 +1,269 @@
+"""What does a question say? The text of a TeleLogs question as a scenario and its options.
+
+    found = parse_question(text)          strict: whatever is not in order is an error that names the line
+    found = parse_question(text, False)   tolerant: what the rules can do without may be missing; `remarks` says what
+
+Both find columns by their names, in any order. Tolerant beyond that: either line end, blank lines inside tables, a '|'
+around a row, columns nobody knows, empty cells for '-', a row without something essential (it is left out), columns
+that no rule reads missing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from .layout import CELLS, COLUMNS, DRIVE, Layout, Option, Table, cells_of, column_key, layout
+from .scenario import CAUSES, Cell, Neighbour, Row, Scenario, ScenarioError, vertical_beamwidth
+from .text import CELL_COLUMNS, DRIVE_COLUMNS, MISSING, TOP
+
+OPTIONAL = {
+    DRIVE: frozenset(
+        {DRIVE_COLUMNS[0], DRIVE_COLUMNS[6], *DRIVE_COLUMNS[9 : 8 + TOP], *DRIVE_COLUMNS[9 + TOP : 8 + 2 * TOP]}
+    ),
+    CELLS: frozenset({"Cell ID", "Mechanical Azimuth", "Digital Azimuth", *CELL_COLUMNS[-3:]}),
+}
+"""Tolerant reading does without these columns: time, SINR, neighbours after the first; what no rule reads of a cell."""
+
+_KEY = {name: column_key(name) for names in COLUMNS.values() for name in names}
+Made = TypeVar("Made")
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a question says.
+
+    options: the cause of each label, in the order in which they are listed.
+    remarks: what tolerant reading left out or assumed, each with its line.
+    """
+
+    scenario: Scenario
+    options: dict[str, str]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label of each cause, C1 to C8."""
+        of = {cause: label for label, cause in self.options.items()}
+        return {cause: of[cause] for cause in CAUSES}
+
+
+class _MissingError(Exception):
+    """A cell that a row cannot do without is empty."""
+
+
+def parse_question(text: str, is_strict: bool = True) -> Question:
+    """Read a question. Raises ValueError, and nothing else, saying line, what was found, and what to do."""
+    if is_strict and isinstance(text, str) and "\r" in text:
+        number = text.count("\n", 0, text.index("\r")) + 1
+        raise ValueError(f"line {number}: a Windows line end; convert the text to \\n, or read it tolerantly.")
+    found = layout(text, is_strict)
+    options = read_options(found, is_strict)
+    if is_strict and found.stray:
+        raise ValueError(
+            f"line {found.stray[0]}: a row outside of the tables; remove it, or the blank line or text before it."
+        )
+    tables = {table.kind: table for table in found.tables}
+    for kind in (DRIVE, CELLS):
+        if kind not in tables:
+            raise ValueError(
+                f"The question has no {kind}: among its {len(found.lines)} lines is no header with columns such as "
+                f"{COLUMNS[kind][0]!r} and {COLUMNS[kind][4]!r}, separated by '|'. Give the whole question."
+            )
+    remarks: list[str] = []
+    rows = _read(tables[DRIVE], is_strict, remarks, _row)
+    cells = _read(tables[CELLS], is_strict, remarks, _cell)
+    return Question(Scenario(rows, cells), options, tuple(remarks))
+
+
+def read_options(found: Layout, is_strict: bool) -> dict[str, str]:
+    """Label to cause, in the order of the text. Raises ValueError unless they are the eight causes."""
+    options: dict[str, Option] = {}
+    for option in found.options:
+        before = options.setdefault(option.label, option)
+        if before is not option and (is_strict or before.cause != option.cause):
+            raise ValueError(
+                f"line {option.line}: label {option.label!r} is an option's already, at line {before.line}; give every "
+                "option a label of its own."
+            )
+    causes: dict[str, Option] = {}
+    for option in options.values():
+        before = causes.setdefault(option.cause, option)
+        if before is not option:
+            raise ValueError(
+                f"line {option.line}: option {option.label!r} is the cause {option.cause} ({CAUSES[option.cause]}), "
+                f"as option {before.label!r} at line {before.line}; list each cause once."
+            )
+    inside = [line for line, _ in found.others if options and _first(options) <= line <= _last(options) + 1]
+    if inside and (is_strict or len(causes) < len(CAUSES)):
+        raise ValueError(
+            f"line {inside[0]}: option {found.lines[inside[0] - 1][:60]!r} names none of the eight causes; a TeleLogs "
+            "question lists exactly these."
+        )
+    missing = [cause for cause in CAUSES if cause not in causes]
+    if missing:
+        where = f"lines {_first(options)} to {_last(options)}" if options else f"{len(found.lines)} lines"
+        raise ValueError(
+            f"{where}: {len(causes)} of the eight causes among the options; {missing[0]} ({CAUSES[missing[0]]}) is "
+            "missing. List each on a line of its own, as 'C1: ...'."
+        )
+    return {label: option.cause for label, option in options.items()}
+
+
+def _first(options: Mapping[str, Option]) -> int:
+    return min(option.line for option in options.values())
+
+
+def _last(options: Mapping[str, Option]) -> int:
+    return max(option.line for option in options.values())
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """One row of a table: its cells by column, and how to read them."""
+
+    kind: str
+    cells: Mapping[str, str]
+    is_strict: bool
+    assumed: list[str]
+
+    def is_missing(self, column: str) -> bool:
+        cell = self.cells.get(_KEY[column], MISSING)
+        return cell == MISSING or (cell == "" and not self.is_strict)
+
+    def text(self, column: str, default: str | None = None) -> str:
+        if not self.is_missing(column):
+            return self.cells[_KEY[column]]
+        return self._absent(column, default)
+
+    def number(self, column: str, default: float | None = None) -> float:
+        """Raises _MissingError for '-' without a default."""
+        if self.is_missing(column):
+            return self._absent(column, default)
+        cell = self.cells[_KEY[column]]
+        value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+        if not math.isfinite(value):
+            raise ScenarioError(f"{column!r} is {cell[:40]!r}; expected a number such as 12.5.")
+        return value
+
+    def integer(self, column: str, default: int | None = None) -> int:
+        value = self.number(column, default)
+        if value != int(value):
+            raise ScenarioError(f"{column!r} is {value}; expected a whole number.")
+        return int(value)
+
+    def _absent(self, column: str, default: Made | None) -> Made:
+        if default is None or self.is_strict:
+            raise _MissingError(column)
+        self.assumed.append(f"no {column}, {default} is used")
+        return default
+
+
+def _read(table: Table, is_strict: bool, remarks: list[str], make: Callable[[_Cells], Made]) -> tuple[Made, ...]:
+    """What `make` makes of the rows of a table. Raises ValueError naming the line of a row that is malformed."""
+    keys = _keys(table, is_strict)
+    made = []
+    for number, line in table.rows:
+        cells = _split(table, line, len(keys), is_strict)
+        if len(cells) != len(keys):
+            raise ValueError(
+                f"line {number}: a row of the {table.kind} has {len(cells)} cells and its header (line "
+                f"{table.header[0]}) {len(keys)}; mend or remove the row."
+            )
+        row = _Cells(table.kind, dict(zip(keys, cells, strict=True)), is_strict, [])
+        try:
+            made.append(make(row))
+        except _MissingError as error:
+            if is_strict:
+                raise ValueError(
+                    f"line {number}: nothing in column {error.args[0]!r}, which a row of the {table.kind} cannot do "
+                    "without; fill it in, or read tolerantly to leave the row out."
+                ) from None
+            remarks.append(f"line {number}: left out, nothing in column {error.args[0]!r}")
+        except ScenarioError as error:
+            raise ValueError(f"line {number}: in the {table.kind}, {error} Mend or remove the row.") from error
+        else:
+            remarks.extend(f"line {number}: {assumed}" for assumed in row.assumed)
+    if not made:
+        raise ValueError(f"line {table.header[0]}: the {table.kind} has no row that can be read; give at least one.")
+    return tuple(made)
+
+
+def _keys(table: Table, is_strict: bool) -> list[str]:
+    """The column of each cell of a row."""
+    number, line = table.header
+    keys = [column_key(name) for name in _split(table, line, None, is_strict)]
+    known = {_KEY[name]: name for name in COLUMNS[table.kind]}
+    for place, key in enumerate(keys):
+        if key in known and key in keys[:place]:
+            raise ValueError(f"line {number}: column {known[key]!r} is there twice; keep one.")
+        if is_strict and key not in known:
+            name = cells_of(line)[place][:60]
+            raise ValueError(f"line {number}: unknown column {name!r} in the {table.kind}; remove it.")
+    for key, name in known.items():
+        if key not in keys and (is_strict or name not in OPTIONAL[table.kind]):
+            raise ValueError(f"line {number}: the {table.kind} has no column {name!r}; add it.")
+    return keys
+
+
+def _split(table: Table, line: str, wanted: int | None, is_strict: bool) -> list[str]:
+    """The cells of a row; tolerant: less the empty ones around it. wanted: how many there should be."""
+    cells = cells_of(line)
+    if is_strict:
+        return line.split("|")
+    if cells[0] == "" and len(cells) > 1 and table.header[1].lstrip().startswith("|"):
+        cells = cells[1:]
+    if cells[-1] == "" and (wanted is None or len(cells) == wanted + 1):
+        cells = cells[:-1]
+    return cells
+
+
+def _row(cells: _Cells) -> Row:
+    names = DRIVE_COLUMNS
+    neighbours: list[Neighbour] = []
+    for pci, level in zip(names[8 : 8 + TOP], names[8 + TOP : 8 + 2 * TOP], strict=True):
+        if not cells.is_missing(pci):
+            if cells.is_strict and len(neighbours) < names.index(pci) - 8:
+                raise ScenarioError(f"{pci!r} is given, but a neighbour before it is {MISSING!r}.")
+            neighbours.append(Neighbour(cells.integer(pci), None if cells.is_missing(level) else cells.number(level)))
+        elif cells.is_strict and not cells.is_missing(level):
+            raise ScenarioError(f"{level!r} is {cells.text(level)[:40]!r}, but {pci!r} is {MISSING!r}.")
+    return Row(
+        time=cells.text(names[0], MISSING),
+        longitude=cells.number(names[1]),
+        latitude=cells.number(names[2]),
+        speed=cells.number(names[3]),
+        pci=cells.integer(names[4]),
+        rsrp=cells.number(names[5]),
+        sinr=None if cells.is_missing(names[6]) else cells.number(names[6]),
+        throughput=cells.number(names[7]),
+        neighbours=tuple(neighbours),
+        rb=cells.number(names[-1]),
+    )
+
+
+def _cell(cells: _Cells) -> Cell:
+    names = CELL_COLUMNS
+    beam = cells.text(names[8])
+    vertical_beamwidth(beam)  # an unknown one fails here, with its line
+    return Cell(
+        gnodeb=cells.text(names[0]),
+        number=cells.integer(names[1], 0),
+        longitude=cells.number(names[2]),
+        latitude=cells.number(names[3]),
+        azimuth=cells.number(names[4], 0.0),
+        mechanical_tilt=cells.number(names[5]),
+        digital_tilt=cells.number(names[6]),
+        digital_azimuth=cells.number(names[7], 0.0),
+        beam=beam,
+        height=cells.number(names[9]),
+        pci=cells.integer(names[10]),
+        mode=cells.text(names[11], MISSING),
+        power=cells.number(names[12], 0.0),
+        antenna=cells.text(names[13], MISSING),
+    )

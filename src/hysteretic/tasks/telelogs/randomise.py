@@ -1,0 +1,65 @@
+"""How does a question become one of the paper's second test set? Labels stand at other causes, tables may swap.
+
+A model that has learnt "C3 is the usual answer", or where to look, loses what it gained that way; one that reads the
+logs does not. It works on the text of any TeleLogs question, official or synthetic, together with its answer.
+
+    before   C1: downtilt   C2: distance    ...   answer C2
+    after    C1: handovers  C2: downtilt    ...   answer: the label at which "distance" stands now
+
+Labels stay in their lines and in their order: the words move between them. The tables change places with probability
+1/2, each with the line that introduces it. Every other character stays as it is, and so do both tables themselves.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from hashlib import blake2b
+
+from .layout import Layout, Table, layout
+from .parse import read_options
+
+
+def randomise_question(question: str, answer: str, seed: int) -> tuple[str, str]:
+    """Question and answer with labels shuffled and tables swapped or not, by the seed and the question alone.
+
+    answer: one of the question's labels. Raises ValueError when it is not, and for a question without the eight causes
+    or without both tables.
+    """
+    found = layout(question)
+    options = read_options(found, is_strict=False)
+    if answer not in options:
+        raise ValueError(f"The answer is {answer!r}; it should be one of the options {', '.join(options)}.")
+    if len(found.tables) != 2:
+        raise ValueError(f"The question has {len(found.tables)} of the two tables; give the whole question.")
+    rng = random.Random(f"{seed} {blake2b(question.encode('utf-8', 'replace')).hexdigest()}")
+    shuffled = list(options)
+    rng.shuffle(shuffled)
+    source = dict(zip(options, shuffled, strict=True))  # by label, the label whose words it gets
+    is_swapped = rng.random() < 0.5
+    pieces = _moved_words(found, question, source)
+    if is_swapped:
+        one, other = (_place(found, table) for table in found.tables)
+        pieces += [(*one, question[slice(*other)]), (*other, question[slice(*one)])]
+    return _replaced(question, pieces), next(label for label, before in source.items() if before == answer)
+
+
+def _moved_words(found: Layout, question: str, source: Mapping[str, str]) -> list[tuple[int, int, str]]:
+    words = {option.label: question[option.start : option.end] for option in found.options}
+    return [(option.start, option.end, words[source[option.label]]) for option in found.options]
+
+
+def _place(found: Layout, table: Table) -> tuple[int, int]:
+    """Start and end in the text: from the introduction to the last row, without its line end."""
+    first = table.introduction or table.header[0]
+    last, line = table.rows[-1] if table.rows else table.header
+    return found.starts[first - 1], found.starts[last - 1] + len(line.removesuffix("\r"))
+
+
+def _replaced(text: str, pieces: list[tuple[int, int, str]]) -> str:
+    """The text with (start, end, new text) put in; the pieces do not overlap."""
+    done, at = [], 0
+    for start, end, new in sorted(pieces):
+        done += [text[at:start], new]
+        at = end
+    return "".join([*done, text[at:]])

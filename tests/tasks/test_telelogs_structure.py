@@ -1,0 +1,61 @@
+"""Does an accident of the format give the answer away? Trees on what a question looks like, blind to what it says."""
+
+import numpy as np
+import pytest
+from oracle.telelogs_structure import structure
+from telelogs_questions import question
+
+from hysteretic.tasks.telelogs import CAUSES
+
+CHANCE = 1 / len(CAUSES)
+LABELS = list(CAUSES)
+
+
+def accuracy(texts, causes, train):
+    """Share of the causes that gradient-boosted trees, trained on the first `train` texts, guess of the others."""
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    features = np.array([list(structure(text).values()) for text in texts])
+    trees = ensemble.HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=15, random_state=0)
+    trees.fit(features[:train], causes[:train])
+    return float((trees.predict(features[train:]) == np.array(causes[train:])).mean())
+
+
+def test_the_form_of_a_question_does_not_tell_its_cause():
+    """Below 20 % of 1,500 held-out questions; chance is 12.5 %. A model must read values to do better."""
+    causes = [LABELS[n % 8] for n in range(4500)]
+    texts = [question(f"structure {n}", cause) for n, cause in enumerate(causes)]
+    found = accuracy(texts, causes, 3000)
+    assert found < 0.2, found
+
+
+@pytest.mark.parametrize("accident", ["decimals", "missing", "order", "duplicate"])
+def test_a_planted_accident_is_found(accident):
+    """The test above must be able to fail: one small habit that half of the causes share shows at once."""
+    causes = [LABELS[n % 8] for n in range(1200)]
+    texts = []
+    for n, cause in enumerate(causes):
+        lines = question(f"planted {n}", cause).split("\n")
+        cells = next(i for i, line in enumerate(lines) if line.startswith("gNodeB")) + 1
+        end = next(i for i in range(cells, len(lines)) if "|" not in lines[i])
+        if cause in ("C1", "C4", "C6", "C7"):
+            if accident == "decimals":  # 34.9 written as 34.900
+                lines[cells:end] = [line.replace("|NR AAU", "00|NR AAU") for line in lines[cells:end]]
+            elif accident == "missing":  # no neighbours in the first row of the log
+                row = next(i for i, line in enumerate(lines) if line.startswith("2025-"))
+                log = lines[row].split("|")
+                log[8:18] = ["-"] * 10
+                lines[row] = "|".join(log)
+            elif accident == "order":
+                lines[cells:end] = reversed(lines[cells:end])
+            else:
+                lines.insert(cells, lines[cells])
+        texts.append("\n".join(lines))
+    assert accuracy(texts, causes, 800) > CHANCE * 1.6
+
+
+def test_the_features_do_not_see_values():
+    """Otherwise the accuracy would measure the task and not its format: other digits, same features."""
+    text = question("values", "C3")
+    digits = str.maketrans("123456789", "234567891")
+    one, two = structure(text), structure(text.translate(digits))
+    assert {name for name in one if one[name] != two[name]} <= {"sites in order", "PCIs in order"}
