@@ -138,15 +138,15 @@ def _hear(draft: Draft) -> None:
 
 
 def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool) -> list[float]:
-    """km/h, below 40 where nothing is meant to be fast."""
+    """km/h in whole numbers, below 40 where nothing is meant to be fast."""
     speed, speeds = rng.uniform(10, 34), []
     for row in range(ROWS):
         speed = 10 + abs(speed - 10 + rng.gauss(0, 2))  # turned back at 10 and 36, so that no value repeats there
         speed = 36 - abs(36 - speed)
-        speeds.append(round(speed + 40 * (row in window and is_fast), 1))
+        speeds.append(float(round(speed + 40 * (row in window and is_fast))))
     if is_nearly_fast and not is_fast:
         for row in rng.sample(list(window), rng.randint(1, 3)):
-            speeds[row] = round(rng.uniform(37, 39.6), 1)
+            speeds[row] = float(rng.randint(37, 39))
     return speeds
 
 

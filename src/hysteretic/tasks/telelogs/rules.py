@@ -67,7 +67,7 @@ def _handovers(scenario: Scenario) -> Finding:
     served = [scenario.rows[i].pci for i in scenario.bad_rows]
     rows = tuple(i for i, one, other in zip(scenario.bad_rows[1:], served, served[1:], strict=False) if one != other)
     count = changes(served)
-    return Finding("C5", count >= CHANGES, f"the serving PCI changes {count} times (limit {CHANGES})", rows)
+    return Finding("C5", count >= CHANGES, f"{count} changes of the serving PCI (limit {CHANGES})", rows)
 
 
 def _collision(scenario: Scenario) -> Finding:
