@@ -23,6 +23,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hysteretic.lab.errors import UsageError
+from hysteretic.lab.recipes import read_yaml
 from hysteretic.lab.run_folder import read_json
 from hysteretic.names import nearest
 
@@ -269,10 +270,7 @@ class ComparisonFolder:
         """The comparison kept here. Raises UsageError where there is none."""
         if not self.comparison.is_file():
             raise UsageError(f"There is no comparison in {self.path} (no comparison.yaml); give its folder.")
-        try:
-            content = yaml.safe_load(self.comparison.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise UsageError(f"{self.comparison} is no YAML: {error}") from error
+        content = read_yaml(self.comparison)
         if not isinstance(content, dict):
             raise UsageError(f"{self.comparison} holds no mapping; it was changed or torn.")
         return read(content, str(self.comparison))
