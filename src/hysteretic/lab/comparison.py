@@ -11,8 +11,6 @@ results.json ...    what came of it (lab/results.py), written anew whenever a ru
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hysteretic.lab.errors import UsageError
+from hysteretic.lab.files import write_text
 from hysteretic.lab.recipes import read_yaml
 from hysteretic.lab.run_folder import read_json
 from hysteretic.names import nearest
@@ -316,21 +315,6 @@ class ComparisonFolder:
     def rates(self) -> dict[str, Any]:
         """What tuning came to, by arm; empty before."""
         return read_json(self.tuning) or {}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write whole or not at all; numbers that are not finite are refused."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def finished(run: Run) -> bool:
