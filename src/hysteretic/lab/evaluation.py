@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,15 @@ def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Probl
         options.max_completion_length = options.max_completion_length or recipe.get("max_completion_length")
     try:
         task = hysteretic.tasks.load(options.task, **chosen)
-        return task, task.problems(options.split, seed=options.seed, count=options.problems)
+        problems = task.problems(options.split, seed=options.seed, count=options.problems)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
+    if not problems:
+        raise UsageError(f"{task.name} gave no problems of split {options.split!r}; there is nothing to ask.")
+    (name, count), *_ = Counter(problem.id for problem in problems).most_common(1)
+    if count > 1:
+        raise UsageError(f"{task.name} has {count} problems called {name!r}; give each problem an id of its own.")
+    return task, problems
 
 
 def _is_tiny(model: str | None) -> bool:
@@ -105,7 +111,7 @@ def _is_tiny(model: str | None) -> bool:
 
 def _of_file(task: Task, problems: Sequence[Problem], path: Path) -> dict[str, Any]:
     """Figures of responses that were made elsewhere."""
-    from hysteretic.lab.evaluate import report
+    from hysteretic.lab.evaluate import report, score
 
     by_id = {problem.id: problem for problem in problems}
     scores: dict[str, list[Score]] = defaultdict(list)
@@ -126,7 +132,7 @@ def _of_file(task: Task, problems: Sequence[Problem], path: Path) -> dict[str, A
                 f"Line {number} of {path} answers problem {name!r}, which is not among the {len(problems)} problems "
                 f"chosen (the first is {problems[0].id!r}); give the same --seed, --split, --problems and options."
             )
-        scores[name].append(task.score(by_id[name], str(response)))
+        scores[name].append(score(task, by_id[name], str(response)))
     if not scores:
         raise UsageError(f"{path} holds no responses.")
     figures = report({"given": list(scores.values())})
@@ -153,10 +159,12 @@ def load_model(options: argparse.Namespace, has_weights: bool = True) -> tuple[A
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=options.dtype).to(device) if has_weights else None
-    except (OSError, ValueError, AttributeError, RuntimeError) as error:  # the last two: an unknown dtype or device
+    except (OSError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
+        # AttributeError, RuntimeError: an unknown dtype or device; AssertionError: a torch without that device
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(" .")
         raise UsageError(
-            f"Cannot load the model {options.model!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with a saved "
-            "model, or a hub name you have access to."
+            f"Cannot load the model {options.model!r}: {said}. Give 'tiny', a folder with a saved model, or a hub name "
+            "you have access to (and --dtype and --device that there are)."
         ) from error
     return tokenizer, model
 

@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from hysteretic.lab.files import write_text
 from hysteretic.lab.markup import Markup, items, markup, table, tag, visible
 
 Record = Mapping[str, Any]
@@ -40,7 +41,7 @@ def save_page(record: Record, path: Path) -> None:
         "library": vl_convert.javascript_bundle(),  # type: ignore[call-arg]
         "specs": json.dumps(specs, allow_nan=False).replace("<", "\\u003c"),
     }
-    path.write_text(Template(_PAGE).substitute(parts), encoding="utf-8")
+    write_text(path, Template(_PAGE).substitute(parts))
 
 
 def _changes(record: Record) -> Markup | None:
@@ -156,6 +157,9 @@ def _asked(record: Record) -> list[dict[str, Any]]:
 
 
 def percent(share: float) -> str:
+    """A share that is not 0 or 1 is not shown as 0 or 100 %."""
+    if 0 < share < 0.0005 or 0.9995 < share < 1:
+        return "less than 0.1 %" if share < 0.5 else "over 99.9 %"
     return f"{100 * share:.0f} %" if share in (0, 1) or 0.1 <= share <= 0.9 else f"{100 * share:.1f} %"
 
 
