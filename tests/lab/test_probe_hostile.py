@@ -202,6 +202,20 @@ def test_every_figure_that_is_shown_is_what_counting_gives():
     json.dumps(record, allow_nan=False)
 
 
+def test_without_an_informative_group_no_empty_chart_is_shown(random_model, tmp_path):
+    """And the page's title names the data by its file, not by where it lies on this machine."""
+    data, rewards = tmp_path / "mine.jsonl", tmp_path / "rewards.py"
+    data.write_text("".join(json.dumps({"prompt": f"{i:02d}:", "answer": i}) + "\n" for i in range(20)))
+    for value, charts in [("0", 2), ("len(response) % 2", 4)]:
+        rewards.write_text(f"def score(response, answer):\n    return {value}\n")
+        flags = ["--task", str(data), "--reward", f"{rewards}:score", "--model", str(random_model), *FEW]
+        assert main(["probe", *flags, "--output", str(tmp_path / "out")]) == 0
+        page = (tmp_path / "out" / "index.html").read_text()
+        assert page.count('<figure id="chart') == charts
+        assert f"<title>Will {random_model.name} start on mine.jsonl?</title>" in page
+        assert str(tmp_path) not in page
+
+
 @pytest.mark.parametrize(
     ("share", "words"),
     [

@@ -48,7 +48,7 @@ def save_page(results: Results, path: Path) -> None:
     parts = {
         "policy": _policy(library, script),
         "title": markup(results["title"]),
-        "style": _colours() + _read("page.css"),
+        "style": colours() + _read("page.css"),
         "subtitle": sections.subtitle(results),
         "verdict": sections.verdict(results),
         "notes": sections.notes(results) or "",
@@ -159,7 +159,7 @@ def _spec(results: Results, chart: alt.LayerChart) -> dict[str, Any]:
     return spec
 
 
-def _colours() -> str:
+def colours() -> str:
     """The names of figures.py as CSS variables. A dark screen has its own; paper is light."""
 
     def block(colours: Mapping[str, str]) -> str:
