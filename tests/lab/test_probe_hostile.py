@@ -91,6 +91,15 @@ def test_a_task_that_breaks_its_word_is_named(command, name, words, random_model
     assert not (tmp_path / "out").is_file()
 
 
+def test_training_refuses_two_problems_of_one_name(random_model, tmp_path, capsys):
+    """It finds a response's problem by its id, and would hold one's response against the other's answer."""
+    file = tmp_path / "mine.py"
+    file.write_text(TASK)
+    flags = ["--task", f"{file}:Twice", "--model", str(random_model), "--train_problems", "4", "--use_cpu", "true"]
+    assert main(["train", *flags, "--bf16", "false", "--max_steps", "1", "--output", str(tmp_path / "out")]) == 2
+    assert "4 problems called 'p0'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

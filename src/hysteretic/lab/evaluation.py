@@ -96,10 +96,15 @@ def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Probl
         raise UsageError(str(error)) from error
     if not problems:
         raise UsageError(f"{task.name} gave no problems of split {options.split!r}; there is nothing to ask.")
-    (name, count), *_ = Counter(problem.id for problem in problems).most_common(1)
-    if count > 1:
-        raise UsageError(f"{task.name} has {count} problems called {name!r}; give each problem an id of its own.")
+    refuse_same_ids(task, problems)
     return task, problems
+
+
+def refuse_same_ids(task: Task, problems: Sequence[Problem]) -> None:
+    """Raises UsageError where two problems have one id: a response to one would be scored as the other's."""
+    for name, count in Counter(problem.id for problem in problems).most_common(1):
+        if count > 1:
+            raise UsageError(f"{task.name} has {count} problems called {name!r}; give each problem an id of its own.")
 
 
 def _is_tiny(model: str | None) -> bool:
