@@ -132,7 +132,9 @@ def as_markdown(results: dict[str, Any]) -> str:
     lines += [
         f"{results['problems']} problems with {results['samples']} responses each, sampled from the starting policy by "
         "`hysteretic probe`; its 95 % range for the mean share of silent groups in the first rollouts, beside the mean "
-        "`hpo/silent_share` of runs. Runs of one starting point share one probe, so they are not independent checks.",
+        "`hpo/silent_share` of runs. Runs of one starting point share one probe, so they are not independent checks, "
+        "and they learn: whether the range holds for a policy that stands still is in "
+        "[`probe-still.md`](probe-still.md).",
     ]
     for start in results["starts"]:
         runs, together = start["runs"], start["together"]

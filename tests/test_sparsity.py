@@ -185,6 +185,15 @@ def test_the_fit_is_the_most_likely_correlation_and_gives_scipys_probabilities()
     assert fit.all_succeed(40) + fit.all_fail(40) == pytest.approx(silent_truth(fit.mean, total, 40))
 
 
+@pytest.mark.parametrize("samples", [64, 1100, 3000])
+def test_many_samples_are_no_overflow(samples):
+    """C(1100, 550) is beyond what a float holds."""
+    expected = stats.betabinom.pmf(np.arange(samples + 1), samples, 0.4, 3.6)
+    assert BetaBinomial(0.1, 0.2).probabilities(samples) == pytest.approx(expected, rel=1e-6, abs=1e-15)
+    found = forecasts(rewards_of([samples // 10, 0, samples // 2], samples), [4, 64], draws=50)
+    assert all(0 < forecast.silent.value < 1 and 0 < forecast.positives < 64 for forecast in found)
+
+
 def test_less_spread_than_chance_gives_is_one_probability():
     assert fit_beta_binomial(np.array([4] * 50), SAMPLES) == BetaBinomial(0.25, 0.0)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
-from scipy.special import comb, expit, logit
+from scipy.special import comb, expit, gammaln, logit
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -139,7 +139,8 @@ def _log_pmf(mean: Array, correlation: Array, samples: int) -> Array:
         steps = np.cumsum(np.log(start * (1 - r) + j * r), axis=-1)
         return np.concatenate([np.zeros((*steps.shape[:-1], 1)), steps], axis=-1)
 
-    ways = np.log(comb(samples, np.arange(samples + 1)))
+    successes = np.arange(samples + 1)
+    ways = gammaln(samples + 1) - gammaln(successes + 1) - gammaln(samples - successes + 1)  # log C(k, c)
     log_pmf: Array = ways + rising(m) + rising(1 - m)[..., ::-1] - rising(np.ones_like(m))[..., -1:]
     return log_pmf
 
@@ -252,7 +253,7 @@ def silent_of_problems(outcomes_NK: Counts, group_size: int) -> Array:
     sum over values v of C(n_v, G) / C(k, G)        n_v responses of k with value v
     """
     samples = outcomes_NK.shape[1]
-    alike_NK = (outcomes_NK[:, :, None] == outcomes_NK[:, None, :]).sum(axis=2)
+    alike_NK = np.stack([(row[:, None] == row).sum(axis=1) for row in outcomes_NK])
     share_K = comb(np.arange(samples + 1), group_size) / comb(samples, group_size)
     silent_N: Array = (share_K[alike_NK] / alike_NK).sum(axis=1)
     return np.clip(silent_N, 0.0, 1.0)

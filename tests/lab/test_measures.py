@@ -46,7 +46,7 @@ def test_a_finished_run_with_torn_figures_is_refused(tmp_path):
     write_run(tmp_path / "run", [0.1, 0.1, 0.9, 0.9])
     path = tmp_path / "run" / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    for torn in ([*lines[:3], lines[3][:9]], lines[:3] + lines[4:], lines[:-1], []):
+    for torn in ([*lines[:3], lines[3][:9]], lines[:3] + lines[4:], lines[:-1], [*lines[:3], "3\n"], ["null\n"], []):
         path.write_text("".join(torn))
         with pytest.raises(ValueError, match=r"torn|no rollout"):
             read_record(tmp_path / "run")

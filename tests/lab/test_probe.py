@@ -206,7 +206,7 @@ def test_a_folder_with_anything_else_is_left_alone(random_model, tmp_path, capsy
     command = ["probe", *EASY, *FEW, "--model", str(random_model), "--output", str(out)]
     assert main(command) == 0
     assert main(command) == 0
-    assert {path.name for path in out.iterdir()} == {"probe.json", "index.html"}
+    assert {path.name for path in out.iterdir()} == {"probe.json", "index.html", ".lock"}
     (out / "run.json").write_text("{}")
     assert main(command) == 2
     assert "another --output" in capsys.readouterr().err

@@ -187,6 +187,18 @@ def test_curves_are_means_over_seeds_with_bands(tmp_path):
     assert a_hpo["low"] is None
 
 
+def test_bands_of_shares_end_where_shares_do(tmp_path):
+    """Two seeds at 0.02 and 0.3 have a Student's interval from -1.6 to 1.9; a reward may be negative, and stays."""
+    folder = comparison_folder(tmp_path / "c", {"grpo": [[0.02] * 6, [0.3] * 6]})
+    for seed, share in ((0, 0.02), (1, 0.3)):
+        path = folder.path / "runs" / "grpo" / f"seed-{seed}" / "metrics.jsonl"
+        path.write_text(path.read_text().replace('"hpo/silent_share": 0.9', f'"hpo/silent_share": {share}'))
+    curves = {panel["key"]: panel["curves"][0] for panel in collect(folder)["panels"] if panel["x"] == "update"}
+    assert set(curves["hpo/silent_share"]["low"]) == {0.0}
+    assert set(curves["hpo/silent_share"]["high"]) == {1.0}
+    assert curves["reward"]["low"] == pytest.approx([0.16 - 12.7062 * 0.14] * 6, abs=1e-3)
+
+
 def test_files_are_json_and_csv_without_paths_of_the_machine(tmp_path):
     folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 4), "a-hpo": rewards(0.3, 4)})
     results = write_results(folder)

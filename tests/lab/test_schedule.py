@@ -3,8 +3,9 @@
 import pytest
 from lab.made_up_runs import write_run
 
-from hysteretic.lab.comparison import ComparisonFolder, read, write_json
+from hysteretic.lab.comparison import ComparisonFolder, read
 from hysteretic.lab.errors import UsageError
+from hysteretic.lab.files import write_json
 from hysteretic.lab.schedule import _kept_rates, choose_rates
 
 TUNED = {"algorithms": "grpo,a-hpo", "seeds": 4, "tune_lr": "1e-4,3e-4,1e-3", "tuning_seeds": 2}

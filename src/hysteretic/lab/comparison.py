@@ -11,8 +11,6 @@ results.json ...    what came of it (lab/results.py), written anew whenever a ru
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +21,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hysteretic.lab.errors import UsageError
+from hysteretic.lab.files import write_text
+from hysteretic.lab.recipes import read_yaml
 from hysteretic.lab.run_folder import read_json
 from hysteretic.names import nearest
 
@@ -269,10 +269,7 @@ class ComparisonFolder:
         """The comparison kept here. Raises UsageError where there is none."""
         if not self.comparison.is_file():
             raise UsageError(f"There is no comparison in {self.path} (no comparison.yaml); give its folder.")
-        try:
-            content = yaml.safe_load(self.comparison.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise UsageError(f"{self.comparison} is no YAML: {error}") from error
+        content = read_yaml(self.comparison)
         if not isinstance(content, dict):
             raise UsageError(f"{self.comparison} holds no mapping; it was changed or torn.")
         return read(content, str(self.comparison))
@@ -318,21 +315,6 @@ class ComparisonFolder:
     def rates(self) -> dict[str, Any]:
         """What tuning came to, by arm; empty before."""
         return read_json(self.tuning) or {}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write whole or not at all; numbers that are not finite are refused."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def finished(run: Run) -> bool:

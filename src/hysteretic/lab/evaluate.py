@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from hysteretic.tasks.task import Problem, Score, Task
+from hysteretic.tasks.task import Problem, RewardError, Score, Task
 
 Z = NormalDist().inv_cdf(0.975)
 
@@ -133,8 +133,24 @@ def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def score_all(task: Task, problems: Sequence[Problem], responses: Sequence[Sequence[str]]) -> list[list[Score]]:
-    """The task's scores of each problem's responses."""
-    return [[task.score(problem, text) for text in texts] for problem, texts in zip(problems, responses, strict=True)]
+    """The task's scores of each problem's responses. Raises RewardError as `score` does."""
+    return [[score(task, problem, text) for text in texts] for problem, texts in zip(problems, responses, strict=True)]
+
+
+def score(task: Task, problem: Problem, response: str) -> Score:
+    """The task's score of a response. Raises RewardError where it raises, or gives no finite reward."""
+    try:
+        found = task.score(problem, response)
+    except RewardError:
+        raise
+    except Exception as error:
+        raise RewardError(
+            f"Task {task.name} raised {type(error).__name__} for problem {problem.id}: {error}."
+        ) from error
+    reward = getattr(found, "reward", None)
+    if not isinstance(reward, int | float) or not math.isfinite(reward):
+        raise RewardError(f"Task {task.name} scored problem {problem.id} {found!r}; it must give a finite reward.")
+    return found
 
 
 def evaluate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,20 @@ def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Probl
         options.max_completion_length = options.max_completion_length or recipe.get("max_completion_length")
     task = load_task(options, **of_recipe)
     try:
-        return task, task.problems(options.split, seed=options.seed, count=options.problems)
+        problems = task.problems(options.split, seed=options.seed, count=options.problems)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
+    if not problems:
+        raise UsageError(f"{task.name} gave no problems of split {options.split!r}; there is nothing to ask.")
+    refuse_same_ids(task, problems)
+    return task, problems
+
+
+def refuse_same_ids(task: Task, problems: Sequence[Problem]) -> None:
+    """Raises UsageError where two problems have one id: a response to one would be scored as the other's."""
+    for name, count in Counter(problem.id for problem in problems).most_common(1):
+        if count > 1:
+            raise UsageError(f"{task.name} has {count} problems called {name!r}; give each problem an id of its own.")
 
 
 def _is_tiny(model: str | None) -> bool:
@@ -164,9 +176,11 @@ def load_model(options: argparse.Namespace, has_weights: bool = True) -> tuple[A
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=options.dtype).to(device) if has_weights else None
-    except (OSError, ValueError, AttributeError, RuntimeError) as error:  # the last two: an unknown dtype or device
+    except (OSError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
+        # AttributeError, RuntimeError: an unknown dtype or device; AssertionError: a torch without that device
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(" .")
         raise UsageError(
-            f"Cannot load the model {options.model!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with a saved "
-            "model, or a hub name you have access to."
+            f"Cannot load the model {options.model!r}: {said}. Give 'tiny', a folder with a saved model, or a hub name "
+            "you have access to (and --dtype and --device that there are)."
         ) from error
     return tokenizer, model

@@ -6,6 +6,7 @@ variables, so that a dark screen and paper need no other charts; in files they a
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from hysteretic.lab.files import write_bytes, write_text
 from hysteretic.lab.markup import visible
 
 Results = Mapping[str, Any]
@@ -247,9 +249,11 @@ def save_figures(results: Results, folder: Path) -> list[Path]:
     written = []
     for name, chart in charts.items():
         svg = folder / f"{name}.svg"
-        finish(chart, results, LIGHT, LIGHT["ground"]).save(str(svg))
+        drawn = io.StringIO()
+        finish(chart, results, LIGHT, LIGHT["ground"]).save(drawn, format="svg")
+        write_text(svg, drawn.getvalue())
         png = svg.with_suffix(".png")
-        png.write_bytes(vl_convert.svg_to_png(svg.read_text(encoding="utf-8"), scale=2))
+        write_bytes(png, vl_convert.svg_to_png(drawn.getvalue(), scale=2))
         written += [svg, png]
     return written
 

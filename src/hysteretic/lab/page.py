@@ -36,6 +36,7 @@ from hysteretic.lab.figures import (
     percent,
     thin,
 )
+from hysteretic.lab.files import write_text
 from hysteretic.lab.markup import Markup, markup, tag, visible
 from hysteretic.lab.responses import samples
 
@@ -63,7 +64,7 @@ def save_page(results: Results, path: Path) -> None:
         "library": library,
         "script": script,
     }
-    path.write_text(Template(read("page.html")).substitute(parts), encoding="utf-8")
+    write_text(path, Template(read("page.html")).substitute(parts))
 
 
 def _differences(results: Results) -> Markup:

@@ -29,6 +29,8 @@ PANELS = {
 """Title and unit of what is shown by update, besides the reward; keys as logged."""
 
 LOGGED = tuple(PANELS)
+MOST = {key: np.inf if "mass" in key or "length" in key else 1.0 for key in PANELS}
+"""The largest possible value; the smallest is 0. Student's bands of few seeds know no bounds and are cut there."""
 
 
 def panels(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
@@ -53,7 +55,8 @@ def panels(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
             whole = [(row, record) for row, record in zip(logged, records, strict=True) if None not in row]
             if whole:
                 rows = [[float(value or 0.0) for value in row] for row, _ in whole]
-                curves.append(_curve(arm, rows, _axis([record for _, record in whole], "update")))
+                axis = _axis([record for _, record in whole], "update")
+                curves.append(_curve(arm, rows, axis, (0.0, MOST[key])))
         if curves:
             shown.append({"key": key, "title": title, "unit": unit, "x": "update", "curves": curves})
     return [panel for panel in shown if panel["curves"]]
@@ -65,7 +68,12 @@ def _axis(records: Sequence[Record], x: str) -> list[list[float]]:
     return [record.tokens if x == "token" else record.seconds for record in records]
 
 
-def _curve(arm: str, rows: Sequence[Sequence[float]], axes: Sequence[Sequence[float]]) -> dict[str, Any]:
+def _curve(
+    arm: str,
+    rows: Sequence[Sequence[float]],
+    axes: Sequence[Sequence[float]],
+    possible: tuple[float, float] = (-np.inf, np.inf),
+) -> dict[str, Any]:
     """Mean and 95 % band over seeds; runs whose axes differ are read off at common points, up to the shortest."""
     smooth = [_moving_mean(row) for row in rows]
     first = list(axes[0])
@@ -74,6 +82,7 @@ def _curve(arm: str, rows: Sequence[Sequence[float]], axes: Sequence[Sequence[fl
         smooth = [np.interp(points, axis, row) for axis, row in zip(axes, smooth, strict=True)]
         first = points.tolist()
     mean, low, high = mean_band(np.array(smooth))
+    low, high = np.clip(low, *possible), np.clip(high, *possible)
     band = len(rows) > 1
     return {
         "arm": arm,

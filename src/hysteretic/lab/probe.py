@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluate import prompt_text, respond, score_all
 from hysteretic.lab.evaluation import load_model, mapping, task_and_problems
+from hysteretic.lab.files import write_json
 from hysteretic.lab.probe_page import as_text, save_page
 from hysteretic.lab.run_folder import now, versions
 from hysteretic.lean.attention import UnsupportedAttentionError
@@ -34,11 +35,13 @@ from hysteretic.sparsity import (
 from hysteretic.statistics import mean_interval
 from hysteretic.tasks.task import Problem, RewardError, Score, Task
 
-FILES = {"probe.json", "index.html"}
+FILES = {"probe.json", "index.html", ".lock"}
 BATCHES = 10
 """The predicted range is for the share of silent groups in so many batches."""
 ROWS = 256
 """Responses sampled side by side."""
+MOST_PROMPTS = 1_000_000
+"""Of a batch."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,14 +50,15 @@ def main(arguments: Sequence[str]) -> int:
     _check(options)
     task, problems = task_and_problems(options)
     options.max_completion_length = options.max_completion_length or 1024
-    folder = _claim(options)
-    try:
-        sampled = sample_task(task, problems, options)
-    except RewardError as error:
-        raise UsageError(f"{error} Mend the reward function; nothing was counted as 0.") from error
-    record = describe(sampled, problems, options)
-    _write(folder / "probe.json", json.dumps(record, indent=1) + "\n")
-    save_page(record, folder / "index.html")
+    folder = default_folder(options) if options.output is None else Path(options.output)
+    with _claimed(folder):
+        try:
+            sampled = sample_task(task, problems, options)
+        except RewardError as error:
+            raise UsageError(f"{error} Mend the reward function; nothing was counted as 0.") from error
+        record = describe(sampled, problems, options)
+        write_json(folder / "probe.json", record)
+        save_page(record, folder / "index.html")
     print(as_text(record))
     print(f"Figures and curves are in {folder}")
     return 0
@@ -109,32 +113,43 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UsageError(f"--{name.replace('_', '-')} is {value}; {why}.")
-    if not options.temperature > 0:
+    if options.prompts_per_batch > MOST_PROMPTS:
+        raise UsageError(f"--prompts-per-batch is {options.prompts_per_batch}; give {MOST_PROMPTS} at most.")
+    if not 0 <= options.seed < 2**32:
+        raise UsageError(f"--seed is {options.seed}; seeds are 0 to 2^32 - 1.")
+    if not 0 < options.temperature < float("inf"):
         raise UsageError(f"--temperature is {options.temperature}; training samples above 0 (1.0 is usual).")
     if not 0 < options.informative < 1:
         raise UsageError(f"--informative is {options.informative}; it is a share between 0 and 1 (0.5 is the default).")
 
 
-def _claim(options: argparse.Namespace) -> Path:
-    """Make the folder. Raises UsageError where it holds anything but an earlier probe."""
-    name = f"probe-{Path(options.task).stem}-{Path(options.model).name}".lower().replace(":", "-")
-    folder = Path(options.output or Path("runs") / name)
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - FILES):
-        raise UsageError(f"{folder} holds other files than an earlier probe's; give another --output.")
+def default_folder(options: argparse.Namespace) -> Path:
+    """runs/probe-TASK-MODEL."""
+    return Path("runs") / f"probe-{Path(options.task).stem}-{Path(options.model).name}".lower().replace(":", "-")
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The folder for this probe alone. An earlier one's files stay until the new ones are there.
+
+    Raises UsageError where it cannot be written, holds anything else, or another probe is at work.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "probe.json", "{}\n")
-        (folder / "probe.json").unlink()
+        if {path.name for path in folder.iterdir() if path.suffix != ".part"} - FILES:
+            raise UsageError(f"{folder} holds other files than an earlier probe's; give another --output.")
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(
+            f"Another `hysteretic probe` is at work in {folder}; wait for it, or give another --output."
+        ) from error
     except OSError as error:
         raise UsageError(f"Cannot write to {folder} ({error.strerror}); give another --output.") from error
-    return folder
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 # Sampling.

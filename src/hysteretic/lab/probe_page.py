@@ -11,24 +11,28 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from hysteretic.lab.figures import FONT, VARIABLES
+from hysteretic.lab.files import write_text
 from hysteretic.lab.markup import Markup, items, markup, table, tag, visible
+from hysteretic.lab.page import colours
 from hysteretic.lab.terminal import text_table
 
 Record = Mapping[str, Any]
 HEADER = ("group size", "silent groups", "in 10 batches", "informative", "alpha", "tokens", "verdict")
 
-COLOURS = ("#0072B2", "#D55E00")
-"""Two of Okabe and Ito's, told apart by colour-blind people."""
+COLOURS = (VARIABLES["arm1"], VARIABLES["arm2"])
+"""Two of those that a report has, for a light screen and a dark one."""
 
 
 def save_page(record: Record, path: Path) -> None:
     """One HTML file with the verdict, the table and the curves."""
-    title = f"Will {record['model']} start on {record['task']}?"
+    title = f"Will {Path(record['model']).name} start on {Path(record['task']).name}?"
     caption = f"Groups of each size in a batch of {record['prompts_per_batch']} prompts"
-    specs = [chart.properties(width="container", height=240).to_dict() for chart in _charts(record)]
+    specs = [_styled(chart).to_dict() for chart in _charts(record)]
     figures = [tag("figure", id=f"chart{i}") for i in range(len(specs))]
     parts = {
         "title": markup(title),
+        "colours": colours(),
         "body": markup(
             tag("h1", title),
             tag("p", tag("strong", headline(record))),
@@ -41,7 +45,7 @@ def save_page(record: Record, path: Path) -> None:
         "library": vl_convert.javascript_bundle(),  # type: ignore[call-arg]
         "specs": json.dumps(specs, allow_nan=False).replace("<", "\\u003c"),
     }
-    path.write_text(Template(_PAGE).substitute(parts), encoding="utf-8")
+    write_text(path, Template(_PAGE).substitute(parts))
 
 
 def _changes(record: Record) -> Markup | None:
@@ -157,6 +161,9 @@ def _asked(record: Record) -> list[dict[str, Any]]:
 
 
 def percent(share: float) -> str:
+    """A share that is not 0 or 1 is not shown as 0 or 100 %."""
+    if 0 < share < 0.0005 or 0.9995 < share < 1:
+        return "less than 0.1 %" if share < 0.5 else "over 99.9 %"
     return f"{100 * share:.0f} %" if share in (0, 1) or 0.1 <= share <= 0.9 else f"{100 * share:.1f} %"
 
 
@@ -183,6 +190,7 @@ def as_text(record: Record) -> str:
 
 
 def _charts(record: Record) -> list[alt.LayerChart]:
+    """Those that have something to show: without an informative group there is neither an alpha nor a price."""
     curve = [
         {
             "G": row["group_size"],
@@ -210,12 +218,20 @@ def _charts(record: Record) -> list[alt.LayerChart]:
 
     groups = record["informative"] * record["prompts_per_batch"]
     silent = (band + line("silent", "", axis=percents)).properties(title="Expected share of silent groups")
-    return [
-        silent,
-        _problems(record),
-        line("alpha", "First alpha of A-HPO", scale=alt.Scale(domain=[0, 1])),
-        line("tokens", f"Tokens for {groups:g} informative groups", axis=alt.Axis(format="~s")),
-    ]
+    charts = [silent, _problems(record)]
+    if any(row["alpha"] is not None for row in curve):
+        charts.append(line("alpha", "First alpha of A-HPO", scale=alt.Scale(domain=[0, 1])))
+        charts.append(line("tokens", f"Tokens for {groups:g} informative groups", axis=alt.Axis(format="~s")))
+    return charts
+
+
+def _styled(chart: alt.LayerChart) -> alt.LayerChart:
+    """As wide as its frame, in the page's colours."""
+    ink, muted, line = (VARIABLES[name] for name in ("ink", "muted", "line"))
+    chart = chart.properties(width="container", height=240).configure(background="transparent", font=FONT)
+    chart = chart.configure_title(anchor="start", frame="group", color=ink, subtitleColor=muted)
+    chart = chart.configure_axis(labelColor=muted, titleColor=muted, gridColor=line, domainColor=muted, tickColor=muted)
+    return chart.configure_legend(labelColor=ink).configure_view(stroke=None)
 
 
 def _problems(record: Record) -> alt.LayerChart:
@@ -232,8 +248,9 @@ def _problems(record: Record) -> alt.LayerChart:
     )
     tips = ["c:O", "seen:Q", alt.Tooltip("fit:Q", format=".1f")]
     seen = base.mark_bar(color=COLOURS[0], opacity=0.5).encode(y=alt.Y("seen:Q", title=None), tooltip=tips)
-    fitted = base.mark_line(color=COLOURS[1], point=True).encode(y="fit:Q")
-    return (seen + fitted).properties(title="Problems by successes (bars), beta-binomial fit (line)")
+    fitted = base.mark_line(color=COLOURS[1], point=alt.OverlayMarkDef(color=COLOURS[1])).encode(y="fit:Q")
+    title = alt.Title("Problems by successes", subtitle="bars: counted, line: beta-binomial fit")
+    return (seen + fitted).properties(title=title)
 
 
 _PAGE = """\
@@ -244,13 +261,14 @@ _PAGE = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>
-:root { color-scheme: light dark; }
+$colours
+html { background: var(--ground); color: var(--ink); }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; }
-th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8886; white-space: nowrap; }
+caption { text-align: left; font-weight: 600; width: min(100vw - 2rem, 100%); position: sticky; left: 0; }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 1rem; }
 figure { margin: 0; width: 100%; min-width: 0; }
 </style>
@@ -259,9 +277,8 @@ figure { margin: 0; width: 100%; min-width: 0; }
 $body
 <script>$library</script>
 <script>
-const dark = matchMedia("(prefers-color-scheme: dark)").matches;
 const specs = $specs;
-specs.forEach((spec, i) => vegaEmbed("#chart" + i, spec, { actions: false, theme: dark ? "dark" : undefined }));
+specs.forEach((spec, i) => vegaEmbed("#chart" + i, spec, { actions: false, renderer: "svg" }));
 </script>
 </body>
 </html>

@@ -124,14 +124,19 @@ def _die_with_parent() -> None:
 
 
 def _device(slot: int) -> str | None:
-    """One GPU in turn where there are several."""
-    devices = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(_gpus())).split(",") if device]
+    """One GPU in turn where there are several: of those that CUDA_VISIBLE_DEVICES names, or else of all."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = [str(n) for n in range(_gpu_count())] if named is None else named.split(",")
+    devices = [device.strip() for device in devices if device.strip()]
     return devices[slot % len(devices)] if len(devices) > 1 else None
 
 
-def _gpus() -> list[str]:
-    """The numbers of this machine's GPUs, asked for without starting CUDA here."""
-    return [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
+def _gpu_count() -> int:
+    """How many GPUs there are, asked for without starting CUDA here.
+
+    CUDA counts those it sees from 0, whatever the numbers of their device files are within a container.
+    """
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 @contextlib.contextmanager

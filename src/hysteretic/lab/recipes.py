@@ -34,12 +34,52 @@ def read_recipe(name: str) -> dict[str, Any]:
         if name not in known:
             raise UsageError(f"There is no file or recipe {name!r}.{nearest(name, known)} Recipes: {', '.join(known)}.")
         path = known[name]
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UsageError(
             f"{path} holds a {type(content).__name__}; it must be a mapping of settings, such as task: countdown-3."
         )
     return content
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises UsageError where it is no YAML, or a mapping has a key twice.
+
+    PyYAML takes the last of two equal keys in silence; YAML itself forbids them, and which was meant nobody knows.
+    """
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _refuse_key_twice(root, loader, path)
+        return loader.construct_document(root)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no YAML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _refuse_key_twice(root: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None:
+    """Looks at the nodes, before merge keys (<<) are resolved: what they bring may be overruled."""
+    waiting, seen = [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if not isinstance(node, yaml.MappingNode):
+            waiting += node.value
+            continue
+        first: dict[Any, int] = {}
+        for key, value in node.value:
+            waiting += [key, value]
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name, line = loader.construct_object(key), key.start_mark.line + 1
+            if name in first:
+                raise UsageError(
+                    f"{path} sets {name!r} twice in one mapping, in line {first[name]} and in line {line}; keep one "
+                    "of them."
+                )
+            first[name] = line

@@ -1,4 +1,7 @@
-"""`hysteretic report`: the page, the table and the figures of a comparison, finished or still running."""
+"""`hysteretic report`: the page, the table and the figures of a comparison, finished or still running.
+
+It may be called at any time: while `hysteretic compare` writes results there the two take turns (lab/results.py).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,13 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if not options.folder.is_dir():
         raise UsageError(f"There is no folder {options.folder}; give the --output of `hysteretic compare`.")
-    results = write_results(ComparisonFolder(options.folder), with_report=True)
+    try:
+        results = write_results(ComparisonFolder(options.folder), with_report=True)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write the report to {options.folder} ({error.strerror}: {error.filename}); make it writable, or "
+            "copy the comparison to a folder that is."
+        ) from error
     print("\n".join([*results["verdicts"], *(f"Note: {note}" for note in results["notes"])]))
     print(f"\nReport: {options.folder / 'report.html'}   Figures: {options.folder / 'results.json'}")
     return 0

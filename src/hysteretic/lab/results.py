@@ -5,22 +5,30 @@ objective, learning rate and tuning), progress, `runs` with their measures, `sum
 measure), `pairs` (every pair of arms by measure: paired difference, relative gain, probability of improvement, p,
 Holm's p over the pairs of that measure, verdict), `verdicts` and `notes` in words, `panels` (curves with bands) and
 `samples` (responses before and after).
+
+Several processes may write here: `hysteretic report` is called while `hysteretic compare` is at work. They take turns,
+each reading the runs when its turn has come, so nobody puts older figures in the place of newer ones; and every file
+is moved into place whole, so whoever reads one meanwhile has the one before or the one after.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hysteretic.lab.comparison import Comparison, ComparisonFolder, Run, finished, write_json, write_text
+from filelock import FileLock, Timeout
+
+from hysteretic.lab.comparison import Comparison, ComparisonFolder, Run, finished
+from hysteretic.lab.files import write_json, write_text
 from hysteretic.lab.measures import Record, area_up_to, label_and_meaning, measures, read_record
 from hysteretic.lab.panels import LOGGED, panels
 from hysteretic.lab.run_folder import now, read_json, read_lines
@@ -30,6 +38,8 @@ from hysteretic.statistics import mean_interval
 BY_COST = ("area_by_token", "area_by_second")
 SAMPLES_AN_ARM = 8
 """Responses to show of each arm's first seed, before and after training."""
+PATIENCE = 30.0
+"""Seconds to wait for one's turn. A process that is stopped (Ctrl-Z) while it writes must not hold up the others."""
 
 
 @dataclass
@@ -44,17 +54,34 @@ class Outcome:
 
 
 def write_results(folder: ComparisonFolder, with_report: bool = False) -> dict[str, Any]:
-    """Write results.json and results.csv (and the report and figures) from what is finished; returns the results."""
-    results = collect(folder)
-    write_json(folder.results, results)
-    write_table(results, folder.path / "results.csv")
-    if with_report:
-        from hysteretic.lab.figures import save_figures
-        from hysteretic.lab.page import save_page
+    """Write results.json and results.csv (and the report and figures) from what is finished; returns the results.
 
-        save_figures(results, folder.path / "figures")
-        save_page(results, folder.path / "report.html")
+    Raises UsageError where there is no comparison. Waits while another process writes them.
+    """
+    folder.read()  # before a lock is left in the folder of something else
+    with _turn(folder):
+        results = collect(folder)
+        write_json(folder.results, results)
+        write_table(results, folder.path / "results.csv")
+        if with_report:
+            from hysteretic.lab.figures import save_figures
+            from hysteretic.lab.page import save_page
+
+            save_figures(results, folder.path / "figures")
+            save_page(results, folder.path / "report.html")
     return results
+
+
+@contextlib.contextmanager
+def _turn(folder: ComparisonFolder) -> Iterator[None]:
+    """Alone with the results; after PATIENCE in any case."""
+    lock = FileLock(folder.path / ".results.lock", timeout=PATIENCE)
+    with contextlib.suppress(Timeout):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def collect(folder: ComparisonFolder) -> dict[str, Any]:

@@ -116,13 +116,16 @@ class RunFolder:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file, up to the first that is torn."""
+    """The JSON objects of a file, one a line, up to the first that is torn."""
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(line))
+            content = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(content, dict):
+            break
+        lines.append(content)
     return lines
 
 

@@ -16,10 +16,9 @@ from hysteretic.lab.comparison import (
     Run,
     finished,
     unfinished,
-    write_json,
-    write_text,
 )
 from hysteretic.lab.errors import UsageError
+from hysteretic.lab.files import write_json, write_text
 from hysteretic.lab.live import Live, clock
 from hysteretic.lab.measures import measures, read_record
 from hysteretic.lab.processes import Command, Ended, run_all

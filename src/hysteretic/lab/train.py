@@ -21,6 +21,7 @@ import hysteretic.tasks
 from hysteretic.lab.data import as_dataset, task_reward
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluate import Rate, evaluate
+from hysteretic.lab.evaluation import refuse_same_ids
 from hysteretic.lab.progress import Progress, StopGently, WriteMetrics
 from hysteretic.lab.run_folder import RunFolder, now, read_json, versions
 from hysteretic.lab.settings import Request, parse
@@ -143,6 +144,8 @@ def draw_problems(task: Task, request: Request) -> tuple[Sequence[Problem], Sequ
         )
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
+    for each in (problems, held_out):
+        refuse_same_ids(task, each)
     shared = {problem.id for problem in problems} & {problem.id for problem in held_out}
     if shared:
         raise UsageError(
