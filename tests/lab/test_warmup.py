@@ -56,13 +56,17 @@ def test_what_the_solutions_say_is_learnt_and_the_model_is_an_ordinary_folder(tm
         (["--task", "telelogs-compact", "--problems", "0"], ["problems is 0"]),
         (["--task", "telelogs-synthetic"], ["no chat template", "plain"]),
         (["--task", "telelogs-synthetic", "--task_options", json.dumps({"cells": 3})], ["'cells'", "fewest_cells"]),
+        (["--config", "CONFIG"], ["'problemz'", "Did you mean 'problems'"]),
+        (["--confg", "x"], ["--confg"]),
         (["--model", "no/such-folder", "--task", "telelogs-compact"], ["no/such-folder"]),
     ],
 )
 def test_what_cannot_be_imitated_is_refused_before_any_step(flags, words, tmp_path, capsys, monkeypatch):
     """Nothing is trained, nothing is written; the message says what to give instead."""
-    monkeypatch.chdir(tmp_path)
-    assert main(["warmup", *flags]) == 2
+    (tmp_path / "made").mkdir()
+    monkeypatch.chdir(tmp_path / "made")
+    (tmp_path / "config.yaml").write_text("problemz: 3\n", encoding="utf-8")
+    assert main(["warmup", *(str(tmp_path / "config.yaml") if flag == "CONFIG" else flag for flag in flags)]) == 2
     said = capsys.readouterr().err
     assert all(word in said for word in words)
-    assert not list(tmp_path.iterdir())
+    assert not list(Path.cwd().iterdir())

@@ -28,7 +28,7 @@ def defaults() -> dict[str, Any]:
     return {"report_to": "none", "logging_steps": 1, "seed": 0, **({} if has_bf16 else {"bf16": False})}
 
 
-def _setting(text: str, default: Any = None) -> Any:
+def setting(text: str, default: Any = None) -> Any:
     return field(default=default, metadata={"help": text})
 
 
@@ -36,20 +36,20 @@ def _setting(text: str, default: Any = None) -> Any:
 class RunConfig:
     """What to train on and where to write; the rest is HPOConfig and TRL's ModelConfig."""
 
-    task: str = _setting("A task (`hysteretic list`), file.py:MyTask, a data file, or a hub data set.", "countdown-3")
+    task: str = setting("A task (`hysteretic list`), file.py:MyTask, a data file, or a hub data set.", "countdown-3")
     task_options: dict | str | None = field(
         default=None, metadata={"help": 'Options of the task, as a mapping (JSON as a flag): {"largest": 30}.'}
     )
-    reward: str | None = _setting(
+    reward: str | None = setting(
         "For a data file or hub data set: path/to/file.py:function or package.module:function."
     )
-    model: str = _setting("'tiny' (the embedded default), a hub name, or a folder.", "tiny")
-    output: str | None = _setting("The run's folder; runs/TASK-ALGORITHM-MODEL-seedN when not given.")
-    resume: bool = _setting("Go on with the run in the output folder from its newest checkpoint.", False)
-    train_problems: int | None = _setting("How many problems to train on (default: the task's).")
-    data_problem_seed: int = _setting("Which problems: the seed they are drawn with (not the run's seed).", 0)
-    eval_problems: int = _setting("How many held-out problems to evaluate on, before and after; 0 for none.", 200)
-    eval_samples: int = _setting("Sampled responses for each held-out problem, besides the greedy one.", 4)
+    model: str = setting("'tiny' (the embedded default), a hub name, or a folder.", "tiny")
+    output: str | None = setting("The run's folder; runs/TASK-ALGORITHM-MODEL-seedN when not given.")
+    resume: bool = setting("Go on with the run in the output folder from its newest checkpoint.", False)
+    train_problems: int | None = setting("How many problems to train on (default: the task's).")
+    data_problem_seed: int = setting("Which problems: the seed they are drawn with (not the run's seed).", 0)
+    eval_problems: int = setting("How many held-out problems to evaluate on, before and after; 0 for none.", 200)
+    eval_samples: int = setting("Sampled responses for each held-out problem, besides the greedy one.", 4)
 
     def __post_init__(self) -> None:
         if isinstance(self.task_options, str):
@@ -117,7 +117,7 @@ def _parser() -> TrlParser:
 def _request(
     parser: TrlParser, arguments: Sequence[str], config: Mapping[str, Any], name: str, flags: Mapping[str, Any]
 ) -> Request:
-    _refuse_unknown(config, vars(argparse.ArgumentParser.parse_args(parser, [])), name)
+    refuse_unknown(config, vars(argparse.ArgumentParser.parse_args(parser, [])), name)
     model = flags.get("model", config.get("model", "tiny"))
     task = flags.get("task", config.get("task", "countdown-3"))
     recipe = tiny_recipe(task) if model == "tiny" else {}
@@ -144,7 +144,7 @@ def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def _refuse_unknown(config: Mapping[str, Any], known: Mapping[str, Any], name: str) -> None:
+def refuse_unknown(config: Mapping[str, Any], known: Mapping[str, Any], name: str) -> None:
     for key in config:
         if key not in known:
             hint = nearest(str(key), known) or " See `hysteretic train --help`."

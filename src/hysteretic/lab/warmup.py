@@ -6,6 +6,7 @@ TRL's SFTTrainer does it; the loss is on the responses alone.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser, get_peft_config
 import hysteretic.tasks
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluation import mapping
-from hysteretic.lab.settings import _setting, defaults
+from hysteretic.lab.recipes import read_recipe
+from hysteretic.lab.settings import defaults, refuse_unknown, setting
 from hysteretic.lab.train import quieten
 from hysteretic.models import model_path
 from hysteretic.tasks.task import Demonstrates, Problem
@@ -27,21 +29,28 @@ from hysteretic.tasks.task import Demonstrates, Problem
 class WarmupConfig:
     """What to imitate and where to write; the rest is TRL's SFTConfig and ModelConfig."""
 
-    task: str = _setting("A task that writes worked solutions, such as telelogs-synthetic.", "telelogs-synthetic")
-    task_options: str | None = _setting('Options of the task as JSON: {"false_leads": 0.5}.')
-    model: str = _setting("A hub name or a folder; 'tiny' for the task's tiny model.", "tiny")
-    output: str = _setting("Where the model is saved.", "runs/warmup")
-    problems: int = _setting("How many solutions to imitate.", 2000)
-    data_problem_seed: int = _setting("Which problems. `hysteretic train` draws its own with seed 0.", 1)
+    task: str = setting("A task that writes worked solutions, such as telelogs-synthetic.", "telelogs-synthetic")
+    task_options: str | None = setting('Options of the task as JSON: {"false_leads": 0.5}.')
+    model: str = setting("A hub name or a folder; 'tiny' for the task's tiny model.", "tiny")
+    output: str = setting("Where the model is saved.", "runs/warmup")
+    problems: int = setting("How many solutions to imitate.", 2000)
+    data_problem_seed: int = setting("Which problems. `hysteretic train` draws its own with seed 0.", 1)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Imitate, save model and tokenizer, and say what to do next."""
     quieten()
     parser = TrlParser([WarmupConfig, SFTConfig, ModelConfig], prog="hysteretic warmup", allow_abbrev=False)
-    parser.set_defaults_with_config(**defaults(), learning_rate=1e-5, max_length=None, save_strategy="no")
+    parser.add_argument("--config", help="YAML of any of these keys.")
+    words = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    words.add_argument("--config")
+    file = words.parse_known_args(list(arguments))[0].config
+    content = {} if file is None else read_recipe(file)
+    refuse_unknown(content, vars(argparse.ArgumentParser.parse_args(parser, [])), str(file))
+    usual = {**defaults(), "learning_rate": 1e-5, "max_length": None, "save_strategy": "no"}
+    parser.set_defaults_with_config(**{**usual, **content})
     try:
-        config, training, model = parser.parse_args_and_config(list(arguments))
+        config, training, model, _ = parser.parse_args_into_dataclasses(list(arguments))
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
     if config.problems < 1:
