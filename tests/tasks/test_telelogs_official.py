@@ -48,7 +48,7 @@ def hub(monkeypatch, result):
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "csv", "parquet"])
 def test_every_kind_of_file_gives_the_same_problems(tmp_path, suffix):
-    """The prompt is the question, untouched, as one user message; the answer has the question's labels by cause."""
+    """The prompt is the question, untouched, as one user message; the answer has the cause of each label."""
     task = load("telelogs", source=write(tmp_path / f"telelogs_test.{suffix}", ROWS))
     problems = task.problems("test")
     assert task.name == "telelogs"
@@ -57,7 +57,7 @@ def test_every_kind_of_file_gives_the_same_problems(tmp_path, suffix):
     for problem in problems:
         (message,) = problem.prompt
         assert message["role"] == "user"
-        assert problem.answer == {"label": by_prompt[message["content"]], "labels": LABELS}
+        assert problem.answer == {"label": by_prompt[message["content"]], "causes": {label: label for label in LABELS}}
         assert solve(message["content"]) == problem.answer["label"]
         assert task.score(problem, f"So \\boxed{{{problem.answer['label']}}}") == Score(1.0, True, True)
     assert [p.id for p in problems] == [p.id for p in load("telelogs", source=task.source).problems("test")]
@@ -124,8 +124,7 @@ def test_the_randomised_set_has_the_same_rows_in_the_same_order(tmp_path):
             assert one.id.rpartition(":")[2] == two.id.rpartition(":")[2]
             assert one.id != two.id
             assert solve(two.prompt[0]["content"]) == two.answer["label"]
-            place = one.answer["labels"].index(one.answer["label"])  # labels are listed by cause
-            assert two.answer["labels"][place] == two.answer["label"]
+            assert plain.class_of(one) == shuffled.class_of(two)
         assert shuffled.problems(split) == again.problems(split) != other.problems(split)
     ids = {p.id for task in (plain, shuffled, other) for p in task.problems("train")}
     assert len(ids) == 3 * len(plain.problems("train"))
@@ -257,5 +256,30 @@ def test_reward_and_format_are_told_apart(tmp_path):
     assert task.score(problem, "\\boxed{C2}") == Score(0.0, False, True)
     assert task.score(problem, "C1") == Score(0.0, False, False)
     assert task.score(problem, "\\boxed{C1 or C2}") == Score(0.0, False, False)
-    with pytest.raises(ValueError, match=r'Problem \'x\' has the answer 3, but telelogs needs {"label"'):
+    with pytest.raises(TypeError, match=r'Problem \'x\' has the answer 3, but telelogs needs {"label"'):
         task.score(Problem("x", "", 3), "\\boxed{C1}")
+
+
+def test_what_show_eval_and_warmup_ask_is_answered_from_the_text(tmp_path):
+    """A row of the data set is a drive like any other: explained, drawn, and solved with the right label."""
+    task = load("telelogs", source=write(tmp_path / "test.json", ROWS[:8]))
+    shuffled = task.randomised()
+    assert shuffled is not None
+    assert shuffled.randomised() is None
+    for one, two in zip(task.problems("test"), shuffled.problems("test"), strict=True):
+        assert task.class_of(one) == shuffled.class_of(two)
+        assert task.explanation(one).startswith(f"{one.answer['label']}: {CAUSES[task.class_of(one)]}")
+        for asked, problem in ((task, one), (shuffled, two)):
+            response = asked.demonstration(problem)
+            assert asked.score(problem, response).reward == 1.0
+            assert asked.answer_of(problem, response) == task.class_of(one)
+    assert task.picture(task.problems("test")[0])
+
+
+def test_where_the_rules_find_another_cause_the_label_stands(tmp_path):
+    """One of the 864 official test rows is such; imitating a wrong trace would teach a wrong answer."""
+    wrong = "C2" if ROWS[0]["answer"] == "C1" else "C1"
+    task = load("telelogs", source=write(tmp_path / "test.json", [{**ROWS[0], "answer": wrong}]))
+    (problem,) = task.problems("test")
+    assert task.score(problem, task.demonstration(problem)).reward == 1.0
+    assert "The rules name another cause" in task.explanation(problem)

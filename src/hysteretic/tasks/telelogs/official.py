@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from ..rows import SUFFIXES, WHOLE, Row, column, read_tables
 from ..splits import check_fraction, digest, in_order, side
-from ..task import Problem, Score
-from .answers import label_of
+from ..task import Problem
+from .diagnosis import Diagnosis
 from .parse import parse_question
 from .randomise import randomise_question
+from .scenario import Scenario
 
 HUB_ID = "netop/TeleLogs"
 ACCESS = (
@@ -32,7 +33,7 @@ class BadRowsWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class TeleLogs:
+class TeleLogs(Diagnosis):
     """The root cause of a fall in throughput, from the log of a 5G drive test; the answer goes into \\boxed{}.
 
     Reward: 1 when the last box of a response holds the row's label, else 0 (see `answers.py`). A row is a question that
@@ -80,17 +81,14 @@ class TeleLogs:
         found = [p for p, part in self._problems(table) if not is_divided or part == split]
         return in_order(found, split, seed, count, self.source, key=lambda problem: problem.id.rpartition(":")[2])
 
-    def score(self, problem: Problem, response: str) -> Score:
-        """1 for the right label. has_format: a label of the question is boxed."""
-        answer = problem.answer
-        if not isinstance(answer, dict) or not {"label", "labels"} <= answer.keys():
-            raise ValueError(
-                f"Problem {problem.id!r} has the answer {answer!r}, but {self.name} needs "
-                '{"label": ..., "labels": [...]}; take problems from this task.'
-            )
-        label = label_of(response, answer["labels"])
-        is_correct = label == answer["label"]
-        return Score(float(is_correct), is_correct, has_format=label is not None)
+    def scenario(self, problem: Problem) -> Scenario:
+        """What the question's tables say."""
+        text = problem.prompt if isinstance(problem.prompt, str) else problem.prompt[0]["content"]
+        return parse_question(text, is_strict=False).scenario
+
+    def randomised(self) -> TeleLogs | None:
+        """The same questions, shuffled."""
+        return None if self.is_randomised else replace(self, is_randomised=True)
 
     @cached_property
     def _tables(self) -> dict[str, list[Row]]:
@@ -136,13 +134,13 @@ class TeleLogs:
         bad: list[str] = []
         for index, row in enumerate(rows):
             try:
-                question, answer, labels = self._row(row, f"row {index}")
+                question, answer, causes = self._row(row, f"row {index}")
                 before, other = answers.setdefault(question, (index, answer))
                 if other != answer:
                     raise ValueError(
                         f"row {index} answers {answer!r} where row {before}, its equal, answers {other!r}."
                     )
-                problem = self._problem(question, answer, labels)
+                problem = self._problem(question, answer, causes)
             except ValueError as error:
                 bad.append(str(error))
             else:
@@ -159,30 +157,30 @@ class TeleLogs:
             raise ValueError(f'{words} Mend or remove them, or leave them out with on_bad_row="skip".')
         warnings.warn(f"{words} They are left out.", BadRowsWarning, stacklevel=2)
 
-    def _row(self, row: Row, where: str) -> tuple[str, str, list[str]]:
-        """Question, answer, and the question's labels by cause. Raises ValueError naming the row."""
+    def _row(self, row: Row, where: str) -> tuple[str, str, dict[str, str]]:
+        """Question, answer, and the cause of each of the question's labels. Raises ValueError naming the row."""
         question = column(row, self.question_column, "Set question_column to one of them.", where)
         answer = column(row, self.answer_column, "Set answer_column to one of them.", where)
         if not isinstance(question, str):
             raise ValueError(f"{where} has {type(question).__name__} in {self.question_column!r}; a question is text.")
         try:
-            labels = list(parse_question(question, is_strict=False).labels.values())
+            causes = parse_question(question, is_strict=False).options
         except ValueError as error:
             raise ValueError(f"{where}, {error}") from error
-        return question, _label(answer, labels, where), labels
+        return question, _label(answer, causes, where), causes
 
-    def _problem(self, question: str, answer: str, labels: Sequence[str]) -> Problem:
+    def _problem(self, question: str, answer: str, causes: dict[str, str]) -> Problem:
         content = f"{digest(question, answer):016x}"
         identity = f"{self.name}:{content}"
         if self.is_randomised:
             question, answer = randomise_question(question, answer, self.shuffle_seed)
-            labels = list(parse_question(question, is_strict=False).labels.values())
+            causes = parse_question(question, is_strict=False).options
             identity = f"{self.name}-{self.shuffle_seed}:{content}"
         prompt = [{"role": "user", "content": question}] if self.is_chat else question
-        return Problem(identity, prompt, {"label": answer, "labels": list(labels)})
+        return Problem(identity, prompt, {"label": answer, "causes": causes})
 
 
-def _label(answer: Any, labels: Sequence[str], where: str) -> str:
+def _label(answer: Any, labels: Collection[str], where: str) -> str:
     """The label that an answer names. A whole number counts where labels are digits: tables turn "3" into 3."""
     said = str(answer) if isinstance(answer, int) and not isinstance(answer, bool) else answer
     label = (

@@ -7,25 +7,21 @@ telelogs-compact     the same drives in about a hundred tokens, for a tiny model
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ..task import Problem, Score
-from .answers import label_of
+from ..task import Problem
 from .compact import compact
+from .diagnosis import Diagnosis
 from .drive import Difficulty, draw
-from .explain import explanation
 from .scenario import CAUSES, Scenario
 from .text import render
-from .trace import trace
 
 SPLITS = ("train", "validation", "test")
 DEFAULT_COUNTS = {"train": 800, "validation": 200, "test": 200}
 
 
 @dataclass(frozen=True)
-class SyntheticTeleLogs:
+class SyntheticTeleLogs(Diagnosis):
     """Drives drawn from a seed, and the score of a response: 1 when the last \\boxed{} holds the cause's label.
 
     Problems: every eight in a row have the eight causes, in an order of their own. There is no last problem; no drive
@@ -76,50 +72,15 @@ class SyntheticTeleLogs:
         causes = [cause for block in range(-(-wanted // len(CAUSES))) for cause in self._block(split, seed, block)]
         return tuple(self._problem(f"{split} {seed} {index}", cause) for index, cause in enumerate(causes[:wanted]))
 
-    def score(self, problem: Problem, response: str) -> Score:
-        """Reward 1.0 for the right label, else 0.0."""
-        if not isinstance(problem.answer, dict) or not {"label", "causes"} <= problem.answer.keys():
-            raise TypeError(
-                f"Problem {problem.id!r} has the answer {problem.answer!r}, but {self.name} needs "
-                '{"label": ..., "causes": {...}}; score the problems that this task made.'
-            )
-        said = label_of(response, problem.answer["causes"])
-        is_correct = said == problem.answer["label"]
-        return Score(float(is_correct), is_correct, said is not None)
-
-    def demonstration(self, problem: Problem) -> str:
-        """The reasoning by rules, with the right label at its end."""
-        assert isinstance(problem.answer, dict)
-        return trace(self.scenario(problem), {cause: label for label, cause in problem.answer["causes"].items()})
-
     def scenario(self, problem: Problem) -> Scenario:
         """The drive that a problem of this task is about."""
-        return draw(_answer(problem)["drive"], self.class_of(problem), self.difficulty)
-
-    def class_of(self, problem: Problem) -> str:
-        """The cause, whatever its label."""
-        answer = _answer(problem)
-        return str(answer["causes"][answer["label"]])
-
-    def answer_of(self, problem: Problem, response: str) -> str | None:
-        """The cause that a response names, whatever its label."""
-        causes = _answer(problem)["causes"]
-        return causes.get(label_of(response, causes))
+        cause = self.class_of(problem)
+        assert isinstance(problem.answer, dict)  # class_of has looked
+        return draw(problem.answer["drive"], cause, self.difficulty)
 
     def randomised(self) -> SyntheticTeleLogs | None:
         """The same drives with labels shuffled and tables in either order. A compact prompt has neither."""
         return None if self.prompt == "compact" or self.is_randomised else replace(self, is_randomised=True)
-
-    def explanation(self, problem: Problem) -> str:
-        """The cause, and what each rule finds in the drive."""
-        labels = {cause: label for label, cause in _answer(problem)["causes"].items()}
-        return explanation(self.scenario(problem), self.class_of(problem), labels)
-
-    def picture(self, problem: Problem) -> Sequence[Any]:
-        """Maps, and what the rules look at over time. Needs altair."""
-        from .picture import charts
-
-        return charts(self.scenario(problem))
 
     def _block(self, split: str, seed: int, block: int) -> list[str]:
         return random.Random(f"causes {split} {seed} {block}").sample(list(CAUSES), len(CAUSES))
@@ -137,8 +98,3 @@ class SyntheticTeleLogs:
         in_order = {found: label for label, found in causes.items()}
         text = render(scenario, in_order, drive_first=not (self.is_randomised and shuffle.random() < 0.5))
         return Problem(name, [{"role": "user", "content": text}] if self.prompt == "chat" else text, answer)
-
-
-def _answer(problem: Problem) -> dict[str, Any]:
-    assert isinstance(problem.answer, dict)
-    return problem.answer

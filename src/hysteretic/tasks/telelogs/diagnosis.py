@@ -1,0 +1,73 @@
+"""What does every TeleLogs task do with its problems? Score, compare, explain, draw and solve them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from ..task import Problem, Score
+from .answers import label_of
+from .explain import explanation
+from .rules import root_cause
+from .scenario import CAUSES, Scenario
+from .trace import trace
+
+
+class Diagnosis(ABC):
+    """Tasks whose problems have the answer {"label": the right one, "causes": {label: cause}}."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @abstractmethod
+    def scenario(self, problem: Problem) -> Scenario:
+        """The drive that a problem is about."""
+
+    def score(self, problem: Problem, response: str) -> Score:
+        """Reward 1.0 where the last \\boxed{} holds the right label, else 0.0. has_format: it holds some label."""
+        causes = self._causes(problem)
+        said = label_of(response, causes)
+        is_correct = said == problem.answer["label"]  # type: ignore[index]
+        return Score(float(is_correct), is_correct, said is not None)
+
+    def class_of(self, problem: Problem) -> str:
+        """The cause, whatever its label."""
+        return self._causes(problem)[problem.answer["label"]]  # type: ignore[index]
+
+    def answer_of(self, problem: Problem, response: str) -> str | None:
+        """The cause that a response names, whatever its label."""
+        causes = self._causes(problem)
+        said = label_of(response, causes)
+        return None if said is None else causes[said]
+
+    def explanation(self, problem: Problem) -> str:
+        """The cause, and what each rule finds in the drive."""
+        return explanation(self.scenario(problem), self.class_of(problem), self._labels(problem))
+
+    def picture(self, problem: Problem) -> Sequence[Any]:
+        """Maps, and what the rules look at over time. Needs altair."""
+        from .picture import charts
+
+        return charts(self.scenario(problem))
+
+    def demonstration(self, problem: Problem) -> str:
+        """The reasoning by rules, and the right label; where the rules find another cause, the label alone."""
+        scenario, cause, labels = self.scenario(problem), self.class_of(problem), self._labels(problem)
+        if root_cause(scenario).cause == cause:
+            return trace(scenario, labels)
+        return f"{CAUSES[cause]} \\boxed{{{labels[cause]}}}"
+
+    def _labels(self, problem: Problem) -> dict[str, str]:
+        return {cause: label for label, cause in self._causes(problem).items()}
+
+    def _causes(self, problem: Problem) -> dict[str, str]:
+        answer = problem.answer
+        if not isinstance(answer, dict) or not {"label", "causes"} <= answer.keys():
+            raise TypeError(
+                f"Problem {problem.id!r} has the answer {answer!r}, but {self.name} needs "
+                '{"label": ..., "causes": {...}}; score the problems that this task made.'
+            )
+        causes: dict[str, str] = answer["causes"]
+        return causes
