@@ -388,4 +388,6 @@ def verdict(asked: Sequence[Forecast], curve: Sequence[Forecast], prompts: int, 
             changes.append("harder problems: nearly all of these are solved already")
         else:
             changes.append("easier problems, or a warm start: supervised training on a few good responses first")
+        if mean_success == 0:
+            changes.insert(0, "the reward function, if it is at fault: look at responses and rewards in probe.json")
     return Verdict(word, chosen.group_size, WORDS[best : worst + 1], tuple(changes))

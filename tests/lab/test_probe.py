@@ -238,3 +238,30 @@ def test_a_verdict_that_the_interval_leaves_open_says_so(random_model, tmp_path)
     record = probed(out)
     assert record["verdict"]["word"] == "will not start"
     assert "Within the interval it may also be: starts" in headline(record)
+
+
+def test_the_page_shows_responses_with_their_rewards(tmp_path, capsys):
+    """A reward function that is wrong is the commonest cause of a success rate of 0, and is seen at one response."""
+    out = tmp_path / "probe"
+    flags = with_reward(tmp_path, "return 0.0")
+    assert main(["probe", *flags, "--model", "tiny", "--output", str(out)]) == 0
+    assert "the reward function, if it is at fault" in capsys.readouterr().out
+    examples, page = probed(out)["examples"], (out / "index.html").read_text(encoding="utf-8")
+    assert len(examples) == 4
+    assert all(example["reward"] == 0.0 and not example["is_correct"] for example in examples)
+    assert page.count("reward 0, not correct") == 4
+    assert main(["probe", *with_reward(tmp_path, TELLING), "--model", "tiny", "--output", str(tmp_path / "two")]) == 0
+    rewards = [example["reward"] for example in probed(tmp_path / "two")["examples"]]
+    best = [max(row) for row in probed(tmp_path / "two")["rewards"].values()]
+    assert rewards == sorted(best, reverse=True)[:2] + sorted(best, reverse=True)[-2:]
+
+
+def test_without_a_number_a_probe_takes_as_many_problems_as_there_are(tmp_path, capsys):
+    """200 is the usual number, not a demand on the user's data; a number that was asked for is one."""
+    flags = with_reward(tmp_path, TELLING)
+    asked = flags.index("--problems")
+    usual = flags[:asked] + flags[asked + 2 :]
+    assert main(["probe", *usual, "--model", "tiny", "--output", str(tmp_path / "probe")]) == 0
+    assert 10 < probed(tmp_path / "probe")["problems"] < 20
+    assert main(["probe", *usual, "--problems", "200", "--model", "tiny", "--output", str(tmp_path / "more")]) == 2
+    assert "ask for no more" in capsys.readouterr().err

@@ -130,3 +130,13 @@ def test_what_nobody_asked_for_is_as_the_classes_have_it():
     assert request.training.drop_silent
     assert not parse(["--no_share_prompts"]).training.share_prompts
     assert not parse(["--share_prompts", "false"]).training.share_prompts
+
+
+def test_the_tiny_model_learns_any_task_with_settings_of_its_size():
+    """TRL's defaults (1e-6, one group of 8 an update) are for large models: with them a tiny one would not move."""
+    own, known = parse(["--task", "mine.jsonl", "--reward", "x.py:f"]), parse(["--task", "countdown-3"])
+    for name in ("learning_rate", "generation_batch_size", "num_generations", "max_steps", "use_cpu"):
+        assert getattr(own.training, name) == getattr(known.training, name), name
+    assert own.run.task == "mine.jsonl"
+    assert own.run.task_options is None
+    assert own.run.train_problems is None

@@ -1,6 +1,7 @@
 """`hysteretic report` while `hysteretic compare` writes in the same folder: no half file, no older figures on top."""
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -97,3 +98,21 @@ def test_reports_while_the_comparison_is_at_work(quick, tmp_path):
     assert reports >= 2
     assert json.loads((out / "results.json").read_text())["progress"]["finished"] == 2
     assert not list(out.rglob("*.part"))
+
+
+def test_results_whose_runs_are_gone_are_kept_and_reported_from(tmp_path, capsys):
+    """Published results have no runs beside them; a report of them must not put "0 of n runs" in their place."""
+    folder, _ = half_done(tmp_path)
+    assert main(["report", str(tmp_path)]) == 0
+    kept = {name: (tmp_path / name).read_bytes() for name in ("results.json", "results.csv")}
+    said = capsys.readouterr().out
+    for run in folder.runs(folder.read(), {}):
+        shutil.rmtree(run.folder, ignore_errors=True)
+    (tmp_path / "report.html").unlink()
+    assert main(["report", str(tmp_path)]) == 0
+    assert {name: (tmp_path / name).read_bytes() for name in kept} == kept
+    again = capsys.readouterr().out
+    assert "Made from results.json" in again
+    assert again.splitlines()[0] == said.splitlines()[0]
+    assert "Made from results.json" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert progress(folder) == 3

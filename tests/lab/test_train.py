@@ -147,6 +147,21 @@ def test_a_data_file_with_a_reward_function_trains_and_a_raising_one_stops_it(qu
     assert "--resume" in said
 
 
+def test_own_data_need_not_have_as_many_held_out_rows_as_is_usual(quick, tmp_path, capsys):
+    """120 rows have some 12 of test; 200 is asked for only by who says so, and the message names the flag."""
+    (tmp_path / "data.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"{i}:", "answer": i}) + "\n" for i in range(120))
+    )
+    (tmp_path / "check.py").write_text("def ok(response, answer):\n    return str(answer) in response\n")
+    flags = ["train", "--task", str(tmp_path / "data.jsonl"), "--reward", f"{tmp_path / 'check.py'}:ok"]
+    settings = ["--max_steps", "4", "--max_completion_length", "8", "--eval_samples", "0", "--disable_tqdm", "true"]
+    assert main([*flags, *settings, "--output", str(tmp_path / "run")]) == 0
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert 5 <= evaluation["after"]["greedy"]["pass@1"]["problems"] <= 25
+    assert main([*flags, *settings, "--eval_problems", "200", "--output", str(tmp_path / "other")]) == 2
+    assert "--eval_problems" in capsys.readouterr().err
+
+
 def test_the_config_layers_win_in_order(quick, tmp_path):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(yaml.safe_dump({"algorithm": "hpo", "alpha": 0.3, "learning_rate": "2e-4"}))

@@ -12,7 +12,9 @@ from typing import Any
 import hysteretic.tasks
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.run_folder import read_json
-from hysteretic.tasks.task import Problem, RewardError, Task
+from hysteretic.tasks.task import Problem, RewardError, Task, up_to
+
+USUAL_PROBLEMS = 200
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,7 +52,7 @@ def _check(options: argparse.Namespace) -> Path | None:
     """Where the page goes. Raises UsageError, before any work, for what cannot be done."""
     if (options.model is None) == (options.responses is None):
         raise UsageError("Give either --model NAME or --responses FILE.")
-    if options.problems < 1:
+    if options.problems is not None and options.problems < 1:
         raise UsageError(f"--problems is {options.problems}; evaluate on at least one.")
     if options.samples < 0:
         raise UsageError(f"--samples is {options.samples}; give 0 for greedy responses alone, 4 is usual.")
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         help='JSONL of {"problem": id, "response": text}, several lines a problem allowed, of either guise',
     )
     parser.add_argument("--split", default="test")
-    parser.add_argument("--problems", type=int, default=200, help="how many (default 200)")
+    parser.add_argument("--problems", type=int, help="how many (default 200, or all there are)")
     parser.add_argument("--seed", type=int, default=0, help="which problems are drawn, and the sampling (default 0)")
     parser.add_argument("--samples", type=int, default=4, help="sampled responses a problem; 0 for greedy only")
     parser.add_argument("--max-completion-length", "--max_completion_length", type=int, help="tokens (default 1024)")
@@ -136,7 +138,7 @@ def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Probl
         options.max_completion_length = options.max_completion_length or recipe.get("max_completion_length")
     task = load_task(options, **of_recipe)
     try:
-        problems = task.problems(options.split, seed=options.seed, count=options.problems)
+        problems = up_to(task, options.split, options.seed, options.problems or USUAL_PROBLEMS, bool(options.problems))
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
     if not problems:

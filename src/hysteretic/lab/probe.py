@@ -40,6 +40,8 @@ BATCHES = 10
 """The predicted range is for the share of silent groups in so many batches."""
 ROWS = 256
 """Responses sampled side by side."""
+LONGEST_EXAMPLE = 4_000
+"""Characters of a response that are kept."""
 MOST_PROMPTS = 1_000_000
 """Of a batch."""
 
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         write_json(folder / "probe.json", record)
         save_page(record, folder / "index.html")
     print(as_text(record))
-    print(f"Figures and curves are in {folder}")
+    print(f"Figures and curves: {folder / 'index.html'}")
     return 0
 
 
@@ -78,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--reward", help="for a data file or hub data set: file.py:function")
     add("--model", required=True, help="'tiny', a hub name, or a folder")
     add("--split", default="train")
-    add("--problems", type=int, default=200, help="how many (default 200)")
+    add("--problems", type=int, help="how many (default 200, or all there are)")
     add("--samples", type=int, default=16, help="responses a problem (default 16); larger groups are extrapolated")
     add("--group-sizes", "--group_sizes", type=_sizes, default=_sizes("4,8,16,32,64"), help="default 4,8,16,32,64")
     add("--prompts-per-batch", "--prompts_per_batch", type=int, default=32, help="prompts in a rollout (default 32)")
@@ -157,8 +159,9 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Scores by problem, and the mean tokens of a prompt and of a response. way: what sampled them."""
+    """Responses and scores by problem, and the mean tokens of a prompt and of a response. way: what sampled them."""
 
+    responses: list[list[str]]
     scores: list[list[Score]]
     prompt_tokens: float
     response_tokens: float
@@ -202,7 +205,7 @@ def sample_task(task: Task, problems: Sequence[Problem], options: argparse.Names
             ]
             way = "transformers"
     scores = score_all(task, problems, responses)
-    return Sampled(scores, float(np.mean([len(p) for p in prompts])), float(np.mean(lengths)), way)
+    return Sampled(responses, scores, float(np.mean([len(p) for p in prompts])), float(np.mean(lengths)), way)
 
 
 def _with_own_loop(
@@ -318,8 +321,19 @@ def describe(sampled: Sampled, problems: Sequence[Problem], options: argparse.Na
     enough = [forecast.group_size for forecast in curve if forecast.informative >= options.informative]
     record["smallest_group"] = min(enough, default=None)
     record["verdict"] = asdict(verdict(asked, curve, prompts, rate)) if asked else None
+    record["examples"] = examples(problems, sampled)
     record["rewards"] = {problem.id: row.tolist() for problem, row in zip(problems, rewards_NK, strict=True)}
     return record
+
+
+def examples(problems: Sequence[Problem], sampled: Sampled) -> list[dict[str, Any]]:
+    """A few responses with their rewards, the highest of its problem first: is the reward what it should be?"""
+    kept = []
+    for problem, texts, scores in zip(problems, sampled.responses, sampled.scores, strict=True):
+        best = max(range(len(texts)), key=lambda i: scores[i].reward)
+        kept.append({"problem": problem.id, "prompt": problem.prompt, "response": texts[best]} | asdict(scores[best]))
+    ordered = sorted(kept, key=lambda example: -float(example["reward"]))
+    return [{**example, "response": example["response"][:LONGEST_EXAMPLE]} for example in (*ordered[:2], *ordered[-2:])]
 
 
 def _row(forecast: Forecast, prompts: int, wanted: float, sampled: Sampled) -> dict[str, Any]:

@@ -41,11 +41,28 @@ def save_page(record: Record, path: Path) -> None:
             table(caption, HEADER, rows(record)),
             tag("p", notes(record)),
             tag("div", *figures, class_="grid"),
+            *_examples(record),
         ),
         "library": vl_convert.javascript_bundle(),  # type: ignore[call-arg]
         "specs": json.dumps(specs, allow_nan=False).replace("<", "\\u003c"),
     }
     write_text(path, Template(_PAGE).substitute(parts))
+
+
+def _examples(record: Record) -> list[Markup]:
+    parts = [tag("h2", "Responses and their rewards")]
+    for example in record["examples"]:
+        correct = "correct" if example["is_correct"] else "not correct"
+        parts.append(tag("p", f"{example['problem']}: reward {example['reward']:g}, {correct}"))
+        parts.append(tag("pre", visible(prompt_words(example["prompt"]) + example["response"])))
+    return parts
+
+
+def prompt_words(prompt: str | list[dict[str, str]]) -> str:
+    """A prompt as it is read, roles before messages."""
+    if isinstance(prompt, str):
+        return prompt
+    return "".join(f"[{message['role']}] {message['content']}\n" for message in prompt) + "[response] "
 
 
 def _changes(record: Record) -> Markup | None:
@@ -133,7 +150,7 @@ def notes(record: Record) -> str:
         "Silent groups: expected share with its 95 % interval. In 10 batches: 95 % range of the share to be measured, "
         "while the policy is still the one sampled. Informative: responses in groups that are not silent. Alpha: "
         "A-HPO's first, expected successes over failures in informative groups, within 0.1 and 1. Tokens: of a batch, "
-        "each prompt once."
+        "each prompt once. Starts: fewer than 1 batch in 20 has no informative group; starts slowly: fewer than 1 in 2."
     )
     if any(row["is_extrapolated"] for row in _asked(record)):
         said += f" *: above the {record['samples']} samples, from a beta-binomial fitted to the counts."
@@ -271,6 +288,7 @@ caption { text-align: left; font-weight: 600; width: min(100vw - 2rem, 100%); po
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 1rem; }
 figure { margin: 0; width: 100%; min-width: 0; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid currentColor; padding-left: .7em; }
 </style>
 </head>
 <body>

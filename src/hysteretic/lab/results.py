@@ -56,13 +56,19 @@ class Outcome:
 def write_results(folder: ComparisonFolder, with_report: bool = False) -> dict[str, Any]:
     """Write results.json and results.csv (and the report and figures) from what is finished; returns the results.
 
+    Where finished runs that results.json tells of are gone (a folder of results without its runs), that file and the
+    table stay as they are, and the report is made from them.
     Raises UsageError where there is no comparison. Waits while another process writes them.
     """
     folder.read()  # before a lock is left in the folder of something else
     with _turn(folder):
         results = collect(folder)
-        write_json(folder.results, results)
-        write_table(results, folder.path / "results.csv")
+        earlier = read_json(folder.results) or {}
+        if _finished(earlier) > _finished(results):
+            results = _said_of(earlier, _finished(results))
+        else:
+            write_json(folder.results, results)
+            write_table(results, folder.path / "results.csv")
         if with_report:
             from hysteretic.lab.figures import save_figures
             from hysteretic.lab.page import save_page
@@ -70,6 +76,20 @@ def write_results(folder: ComparisonFolder, with_report: bool = False) -> dict[s
             save_figures(results, folder.path / "figures")
             save_page(results, folder.path / "report.html")
     return results
+
+
+def _finished(results: Mapping[str, Any]) -> int:
+    progress = results.get("progress", {})
+    return int(progress.get("finished", 0)) if results.get("schema") == 1 else 0
+
+
+def _said_of(earlier: dict[str, Any], here: int) -> dict[str, Any]:
+    """Results of runs that are gone, with a note that says so."""
+    note = (
+        f"Made from results.json, which tells of {_finished(earlier)} finished runs; {here} of them are in this "
+        "folder, so the file was left as it is."
+    )
+    return {**earlier, "notes": [note, *earlier.get("notes", [])]}
 
 
 @contextlib.contextmanager

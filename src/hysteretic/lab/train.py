@@ -26,7 +26,7 @@ from hysteretic.lab.progress import Progress, StopGently, WriteMetrics
 from hysteretic.lab.run_folder import RunFolder, now, read_json, versions
 from hysteretic.lab.settings import Request, parse
 from hysteretic.models import model_path
-from hysteretic.tasks.task import Problem, RewardError, Task
+from hysteretic.tasks.task import Problem, RewardError, Task, up_to
 from hysteretic.trl import HPOTrainer
 
 MAY_CHANGE = {"max_steps", "save_steps", "save_total_limit", "report_to", "disable_tqdm"}
@@ -139,11 +139,14 @@ def draw_problems(task: Task, request: Request) -> tuple[Sequence[Problem], Sequ
     run = request.run
     try:
         problems = task.problems("train", seed=run.data_problem_seed, count=run.train_problems)
-        held_out = (
-            task.problems("test", seed=run.data_problem_seed, count=run.eval_problems) if run.eval_problems else []
-        )
+        held_out: Sequence[Problem] = []
+        if run.eval_problems:
+            is_asked = "eval_problems" in request.asked
+            held_out = up_to(task, "test", run.data_problem_seed, run.eval_problems, is_asked)
     except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(
+            f"{error} (Training problems: --train_problems; held-out ones: --eval_problems, 0 for none.)"
+        ) from error
     for each in (problems, held_out):
         refuse_same_ids(task, each)
     shared = {problem.id for problem in problems} & {problem.id for problem in held_out}

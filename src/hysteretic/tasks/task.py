@@ -111,5 +111,18 @@ class Demonstrates(Protocol):
         ...
 
 
+def up_to(task: Task, split: str, seed: int, count: int | None, is_asked: bool) -> Sequence[Problem]:
+    """Problems of a task: `count` where that number was asked for, else as many as there are, up to it.
+
+    Raises ValueError, as the task does, where it cannot give them.
+    """
+    try:
+        return task.problems(split, seed=seed, count=count)
+    except ValueError:
+        if is_asked or count is None:
+            raise
+    return task.problems(split, seed=seed, count=None)[:count]
+
+
 class RewardError(ValueError):
     """A reward function failed or returned no finite number. Never turned into a reward of 0."""
