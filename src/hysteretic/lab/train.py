@@ -14,7 +14,7 @@ from typing import Any
 
 import transformers
 from accelerate.utils import DistributedType, set_seed
-from transformers import AutoTokenizer, PrinterCallback, ProgressCallback
+from transformers import PrinterCallback, ProgressCallback
 from trl import get_peft_config, get_quantization_config
 
 import hysteretic.tasks
@@ -22,6 +22,7 @@ from hysteretic.lab.data import as_dataset, task_reward
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluate import Rate, evaluate
 from hysteretic.lab.evaluation import refuse_same_ids
+from hysteretic.lab.loading import load_tokenizer, model_arguments
 from hysteretic.lab.progress import Progress, StopGently, WriteMetrics
 from hysteretic.lab.run_folder import RunFolder, now, read_json, versions
 from hysteretic.lab.settings import Request, parse
@@ -189,29 +190,11 @@ def build_trainer(
     request: Request, task: Task, problems: Sequence[Problem], folder: RunFolder
 ) -> tuple[HPOTrainer, Any]:
     """The trainer of a request, ready to train. Raises UsageError where the model cannot be loaded."""
-    path = model_path(request.run.model, request.run.task)
     training, model = request.training, request.model
-    loading = {
-        "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-        **(training.model_init_kwargs or {}),
-    }
-    training.model_init_kwargs = {key: value for key, value in loading.items() if value is not None}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=model.model_revision, padding_side="left")
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"Cannot load a tokenizer for the model {request.run.model!r}: {str(error).splitlines()[0]} Give 'tiny', a "
-            "folder with a saved model, or a hub name you have access to."
-        ) from error
-    if isinstance(problems[0].prompt, list) and not tokenizer.chat_template:
-        raise UsageError(
-            f"{task.name} asks with chat messages, but the tokenizer of {request.run.model} has no chat template; "
-            'use an instruct model, or plain prompts (Countdown: task_options {"prompt": "plain"}).'
-        )
+    training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
+    tokenizer = load_tokenizer(request.run.model, request.run.task, problems[0], model.model_revision)
     trainer = HPOTrainer(
-        model=path,
+        model=model_path(request.run.model, request.run.task),
         reward_funcs=task_reward(task, problems),
         args=training,
         train_dataset=as_dataset(problems),

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoTokenizer
-from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser, get_peft_config
+from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser, get_peft_config, get_quantization_config
 
 import hysteretic.tasks
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluation import mapping
+from hysteretic.lab.loading import load_tokenizer, model_arguments
 from hysteretic.lab.recipes import read_recipe
 from hysteretic.lab.settings import defaults, refuse_unknown, setting
 from hysteretic.lab.train import quieten
@@ -57,22 +57,15 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"problems is {config.problems}; imitate at least one solution.")
     training.output_dir = config.output
     task, problems = _problems(config)
-    path = model_path(config.model, config.task)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"Cannot load the model {config.model!r}: {str(error).splitlines()[0]}") from error
-    if isinstance(problems[0].prompt, list) and not tokenizer.chat_template:
-        raise UsageError(
-            f"{config.task} asks with chat messages, but the tokenizer of {config.model} has no chat template; use an "
-            'instruct model, or plain prompts (--task_options \'{"prompt": "plain"}\').'
-        )
+    training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
+    tokenizer = load_tokenizer(config.model, config.task, problems[0], model.model_revision, side="right")
     trainer = SFTTrainer(
-        model=path,
+        model=model_path(config.model, config.task),
         args=training,
         train_dataset=Dataset.from_list([_row(problem, task.demonstration(problem)) for problem in problems]),
         processing_class=tokenizer,
         peft_config=get_peft_config(model),
+        quantization_config=get_quantization_config(model),
     )
     trainer.train()
     trainer.save_model(config.output)
