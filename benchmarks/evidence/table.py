@@ -10,8 +10,8 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "results"
 HEAD = [
-    "| arm | whole run | against GRPO (95 % interval) | gain | first quarter | held-out pass@1, sampled | verdict |",
-    "|---|---|---|---|---|---|---|",
+    "| arm | whole run | against GRPO (95 % interval) | gain | first quarter | end | held-out pass@1, sampled | verdict |",
+    "|---|---|---|---|---|---|---|---|",
 ]
 
 
@@ -32,7 +32,14 @@ def table(results: Mapping[str, Any]) -> list[str]:
             difference = f"{pair['mean_difference']:+.4f} ({low:+.4f} to {high:+.4f})"
             gain = f"{100 * pair['relative_gain']:+.0f} %"
             verdict = pair["verdict"]
-        cells = [arm, f"{means[arm, 'area']:.4f}", difference, gain, f"{means[arm, 'early']:.4f}"]
+        cells = [
+            arm,
+            f"{means[arm, 'area']:.4f}",
+            difference,
+            gain,
+            f"{means[arm, 'early']:.3f}",
+            f"{means[arm, 'end']:.3f}",
+        ]
         lines.append("| " + " | ".join([*cells, f"{means[arm, 'pass@1 sampled']:.3f}", verdict]) + " |")
     return lines
 
