@@ -80,7 +80,7 @@ def test_the_commands_run_in_order(tmp_path, monkeypatch):
         assert main(words[1:]) == 0, line
 
 
-@pytest.mark.parametrize("name", ["sparse", "easy"])
+@pytest.mark.parametrize("name", ["sparse", "easy", "telelogs"])
 def test_the_tables_of_results_are_those_of_the_committed_figures(name):
     spec = importlib.util.spec_from_file_location("table", ROOT / "benchmarks" / "evidence" / "table.py")
     script = importlib.util.module_from_spec(spec)

@@ -10,7 +10,8 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "results"
 HEAD = [
-    "| arm | whole run | against GRPO (95 % interval) | gain | first quarter | end | held-out pass@1, sampled | verdict |",
+    "| arm | whole run | against GRPO (95 % interval) | gain | first quarter | end | held-out pass@1, sampled "
+    "| verdict |",
     "|---|---|---|---|---|---|---|---|",
 ]
 

@@ -205,7 +205,7 @@ def test_commands_run_a_few_at_a_time_and_one_failure_stops_no_other(tmp_path):
 
 
 def test_a_comparison_in_yaml_reads_as_it_says(tmp_path):
-    """The two of benchmarks/evidence are the published ones."""
+    """Those of benchmarks/evidence are the published ones."""
     evidence = os.path.join(os.path.dirname(__file__), "..", "..", "benchmarks", "evidence")
     for name, seeds in (("sparse", 16), ("easy", 8)):
         with open(os.path.join(evidence, f"{name}.yaml"), encoding="utf-8") as file:
@@ -213,3 +213,8 @@ def test_a_comparison_in_yaml_reads_as_it_says(tmp_path):
         assert len(comparison.seeds) == seeds
         assert [arm.name for arm in comparison.arms][:5] == ["grpo", "gspo", "sapo", "hpo", "a-hpo"]
         assert len(comparison.arms) == 7
+    with open(os.path.join(evidence, "telelogs.yaml"), encoding="utf-8") as file:
+        comparison = read(yaml.safe_load(file), "telelogs")
+    assert len(comparison.seeds) == 6
+    assert [arm.settings.get("alpha") for arm in comparison.arms if arm.name.startswith("hpo")] == [0.0, 0.3, 0.6, 1.0]
+    assert len(comparison.arms) == 8
