@@ -6,6 +6,7 @@ work.py           what a run asks for
 memory.py         bytes a GPU, by part and by way of spreading over GPUs
 pace.py           tokens and seconds a rollout and an update
 mends.py          the smallest change that makes it fit, and what to be warned of
+plan.py           all of it for one run
 
 Uncalibrated: no GPU has been measured against these formulae.
 """
