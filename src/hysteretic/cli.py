@@ -10,6 +10,7 @@ from hysteretic.names import nearest
 
 COMMANDS = {
     "train": "Train a model on a task with any of the algorithms.",
+    "plan": "Does a run fit on these GPUs, and how long does a step take? Without loading weights.",
     "compare": "Algorithms side by side over several seeds: which is better, by how much, how sure.",
     "report": "The page of a comparison, finished or still running.",
     "probe": "Before any training: will it start, and which group size does it need?",
@@ -36,6 +37,7 @@ examples:
   hysteretic probe --task countdown-3 --model tiny
   hysteretic compare --task countdown-3 --model tiny --algorithms grpo,a-hpo --seeds 4
   hysteretic train --config qwen2.5-1.5b-countdown-3-lora
+  hysteretic plan qwen2.5-7b-countdown-3-full --gpu h100 --gpus 8
   hysteretic show --task telelogs-synthetic --seed 7 --output problem.html
   hysteretic eval --task countdown-3 --model runs/countdown-3-a-hpo-tiny-seed0/model
 """

@@ -38,7 +38,9 @@ def test_what_the_solutions_say_is_learnt_and_the_model_is_an_ordinary_folder(tm
     (tmp_path / "first.py").write_text(SOLVED, encoding="utf-8")
     task = f"{tmp_path / 'first.py'}:First"
     flags = ["--max_steps", "150", "--learning_rate", "3e-3", "--per_device_train_batch_size", "8", "--use_cpu", "true"]
-    code = main(["warmup", "--task", task, "--output", str(tmp_path / "warm"), "--problems", "80", *flags])
+    code = main(
+        ["warmup", "--task", task, "--model", "tiny", "--output", str(tmp_path / "warm"), "--problems", "80", *flags]
+    )
     assert code == 0
     assert f"--model {tmp_path / 'warm'}" in capsys.readouterr().out
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "warm")
@@ -52,10 +54,18 @@ def test_what_the_solutions_say_is_learnt_and_the_model_is_an_ordinary_folder(tm
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--task", "countdown-3"], ["countdown-3", "demonstration(problem)"]),
+        (["--task", "countdown-3", "--model", "tiny"], ["countdown-3", "demonstration(problem)"]),
         (["--task", "telelogs-compact", "--problems", "0"], ["problems is 0"]),
-        (["--task", "telelogs-synthetic"], ["no chat template", "plain"]),
-        (["--task", "telelogs-synthetic", "--task_options", json.dumps({"cells": 3})], ["'cells'", "fewest_cells"]),
+        (["--task", "telelogs-compact"], ["Give --model"]),
+        (["--task", "telelogs-synthetic", "--model", "tiny"], ["no chat template", "plain"]),
+        (
+            ["--task", "telelogs-synthetic", "--model", "tiny", "--task_options", '{"prompt": "plain"}'],
+            ["tokens, but tiny reads 256"],
+        ),
+        (
+            ["--task", "telelogs-synthetic", "--model", "tiny", "--task_options", json.dumps({"cells": 3})],
+            ["'cells'", "fewest_cells"],
+        ),
         (["--config", "CONFIG"], ["'problemz'", "Did you mean 'problems'"]),
         (["--confg", "x"], ["--confg"]),
         (["--model", "no/such-folder", "--task", "telelogs-compact"], ["no/such-folder"]),

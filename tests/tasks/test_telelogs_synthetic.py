@@ -76,6 +76,16 @@ def test_a_worked_solution_is_right_and_says_why():
         assert "this is the cause" in response
 
 
+def test_a_compact_solution_is_a_report_in_the_models_own_words():
+    """Prose of hundreds of tokens on a prompt of a hundred would be beyond what the tiny model reads."""
+    task = hysteretic.tasks.load("telelogs-compact")
+    for problem in task.problems("train", count=16):
+        response = task.demonstration(problem)
+        assert response.startswith("<think> speed ")
+        assert len(response) < 120
+        assert task.score(problem, response).reward == 1.0
+
+
 def cause_of_digits(prompt: str) -> str:
     """The rules applied to nothing but the digits of a compact prompt, written from its description."""
     rows = [line.split() for line in prompt.splitlines() if line]
@@ -123,6 +133,9 @@ def test_a_compact_prompt_is_about_a_hundred_tokens():
     [
         ({"prompt": "long"}, ["'long'", "chat"]),
         ({"prompt": "compact", "is_randomised": True}, ["no options"]),
+        ({"fewest_cells": "a"}, ["fewest_cells='a'", "a whole number"]),
+        ({"false_leads": None}, ["false_leads=None", "a number"]),
+        ({"is_randomised": "no"}, ["is_randomised='no'", "true or false"]),
         ({"false_leads": 1.5}, ["1.5", "0 to 1"]),
         ({"fewest_cells": 2}, ["(2, 13)", "4 to 16"]),
         ({"most_cells": 4}, ["(5, 4)"]),

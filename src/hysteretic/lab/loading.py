@@ -38,6 +38,7 @@ def load_tokenizer(name: str, task: str, problem: Problem, revision: str | None 
     if isinstance(problem.prompt, list) and not tokenizer.chat_template:
         raise UsageError(
             f"{task} asks with chat messages, but the tokenizer of {name} has no chat template; use an instruct model, "
-            'or plain prompts (task_options {"prompt": "plain"} of Countdown and telelogs-synthetic).'
+            'or plain prompts (task_options {"prompt": "plain"} of Countdown and telelogs-synthetic, '
+            '{"is_chat": false} of telelogs and data files).'
         )
     return tokenizer

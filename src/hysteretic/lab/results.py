@@ -1,9 +1,9 @@
 """What came of a comparison? results.json, results.csv, and the sentences that answer the question.
 
 results.json (schema 1; every number finite or null): what was compared (task, model, settings, arms with their
-objective, learning rate and tuning), progress, `runs` with their measures, `summary` (mean and interval by arm and
-measure), `pairs` (every pair of arms by measure: paired difference, relative gain, probability of improvement, p,
-Holm's p over the pairs of that measure, verdict), `verdicts` and `notes` in words, `panels` (curves with bands) and
+objective, learning rate and tuning), progress, `runs` with their measures and alarms, `summary` (mean and interval by
+arm and measure), `pairs` (every pair of arms by measure: paired difference, relative gain, probability of improvement,
+p, Holm's p over the pairs of that measure, verdict), `verdicts` and `notes` in words, `panels` (curves with bands) and
 `samples` (responses before and after).
 
 Several processes may write here: `hysteretic report` is called while `hysteretic compare` is at work. They take turns,
@@ -20,13 +20,14 @@ import math
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from hysteretic.lab.alarms import alarms_of
 from hysteretic.lab.comparison import Comparison, ComparisonFolder, Run, finished
 from hysteretic.lab.files import write_json, write_text
 from hysteretic.lab.measures import Record, area_up_to, label_and_meaning, measures, read_record
@@ -258,6 +259,7 @@ def _run(one: Outcome, folder: Path) -> dict[str, Any]:
         "tokens": one.record.tokens[-1] if one.record else 0.0,
         "seconds": round(one.record.seconds[-1], 2) if one.record else 0.0,
         "problems": _problems_of_a_rollout(one),
+        "alarms": [asdict(alarm) for alarm in alarms_of(one.run.folder)] if one.state != "planned" else [],
         "folder": one.run.folder.relative_to(folder).as_posix(),
     }
 

@@ -1,7 +1,7 @@
 """What does a run leave behind? One folder.
 
 config.yaml         what was asked for; `--config` takes it back
-run.json            effective settings, versions, data and model, command, state
+run.json            effective settings, versions, data and model, command, state, alarms
 metrics.jsonl       one line an update
 evaluation.json     held-out pass@1 before and after, with intervals
 samples.jsonl       a few held-out responses before and after

@@ -82,9 +82,14 @@ class Request:
     asked: dict[str, Any]
 
 
-def parse(arguments: Sequence[str]) -> Request:
-    """The request in a command line (without the program's name). Raises UsageError; exits on --help and bad flags."""
-    parser = _parser()
+def parse(
+    arguments: Sequence[str], training: type[HPOConfig] = HPOConfig, machine: Mapping[str, Any] | None = None
+) -> Request:
+    """The request in a command line (without the program's name). Raises UsageError; exits on --help and bad flags.
+
+    training: a subclass, for a run on other GPUs than this machine's. machine: in place of `defaults()`.
+    """
+    parser = _parser(training)
     given = _given(parser, arguments)
     flags = {key: value for key, value in given.items() if key != "config"}
     config_name = given.get("config")
@@ -95,7 +100,7 @@ def parse(arguments: Sequence[str]) -> Request:
             raise UsageError("--resume needs the run's folder; give its --output.")
         if (Path(str(output)) / "config.yaml").is_file():
             config = {**read_recipe(str(Path(str(output)) / "config.yaml")), **config}
-    return _request(parser, arguments, config, config_name or "The configuration", flags)
+    return _request(parser, arguments, config, config_name or "The configuration", flags, machine)
 
 
 def parse_settings(settings: Mapping[str, Any], name: str) -> Request:
@@ -103,9 +108,9 @@ def parse_settings(settings: Mapping[str, Any], name: str) -> Request:
     return _request(_parser(), [], settings, name, {})
 
 
-def _parser() -> TrlParser:
+def _parser(training: type[HPOConfig] = HPOConfig) -> TrlParser:
     parser = TrlParser(
-        [RunConfig, HPOConfig, ModelConfig],
+        [RunConfig, training, ModelConfig],
         prog="hysteretic train",
         description="Train a model on a task.",
         allow_abbrev=False,
@@ -115,7 +120,12 @@ def _parser() -> TrlParser:
 
 
 def _request(
-    parser: TrlParser, arguments: Sequence[str], config: Mapping[str, Any], name: str, flags: Mapping[str, Any]
+    parser: TrlParser,
+    arguments: Sequence[str],
+    config: Mapping[str, Any],
+    name: str,
+    flags: Mapping[str, Any],
+    machine: Mapping[str, Any] | None = None,
 ) -> Request:
     refuse_unknown(config, vars(argparse.ArgumentParser.parse_args(parser, [])), name)
     model = flags.get("model", config.get("model", "tiny"))
@@ -123,7 +133,7 @@ def _request(
     recipe = tiny_recipe(task) if model == "tiny" else {}
     if {**config, **flags}.get("task_options") is not None:
         recipe.pop("task_options", None)
-    asked = {**defaults(), **recipe, **config, **flags}
+    asked = {**(defaults() if machine is None else machine), **recipe, **config, **flags}
     parser.set_defaults_with_config(**asked)
     try:
         run, training, model_config, _ = parser.parse_args_into_dataclasses(list(arguments))

@@ -9,6 +9,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from transformers import PrinterCallback, ProgressCallback
 from trl import get_peft_config, get_quantization_config
 
 import hysteretic.tasks
+from hysteretic.lab.alarms import alarms_of
 from hysteretic.lab.data import as_dataset, task_reward
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluate import Rate, evaluate
 from hysteretic.lab.evaluation import refuse_same_ids
 from hysteretic.lab.loading import load_tokenizer, model_arguments
-from hysteretic.lab.progress import Progress, StopGently, WriteMetrics
+from hysteretic.lab.progress import Progress, StopGently, Warn, WriteMetrics
 from hysteretic.lab.run_folder import RunFolder, now, read_json, versions
 from hysteretic.lab.settings import Request, parse
 from hysteretic.models import model_path
@@ -107,7 +109,12 @@ def main(arguments: Sequence[str]) -> int:
             except RewardError as error:
                 state, code = "failed", 3
                 message = f"{error} The model is saved in {folder.model}, not evaluated."
-        folder.write_json(folder.run, record | {"state": state, "ended": now(), "updates": trainer.state.global_step})
+        heard = alarms_of(folder.path)
+        for alarm in heard:
+            if alarm.name == "held-out":  # the others were told when they sounded
+                print(alarm)
+        ended = {"state": state, "ended": now(), "updates": trainer.state.global_step}
+        folder.write_json(folder.run, record | ended | {"alarms": [asdict(alarm) for alarm in heard]})
         lock.release()
         if message:
             print(f"hysteretic: {message}", file=sys.stderr)
@@ -201,7 +208,7 @@ def build_trainer(
         processing_class=tokenizer,
         peft_config=get_peft_config(model),
         quantization_config=get_quantization_config(model),
-        callbacks=[WriteMetrics(folder)],
+        callbacks=[WriteMetrics(folder), Warn(folder)],
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,6 +117,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         found.append(
             f"Failed runs: {progress['failed']}. Pairs leave out their seeds, which may flatter an arm that fails."
         )
+    found += alarm_notes(results["runs"])
     for arm in results["arms"]:
         tried = arm["tuning"]["rates"] if arm["tuning"] else []
         unsafe = [f"{entry['learning_rate']:g}" for entry in tried if entry["seeds"] < len(arm["tuning"]["seeds"])]
@@ -144,4 +146,21 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         found.append("Arms take different numbers of problems at a time: they share their order, not their rollouts.")
     if "area_by_second" in results["measures"]:
         found.append("Seconds are those of a machine that several runs shared.")
+    return found
+
+
+def alarm_notes(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One note an alarm: in how many runs of which arms it sounded, and the first of them in full."""
+    by_name: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+    for run in runs:
+        for alarm in run.get("alarms", []):
+            by_name.setdefault(alarm["name"], []).append((run, alarm))
+    found = []
+    for name, sounded in by_name.items():
+        counts = Counter(run["arm"] for run, _ in sounded)
+        all_runs = Counter(run["arm"] for run in runs)
+        where = ", ".join(f"{arm} in {count} of {all_runs[arm]} runs" for arm, count in counts.items())
+        run, alarm = sounded[0]
+        first = f"{run['arm']}, seed {run['seed']}, update {alarm['step']}"
+        found.append(f"Alarm '{name}': {where}. The first ({first}): {alarm['words']} {alarm['advice']}")
     return found

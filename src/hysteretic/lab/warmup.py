@@ -31,7 +31,7 @@ class WarmupConfig:
 
     task: str = setting("A task that writes worked solutions, such as telelogs-synthetic.", "telelogs-synthetic")
     task_options: str | None = setting('Options of the task as JSON: {"false_leads": 0.5}.')
-    model: str = setting("A hub name or a folder; 'tiny' for the task's tiny model.", "tiny")
+    model: str | None = setting("A hub name or a folder; 'tiny' for the task's tiny model.")
     output: str = setting("Where the model is saved.", "runs/warmup")
     problems: int = setting("How many solutions to imitate.", 2000)
     data_problem_seed: int = setting("Which problems. `hysteretic train` draws its own with seed 0.", 1)
@@ -55,14 +55,18 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(str(error)) from error
     if config.problems < 1:
         raise UsageError(f"problems is {config.problems}; imitate at least one solution.")
+    if config.model is None:
+        raise UsageError("Which model is to imitate? Give --model: a hub name or a folder.")
     training.output_dir = config.output
     task, problems = _problems(config)
     training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
     tokenizer = load_tokenizer(config.model, config.task, problems[0], model.model_revision, side="right")
+    rows = [_row(problem, task.demonstration(problem)) for problem in problems]
+    _refuse_too_long(rows, tokenizer, config.model)
     trainer = SFTTrainer(
         model=model_path(config.model, config.task),
         args=training,
-        train_dataset=Dataset.from_list([_row(problem, task.demonstration(problem)) for problem in problems]),
+        train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=get_peft_config(model),
         quantization_config=get_quantization_config(model),
@@ -96,3 +100,18 @@ def _row(problem: Problem, response: str) -> dict[str, Any]:
     if isinstance(problem.prompt, str):
         return {"prompt": problem.prompt, "completion": response}
     return {"prompt": problem.prompt, "completion": [{"role": "assistant", "content": response}]}
+
+
+def _refuse_too_long(rows: Sequence[dict[str, Any]], tokenizer: Any, model: str) -> None:
+    """Raises UsageError where the longest row is beyond what the model reads."""
+    longest = max(rows, key=lambda row: len(str(row)))
+    if isinstance(longest["prompt"], str):
+        text = longest["prompt"] + longest["completion"]
+    else:
+        text = tokenizer.apply_chat_template(longest["prompt"] + longest["completion"], tokenize=False)
+    length = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if length > tokenizer.model_max_length:
+        raise UsageError(
+            f"The longest prompt and solution have {length} tokens, but {model} reads {tokenizer.model_max_length}; "
+            "take a model with a longer context, or shorter problems."
+        )

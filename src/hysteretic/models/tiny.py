@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hysteretic.tasks import countdown_problems
-from hysteretic.tasks.telelogs import compact, drive, faults, radio, rules, scenario
+from hysteretic.tasks.telelogs import compact, drive, faults, radio, reports, rules, scenario
 
 from . import LONGEST_RESPONSE, TASK, demonstrations, diagnoses, tokenizer, warmup
 from .diagnoses import ReportHabits
@@ -51,7 +51,7 @@ KINDS = {
             phases=(Phase(2000, 0.9, 6e-3), Phase(120, 0.05, 2e-3)),
             habits=ReportHabits(),
         ),
-        sources=(tokenizer, diagnoses, warmup, compact, drive, faults, radio, rules, scenario),
+        sources=(tokenizer, diagnoses, warmup, compact, drive, faults, radio, reports, rules, scenario),
         title="TeleLogs",
         reads="one token a byte, a number of two digits, or a word of its reports. It reads a compact drive\n"
         "and writes figures and a boxed root cause.",
@@ -62,7 +62,7 @@ KINDS = {
 """By task."""
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
-TELELOGS_SOURCES = (tokenizer, diagnoses, warmup, compact, drive, faults, radio, rules, scenario)
+TELELOGS_SOURCES = (tokenizer, diagnoses, warmup, compact, drive, faults, radio, reports, rules, scenario)
 
 _CARD = """\
 # A tiny model of {title}

@@ -55,6 +55,7 @@ def load(name: str, **options: Any) -> Task:
     Raises ValueError, FileNotFoundError or ImportError, each saying what to write instead.
     """
     if name in _BUILT_IN:
+        _refuse_wrong_types(_BUILT_IN[name], name, options)
         return _make(_BUILT_IN[name], name, options)
     if Path(name).suffix.lower() in SUFFIXES:
         return _make(functools.partial(FileTask, name), name, options)
@@ -68,6 +69,19 @@ def load(name: str, **options: Any) -> Task:
         f"No task is called {name!r}.{nearest(name, TASKS)} Built in: {', '.join(TASKS)}. Your own: "
         f"path/to/file.py:MyTask, or a data file ({', '.join(SUFFIXES)}) or a hub id org/name with reward=..."
     )
+
+
+def _refuse_wrong_types(factory: Callable[..., Task], name: str, options: dict[str, Any]) -> None:
+    """Raises ValueError for an option that is not of the type of its default (a whole number will do for a share)."""
+    for field in inspect.signature(factory).parameters.values():
+        if field.name in options and isinstance(field.default, bool | int | float | str):
+            given, kind = options[field.name], type(field.default)
+            fits = (
+                isinstance(given, int | float) and not isinstance(given, bool) if kind is float else type(given) is kind
+            )
+            if not fits:
+                words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+                raise ValueError(f"{name} has the option {field.name}={given!r}; give {words}, as {field.default!r}.")
 
 
 def _make(factory: Any, name: str, options: dict[str, Any]) -> Any:

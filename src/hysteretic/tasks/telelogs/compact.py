@@ -68,7 +68,7 @@ def _line(scenario: Scenario, row: Row, names: dict[tuple[str, int], str]) -> st
     for neighbour in row.neighbours:
         other = scenario.cell(neighbour.pci, row)
         if other is not None and neighbour.level is not None:
-            gap = math.ceil(row.rsrp - neighbour.level)
+            gap = math.ceil(round(row.rsrp - neighbour.level, 2))
             line += f" {_name(other, names)} {neighbour.pci % MODULUS:02d} {two_digits(gap)}"
     return line + ABSENT * (NEIGHBOURS - len(row.neighbours))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .faults import (
@@ -24,7 +24,7 @@ from .faults import (
     loud_far,
     wide_enough,
 )
-from .radio import handover_loss, level, rate, sinr_for, speed_loss
+from .radio import free_space, handover_loss, level, rate, sinr_for, speed_loss
 from .rules import findings
 from .scenario import DEFAULT_TILT, Cell, Neighbour, Row, Scenario
 
@@ -36,7 +36,9 @@ METRES_PER_DEGREE = 111_194.93
 BEAMS = ("DEFAULT", *(f"SCENARIO_{number}" for number in range(1, 17)))
 BEAM_WEIGHTS = (60, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2)
 WEAKEST = -118.0
-"""dBm; a weaker cell is not reported."""
+"""dBm before the shadow of the place; a weaker cell is not reported."""
+FAINTEST = -125.0
+"""dBm; what a phone reports at least."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,14 @@ def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
     """The drive that a text names, with that cause. The same text, cause and difficulty give the same drive."""
     rng = random.Random(f"{key} {cause}")
     cells = rng.randint(*difficulty.cells)
+    shadow = random.Random(f"shadow {key} {cause}").uniform(0, 20)
     while True:
         leads = [lead for lead in FITTING_LEADS[cause] if rng.random() < difficulty.false_leads]
         if {"C2", "C5"} <= set(leads):
             leads.remove(rng.choice(["C2", "C5"]))
         for _ in range(20):  # the leads stay, so that those that are harder to place are not rarer
             try:
-                scenario = _attempt(rng, cause, leads, cells)
+                scenario = _attempt(rng, cause, leads, cells, shadow)
             except CannotCarryError:
                 continue
             if is_clear(scenario, cause):
@@ -83,7 +86,8 @@ def is_clear(scenario: Scenario, cause: str) -> bool:
     return all(finding.holds == (finding.cause == cause) for finding in findings(scenario) if finding.cause != "C3")
 
 
-def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int) -> Scenario:
+def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int, shadow: float) -> Scenario:
+    """A drive that may be clear or not. shadow: dB that the streets of this place cost every cell."""
     draft = _base(rng, cause, leads, cells)
     faults = {lead: FALSE_LEADS[lead] for lead in leads} | {cause: FAULTS[cause]}
     for name in sorted(faults, reverse=True):  # C1 last: it needs to know which rows the first cell serves
@@ -99,6 +103,8 @@ def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int) -> Sc
         another_site_heard(draft)
     for fault in faults.values():
         fault.levels(draft)
+    _face_the_road(draft)
+    _shade(draft, shadow)
     return _finished(draft, cause)
 
 
@@ -135,6 +141,28 @@ def _hear(draft: Draft) -> None:
         if row in draft.window and draft.far not in draft.serving:  # around a handover both cells are heard
             other = draft.first + draft.second - served
             draft.levels[other][row] = max(draft.levels[other][row], draft.levels[served][row] - rng.uniform(2, 5))
+
+
+def _face_the_road(draft: Draft) -> None:
+    """Turn the far site, where it serves, so that its serving antenna looks at the road within 40 degrees."""
+    if draft.far in draft.serving:
+        (east, north), (x, y) = draft.sites[draft.site_of[draft.far]], draft.places[draft.handover]
+        old = draft.cells[draft.far].azimuth
+        turn = math.degrees(math.atan2(x - east, y - north)) + old % 80 - 40 - old
+        for c, site in enumerate(draft.site_of):
+            if site == draft.site_of[draft.far]:
+                azimuth = float(round(draft.cells[c].azimuth + turn) % 360)
+                draft.cells[c] = replace(draft.cells[c], azimuth=azimuth)
+
+
+def _shade(draft: Draft, shadow: float) -> None:
+    """Weaken all cells alike, by the shadow of the place or until none is stronger than in free space."""
+    excess = max(
+        level - free_space(cell, draft.distance(c, row))
+        for c, (cell, levels) in enumerate(zip(draft.cells, draft.levels, strict=True))
+        for row, level in enumerate(levels)
+    )
+    draft.shadow = math.ceil(100 * max(shadow, excess)) / 100
 
 
 def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool) -> list[float]:
@@ -248,14 +276,18 @@ def _finished(draft: Draft, cause: str) -> Scenario:
     sinrs, throughputs = [], []
     for row in range(ROWS):
         recent = sum(draft.serving[r] != draft.serving[r - 1] for r in (row - 1, row) if r >= 1)
-        left = draft.blocks[row] * speed_loss(draft.speeds[row]) * handover_loss(recent)
+        left = draft.blocks[row] * speed_loss(draft.speeds[row])
+        lossy = left * handover_loss(recent)
         if row in draft.window:  # what the fault itself costs comes on top
             sinr = sinr_for(draft.targets[row] / 190)
-        else:
+            carried = lossy * rate(sinr)
+        else:  # as much as a handover lets through, at the SINR that this needs without one
             gap = draft.levels[draft.serving[row]][row] - max(draft.levels[c][row] for c in draft.others(row))
-            sinr = sinr_for((rng.uniform(640, 900) + 25 * min(max(gap, 0), 20) * rng.random()) / left)
+            wanted = rng.uniform(640, 900) + 25 * min(max(gap, 0), 20) * rng.random()
+            carried = lossy * rate(sinr_for(wanted / lossy))
+            sinr = sinr_for(carried / left)
         sinrs.append(sinr + rng.gauss(0, 0.3))
-        throughputs.append(left * rate(sinr) * (1 + rng.gauss(0, 0.015)))
+        throughputs.append(carried * (1 + rng.gauss(0, 0.015)))
     return _tables(draft, sinrs, throughputs)
 
 
@@ -283,12 +315,17 @@ def _tables(draft: Draft, sinrs: list[float], throughputs: list[float]) -> Scena
                 latitude=round(latitude + y / METRES_PER_DEGREE, 6),
                 speed=draft.speeds[r],
                 pci=draft.cells[draft.serving[r]].pci,
-                rsrp=round(draft.levels[draft.serving[r]][r], 2),
+                rsrp=_reported(draft.levels[draft.serving[r]][r], draft.shadow),
                 sinr=round(sinrs[r], 2),
                 throughput=round(throughputs[r], 2),
-                neighbours=tuple(Neighbour(pci, round(found_level, 2)) for pci, found_level in found),
+                neighbours=tuple(Neighbour(pci, _reported(level, draft.shadow)) for pci, level in found),
                 rb=round(draft.blocks[r], 2),
             )
         )
     order = sorted(range(len(draft.cells)), key=lambda c: (draft.cells[c].gnodeb, draft.cells[c].number))
     return Scenario(tuple(rows), tuple(draft.cells[c] for c in order))
+
+
+def _reported(level: float, shadow: float) -> float:
+    """dBm as a phone says it. Rounded first, so that differences between cells do not hang on the shadow."""
+    return max(round(round(level, 2) - shadow, 2), FAINTEST)

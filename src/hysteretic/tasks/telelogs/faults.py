@@ -25,7 +25,8 @@ class Draft:
 
     sites: metres of each gNodeB; site_of: its index by cell. first, second, third: the main site's cells; far: a cell
     of a distant site. window: indices of the bad rows, handover the index of the row that is served by `second`.
-    levels: dBm by cell and row. targets: throughput asked for in the rows of the window.
+    levels: dBm by cell and row; shadow: dB to be taken from all of them. targets: throughput asked for in the rows of
+    the window.
     """
 
     rng: random.Random
@@ -40,6 +41,7 @@ class Draft:
     targets: list[float]
     far: int
     levels: list[list[float]] = field(default_factory=list)
+    shadow: float = 0.0
     first: int = 0
     second: int = 1
 

@@ -129,25 +129,26 @@ class TeleLogs(Diagnosis):
 
     def _checked(self, table: str) -> list[tuple[Problem, str]]:
         rows = self._tables[table]
-        found: dict[str, tuple[Problem, str]] = {}
+        found: dict[str, tuple[Problem, str]] = {}  # by question
         answers: dict[str, tuple[int, str]] = {}  # by question, the row that had it first and its answer
+        contradicted: set[str] = set()
         bad: list[str] = []
         for index, row in enumerate(rows):
             try:
                 question, answer, causes = self._row(row, f"row {index}")
                 before, other = answers.setdefault(question, (index, answer))
                 if other != answer:
-                    raise ValueError(
-                        f"row {index} answers {answer!r} where row {before}, its equal, answers {other!r}."
-                    )
+                    contradicted.add(question)
+                    said = f"row {index} answers {answer!r} where row {before}, its equal, answers {other!r}"
+                    raise ValueError(f"{said}; neither is used.")
                 problem = self._problem(question, answer, causes)
             except ValueError as error:
                 bad.append(str(error))
             else:
-                found.setdefault(problem.id, (problem, side(question, self.test_fraction)))
+                found.setdefault(question, (problem, side(question, self.test_fraction)))
         if bad:
             self._report(bad, len(rows), self.source if table == WHOLE else f"{self.source}, split {table!r},")
-        return list(found.values())
+        return [pair for question, pair in found.items() if question not in contradicted]
 
     def _report(self, bad: Sequence[str], rows: int, where: str) -> None:
         shown = " ".join(f"({number}) {words}" for number, words in enumerate(bad[:SHOWN], 1))

@@ -34,6 +34,12 @@ def level(cell: Cell, east: float, north: float, is_in_sight: bool) -> float:
     return cell.power - 17 + 24 - horizontal - vertical - loss - 8
 
 
+def free_space(cell: Cell, metres: float) -> float:
+    """dBm over the ground distance with nothing in between and the antenna's full gain: no cell is heard better."""
+    ray = max(math.hypot(metres, cell.height), 5.0)
+    return cell.power - 17 + 24 - (32.4 + 20.0 * math.log10(ray) - 60 + 20.0 * math.log10(1000 * GHZ))
+
+
 def rate(sinr: float) -> float:
     """Mbit/s of one resource block at a SINR, before losses: layers (1 to 4) times bits a second and hertz."""
     layers = 1 + 3 / (1 + math.exp(-(sinr - 7) / 4))

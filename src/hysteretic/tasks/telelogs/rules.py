@@ -108,7 +108,9 @@ def _overlap(scenario: Scenario) -> Finding:
 
 def overlaps(scenario: Scenario, row: Row) -> bool:
     """The strongest neighbour is of another gNodeB than the serving cell and at most 3 dB weaker."""
-    if not row.neighbours or row.neighbours[0].level is None or row.neighbours[0].level - row.rsrp < -GAP_DB:
+    if not row.neighbours or row.neighbours[0].level is None:
+        return False
+    if round(row.neighbours[0].level - row.rsrp, 2) < -GAP_DB:  # levels have two decimals
         return False
     serving, neighbour = scenario.serving(row), scenario.cell(row.neighbours[0].pci, row)
     return serving is not None and neighbour is not None and serving.gnodeb != neighbour.gnodeb

@@ -13,6 +13,7 @@ from ..task import Problem
 from .compact import compact
 from .diagnosis import Diagnosis
 from .drive import Difficulty, draw
+from .reports import careful_report
 from .scenario import CAUSES, Scenario
 from .text import render
 
@@ -77,6 +78,10 @@ class SyntheticTeleLogs(Diagnosis):
         cause = self.class_of(problem)
         assert isinstance(problem.answer, dict)  # class_of has looked
         return draw(problem.answer["drive"], cause, self.difficulty)
+
+    def demonstration(self, problem: Problem) -> str:
+        """The reasoning by rules; for a compact prompt a report in its own short words."""
+        return careful_report(self.scenario(problem)) if self.prompt == "compact" else super().demonstration(problem)
 
     def randomised(self) -> SyntheticTeleLogs | None:
         """The same drives with labels shuffled and tables in either order. A compact prompt has neither."""

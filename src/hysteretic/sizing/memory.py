@@ -1,0 +1,241 @@
+"""How many bytes does a GPU hold at the worst moment, by part?
+
+P parameters, T of them trained (the adapter's with LoRA), N GPUs, w bytes of a weight as loaded.
+
+                 weights          gradients     optimiser (AdamW)     why
+    ddp          w P              w T           2w T                  every GPU has everything; PEFT's adapter is fp32
+    zero2        2 P              2 T / N       (4 + 8) T / N         DeepSpeed in bf16 with fp32 master weights
+    zero3        2 P / N          2 T / N       (4 + 8) T / N
+    fsdp2        (w F + 4 T) / N  4 T / N       8 T / N               accelerate makes trained weights fp32; F frozen
+
+A step is generation, then updates: the peak is the largest of three moments, of which each has what is always there.
+    generation   vLLM's share, or the cache of keys and values and a step's scores
+    update       gradients, kept activations, autocast's bf16 copies of fp32 matrices, and the larger of one layer's
+                 backward pass and the LM head's
+    step         gradients, and with DeepSpeed their partition once more in fp32
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hysteretic.sizing.architecture import Architecture
+from hysteretic.sizing.gpus import GIB, GPU
+from hysteretic.sizing.work import Work
+
+WAYS = {"ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp2": "FSDP2"}
+"""Ways of spreading a model over GPUs, as they are written; ddp is also one GPU alone, and DeepSpeed runs on one."""
+
+CONTEXT = 0.8 * GIB
+"""Assumed for CUDA's context and libraries, in every process."""
+NCCL = 0.5 * GIB
+"""Assumed for communication between GPUs."""
+VLLM_OUTSIDE = 1.0 * GIB
+"""Assumed for what vLLM keeps beside its share, also while it sleeps (CUDA graphs)."""
+VLLM_WORKING = 1.5 * GIB
+"""Assumed of vLLM's share for its own activations."""
+BUCKET, LIVE = 500_000_000, 1_000_000_000
+"""DeepSpeed's defaults, in elements: a bucket of gradients; parameters that ZeRO-3 keeps gathered."""
+TILE_TOKENS, TILE_VOCABULARY = 4096, 32_768
+"""The tile of TRL's fused LM head (trl.kernels.chunked_logprob, TRL 1.15 on)."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by part, always there; and by moment, on top. engine_cache: tokens that vLLM's cache holds, if it is here.
+
+    Parts of the update that are not held together are both shown: only the larger counts.
+    """
+
+    fixed: dict[str, float]
+    generation: dict[str, float]
+    update: dict[str, float]
+    step: dict[str, float]
+    is_engine_too_small: bool
+    engine_cache: float | None
+
+    @property
+    def static(self) -> float:
+        """Weights, adapter, gradients and optimiser: what is usually quoted."""
+        fixed = sum(self.fixed[part] for part in ("weights", "adapter", "optimiser"))
+        return fixed + self.update["gradients"]
+
+    @property
+    def moments(self) -> dict[str, float]:
+        """Bytes of each moment, everything included."""
+        always = sum(self.fixed.values())
+        either = [self.update[part] for part in ("one layer at work", "LM head tiles")]
+        return {
+            "generation": always + sum(self.generation.values()),
+            "update": always + sum(self.update.values()) - min(either),
+            "step": always + sum(self.step.values()),
+        }
+
+    @property
+    def peak(self) -> float:
+        return max(self.moments.values())
+
+    def fits(self, gpu: GPU) -> str:
+        """ "yes"; "tight", above 90 % of the GPU, where these formulae cannot tell; "no"."""
+        if self.is_engine_too_small or self.peak > gpu.bytes:
+            return "no"
+        return "tight" if self.peak > 0.9 * gpu.bytes else "yes"
+
+
+def memory(model: Architecture, work: Work, way: str, gpu: GPU) -> Memory:
+    """Memory of each of `work.gpus` GPUs. way: a key of WAYS."""
+    N = work.gpus
+    trained = model.adapter if work.is_lora else model.parameters
+    is_sharded = way != "ddp"
+    fixed, gradients = _states(model, work, way, trained)
+    fixed["reference"] = _reference(model, work, way)
+    fixed["buffers"] = _buffers(model, work, way, trained)
+    fixed["context"] = CONTEXT + (NCCL if N > 1 else 0)
+    engine = work.engine
+    share = engine.share * gpu.bytes if engine else 0.0
+    outside = VLLM_OUTSIDE if engine else 0.0
+    holds = share if engine and not engine.sleeps else 0.0
+    room = share - VLLM_WORKING - 2 * model.parameters / (engine.ranks if engine else 1)
+    cache = room / (model.cache_bytes(2) / (engine.ranks if engine else 1)) if engine else None
+    keeps_gradients = way.startswith("zero")
+    vllm = {"vLLM": holds + outside}
+    return Memory(
+        fixed=fixed,
+        generation={
+            "gradients": gradients if keeps_gradients else 0.0,
+            "vLLM": share + outside,
+            "cache": 0.0 if engine or work.has_server else _cache(model, work, is_sharded),
+        },
+        update={
+            "gradients": gradients,
+            **vllm,
+            "bf16 copies": 2.0 * model.linear_parameters
+            if way == "ddp" and work.is_mixed and work.weight == 4
+            else 0.0,
+            **activations(model, work, way),
+        },
+        step={"gradients": gradients * (3 if keeps_gradients else 1), **vllm},
+        is_engine_too_small=cache is not None and cache < work.prompt + work.response,
+        engine_cache=cache,
+    )
+
+
+def _states(model: Architecture, work: Work, way: str, trained: int) -> tuple[dict[str, float], float]:
+    """What the table at the top says; the adapter's own weights apart from the base's."""
+    N, lora = work.gpus, work.is_lora
+    half = 2 if work.is_mixed else 4
+    if way == "ddp":
+        item = 4 if lora else work.weight
+        weights, gradients, states = (1.0 * work.weight, 1.0 * item, work.state_bytes(item))
+        cut = 1
+    elif way == "fsdp2":
+        item = 4 if work.is_mixed else work.weight
+        weights, gradients, states = (work.weight / N if lora else item / N, item / N, work.state_bytes(item) / N)
+        cut = N
+    else:
+        item, cut = half, N if way == "zero3" else 1
+        weights, gradients, states = half / cut, half / N, (4 + work.state_bytes(4)) / N
+    base = weights * model.parameters
+    if work.quantised is not None:
+        base += (work.quantised - weights * cut) / cut * model.linear_parameters
+    parts = {"weights": base, "adapter": item / cut * trained if lora else 0.0, "optimiser": states * trained}
+    return parts, gradients * trained
+
+
+def _reference(model: Architecture, work: Work, way: str) -> float:
+    """A second model where there is a KL term; with LoRA it is the model without its adapter."""
+    if not work.beta or work.is_lora:
+        return 0.0
+    item = 2 if way.startswith("zero") and work.is_mixed else work.weight
+    return item * model.parameters / (work.gpus if way in ("zero3", "fsdp2") else 1)
+
+
+def _buffers(model: Architecture, work: Work, way: str, trained: int) -> float:
+    """Copies that the way of training makes.
+
+    ddp     buckets as large as the gradients (torch's default)
+    zero2   a bucket of gradients;  zero3: and the parameters gathered so far
+    fsdp2   two layers and the embeddings gathered in bf16, with their gradients
+    """
+    half = 2 if work.is_mixed else 4
+    if way == "ddp":
+        return 1.0 * (4 if work.is_lora else work.weight) * trained if work.gpus > 1 else 0.0
+    if way == "zero2":
+        return half * min(BUCKET, trained)
+    if way == "zero3":
+        return half * (min(BUCKET, trained) + min(LIVE, model.parameters))
+    gathered = 2 * model.block_parameters + model.parameters - model.layers * model.block_parameters
+    return half * gathered * (1 if work.is_lora else 2)
+
+
+def layer_bytes(model: Architecture, work: Work, way: str = "ddp") -> tuple[float, float]:
+    """Bytes a token that a layer saves for its backward pass: (by token of the stream, by key attended to).
+
+    Of a Llama or Qwen layer with fused attention; s bytes of a matrix product, r of the residual stream, h hidden,
+    a attention width, i intermediate width, A summed widths of what adapted matrices read:
+
+        two norms       2 (4 h + r h)     in fp32, and scaled                      LoRA: 2 * 4 h
+        matrices' input 2 s h             of both norms' results                   autocast: 5 s h, a copy a matrix
+        attention       2 s a             queries and result
+                        2 s a  a key      keys and values, repeated for each head
+        MLP             4 s i             gate, SiLU of it, up, product            LoRA: 3 s i
+        LoRA            s A               in place of the matrices' inputs, which frozen ones do not save
+
+    tests/sizing/test_memory.py compares it with what transformers saves.
+    """
+    s, r = _item(work), _residual(work, way)
+    h, a, i = model.hidden, model.attention, model.intermediate
+    if work.is_lora:
+        token = 8 * h + s * model.adapter_inputs + 2 * s * a + 3 * s * i
+    else:
+        token = 2 * (4 + r) * h + (2 if s == r else 5) * s * h + 2 * s * a + 4 * s * i
+    return float(token), 2.0 * s * a
+
+
+def _item(work: Work) -> int:
+    """Bytes of a matrix product."""
+    return 2 if work.is_mixed else work.weight
+
+
+def _residual(work: Work, way: str) -> int:
+    """Bytes of the residual stream: of the embedding's weights, as they are read."""
+    return work.weight if way == "ddp" or not work.is_mixed else 2
+
+
+def activations(model: Architecture, work: Work, way: str) -> dict[str, float]:
+    """What a backward pass needs of the largest micro-batch of n tokens.
+
+    With gradient checkpointing each layer's input is kept (r h n L), and one layer at a time is computed again.
+    At work are its saved tensors, if they are not among the kept, and 3 s i n of gradients on their way back.
+    The head: a tile of TILE_TOKENS by TILE_VOCABULARY; the gradient of its hidden states in fp32; where it is trained,
+    the gradient of its V x h matrix in fp32 and once more as the weight is (trl.kernels.chunked_logprob).
+    """
+    n, labelled, keys = work.micro_batch(way != "ddp")
+    s, r = _item(work), _residual(work, way)
+    by_token, by_key = layer_bytes(model, work, way)
+    layer = by_token * n + by_key * keys
+    returning = 3.0 * s * model.intermediate * n
+    final = n * model.hidden * (4 + r + s)
+    kept = model.layers * (r * model.hidden * n if work.is_checkpointed else layer) + final
+    tile = min(labelled, TILE_TOKENS) * TILE_VOCABULARY * s
+    head = tile + labelled * model.hidden * (4 + s)
+    if s != r:
+        head += TILE_VOCABULARY * model.hidden * s
+    if not work.is_lora:
+        head += model.head_parameters * (4 + (work.weight if way == "ddp" else 2))
+    return {
+        "activations": kept,
+        "one layer at work": returning + (layer if work.is_checkpointed else 0.0),
+        "LM head tiles": head,
+    }
+
+
+def _cache(model: Architecture, work: Work, is_sharded: bool) -> float:
+    """Keys and values of all responses of a rollout at their longest, and five tables of a step's scores in fp32.
+
+    Prompts once (share_prompts, not sharded) or once a response; repeated heads are not stored.
+    """
+    rows = work.rows * work.rounds
+    prompts = -(-rows // work.group) if work.shares_prompts and not is_sharded else rows
+    tokens = prompts * work.prompt + rows * work.response
+    return tokens * model.cache_bytes(work.weight) + 5 * 4 * rows * model.vocabulary
