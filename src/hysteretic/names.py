@@ -6,6 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def algorithm_name(name: str) -> str:
+    """The name of an algorithm as it is listed: a-hpo for A_HPO."""
+    return name.lower().replace("_", "-")
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """' Did you mean ...?' for the closest of the names, or nothing when none is close."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
