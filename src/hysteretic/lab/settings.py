@@ -103,6 +103,11 @@ def parse_settings(settings: Mapping[str, Any], name: str) -> Request:
     return _request(_parser(), [], settings, name, {})
 
 
+def setting_names() -> list[str]:
+    """Every setting of a run."""
+    return list(vars(argparse.ArgumentParser.parse_args(_parser(), [])))
+
+
 def _parser() -> TrlParser:
     parser = TrlParser(
         [RunConfig, HPOConfig, ModelConfig],

@@ -195,13 +195,7 @@ def build_trainer(
         **(training.model_init_kwargs or {}),
     }
     training.model_init_kwargs = {key: value for key, value in loading.items() if value is not None}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=model.model_revision, padding_side="left")
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"Cannot load a tokenizer for the model {request.run.model!r}: {str(error).splitlines()[0]} Give 'tiny', a "
-            "folder with a saved model, or a hub name you have access to."
-        ) from error
+    tokenizer = load_tokenizer(request)
     if isinstance(problems[0].prompt, list) and not tokenizer.chat_template:
         raise UsageError(
             f"{task.name} asks with chat messages, but the tokenizer of {request.run.model} has no chat template; "
@@ -222,6 +216,18 @@ def build_trainer(
     if not training.disable_tqdm:
         trainer.add_callback(Progress())
     return trainer, tokenizer
+
+
+def load_tokenizer(request: Request) -> Any:
+    """The tokenizer of the model of a request. Raises UsageError where there is none."""
+    path = model_path(request.run.model, request.run.task)
+    try:
+        return AutoTokenizer.from_pretrained(path, revision=request.model.model_revision, padding_side="left")
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"Cannot load a tokenizer for the model {request.run.model!r}: {str(error).splitlines()[0]} Give 'tiny', a "
+            "folder with a saved model, or a hub name you have access to."
+        ) from error
 
 
 class Evaluation:
