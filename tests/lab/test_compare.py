@@ -103,6 +103,11 @@ def test_the_report_is_written_at_the_end(whole):
     results = json.loads((out / "results.json").read_text())
     assert results["progress"] == {"planned": 4, "finished": 4, "failed": 0}
     assert results["verdicts"][0] in printed
+    assert results["notes"]
+    assert all(f"Note: {note}" in printed for note in results["notes"])
+    assert results["command"].endswith(f"--config {out}/comparison.yaml --output {out}-again --jobs 2")
+    assert results["command"] in printed.splitlines()[-1]
+    assert "in this directory" in printed
     assert (out / "report.html").is_file()
     assert not list(out.glob("runs/*/*/checkpoint-*"))
     assert len(list(out.glob("runs/*/*/model/model.safetensors"))) == 4

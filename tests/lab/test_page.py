@@ -131,6 +131,7 @@ def test_everything_that_was_asked_for_is_named(outline):
         *results["versions"],
         *results["source_sha256"],
         "39 of 40 runs finished, 1 failed",
+        "In the directory where the comparison was started",
         "seed 7 failed",
         "1.5e-4: 0.170",
         "on seeds 100, 101",
@@ -196,7 +197,7 @@ def one_seed():
     results = sample_results()
     for pair in results["pairs"]:
         nothing = {"interval": None, "relative_interval": None, "p": None, "p_holm": None, "seeds_to_tell": None}
-        pair |= nothing | {"seeds": 1, "verdict": "too few seeds"}
+        pair |= nothing | {"seeds": 1, "verdict": "too few seeds", "probability_of_improvement": 1.0}
     for line in results["summary"]:
         line |= {"interval": None, "seeds": 1}
     for panel in results["panels"]:
@@ -253,6 +254,22 @@ def test_what_is_missing_is_said(results, said, tmp_path):
     assert said in outline.text
     assert "None" not in outline.text
     assert "nan" not in outline.text.lower().split()
+
+
+def test_one_seed_gives_no_probability(tmp_path):
+    """P(better) 1.00 would be the surest figure of the page."""
+    cells = re.findall("<td>([^<]*)</td>", page_of(one_seed(), tmp_path))
+    assert "1.00" not in cells
+    assert "\u2013" in cells
+
+
+def test_identical_arms_have_a_box_of_their_own(tmp_path):
+    results = sample_results()
+    for pair in results["pairs"]:
+        pair["verdict"] = "identical" if pair["treatment"] == ARMS[1] else pair["verdict"]
+    text = Outline(page_of(results, tmp_path)).text.replace("  ", " ")
+    assert "= Identical to grpo a-hpo" in text
+    assert "= identical" in text
 
 
 def test_a_large_comparison_stays_under_six_megabytes(tmp_path):

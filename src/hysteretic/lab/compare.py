@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from hysteretic.lab.processes import Stopped
 from hysteretic.lab.recipes import read_recipe
 from hysteretic.lab.results import write_results
 from hysteretic.lab.schedule import Length, carry_out
+from hysteretic.lab.verdicts import in_words
 from hysteretic.names import nearest
 
 SAME_FOR_ALL = ("task", "eval_problems", "eval_samples", "logging_steps", "max_steps")
@@ -40,19 +40,19 @@ def main(arguments: Sequence[str]) -> int:
     folder = ComparisonFolder(options.output or _default_folder(comparison))
     folder.claim(comparison)
     try:
+        folder.note_call(comparison, options.jobs)
         _print_plan(comparison, folder, length, options.jobs)
         failed = carry_out(comparison, folder, length, options.jobs)
     except Stopped:
         write_results(folder)
-        again = ["hysteretic", "compare", "--config", str(folder.comparison), "--output", str(folder.path)]
-        again += ["--jobs", str(options.jobs)]
-        print(f"hysteretic: stopped; nothing finished is lost. Go on with: {shlex.join(again)}", file=sys.stderr)
+        print(f"hysteretic: stopped; nothing finished is lost. Go on with: {folder.command()}", file=sys.stderr)
         return 130
     finally:
         folder.release()
     results = write_results(folder, with_report=True)
-    print("\n" + "\n".join(results["verdicts"]))
+    print("\n" + in_words(results))
     print(f"\nReport: {folder.path / 'report.html'}   Figures: {folder.results}")
+    print(f"Repeat it, in this directory: {results['command']}", flush=True)
     if failed:
         print(
             f"hysteretic: runs that failed: {len(failed)}; the same command tries them again.",

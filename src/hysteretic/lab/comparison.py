@@ -5,6 +5,7 @@ runs/ARM/seed-N/    a run folder each (lab/run_folder.py), and seed-N.log beside
 tuning/ARM/RATE/    the same for the runs that chose each arm's learning rate
 tuning.json         which rate each arm got, and from what
 timing.json         how long a run takes here
+call.json           how compare was called: the folder as it was named, and how many runs at a time
 results.json ...    what came of it (lab/results.py), written anew whenever a run ends
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hysteretic.lab.errors import UsageError
-from hysteretic.lab.files import write_text
+from hysteretic.lab.files import write_json, write_text
 from hysteretic.lab.recipes import read_yaml
 from hysteretic.lab.run_folder import read_json
 from hysteretic.names import algorithm_name, nearest
@@ -236,6 +238,7 @@ class ComparisonFolder:
         self.comparison = self.path / "comparison.yaml"
         self.tuning = self.path / "tuning.json"
         self.timing = self.path / "timing.json"
+        self.call = self.path / "call.json"
         self.results = self.path / "results.json"
         self._lock = FileLock(self.path / ".lock", timeout=0)
 
@@ -266,6 +269,40 @@ class ComparisonFolder:
                 self._refuse_other(comparison)
             self.timing.unlink(missing_ok=True)
         write_text(self.comparison, text)
+
+    def note_call(self, comparison: Comparison, jobs: int) -> None:
+        """Keep how compare is called, `jobs` at a time.
+
+        most_jobs: the most runs side by side so far; null where some were made before this was kept.
+        """
+        runs = [*self.tuning_runs(comparison), *self.runs(comparison, {})]
+        left, before = unfinished(runs), read_json(self.call)
+        most = min(jobs, len(left))
+        if before is None:
+            kept = None if len(left) < len(runs) else most
+        else:
+            kept = None if before.get("most_jobs") is None else max(before["most_jobs"], most)
+        write_json(self.call, {"folder": str(self.path), "jobs": jobs, "most_jobs": kept})
+
+    def command(self, output: Path | None = None) -> str:
+        """The command that goes on with this comparison, or makes it again in another folder.
+
+        For the directory in which compare was started: settings such as the task's file are relative to it too.
+        """
+        call = read_json(self.call) or {}
+        words = ["hysteretic", "compare", "--config", str(self._named / self.comparison.name)]
+        words += ["--output", str(output or self._named)]
+        return shlex.join([*words, "--jobs", str(call["jobs"])] if "jobs" in call else words)
+
+    def repeat(self) -> str:
+        """The command that makes the comparison again, in a new folder beside this one."""
+        name = self._named.name
+        return self.command(self._named.with_name(f"{name}-again") if name not in ("", "..") else Path("again"))
+
+    @property
+    def _named(self) -> Path:
+        """The folder, as compare was given it."""
+        return Path((read_json(self.call) or {}).get("folder") or self.path.name)
 
     def release(self) -> None:
         """Let another process go on here."""

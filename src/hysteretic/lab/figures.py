@@ -58,7 +58,7 @@ DASHES = ([1, 0], [7, 3], [2, 2], [10, 3, 2, 3], [16, 4], [5, 2, 1, 2, 1, 2], [3
 """Seven patterns and seven colours: an arm is known by its pattern where there is no colour."""
 
 X_TITLES = {"update": "Update", "token": "Generated tokens", "second": "Seconds"}
-VERDICTS = {"better": "▲", "cannot tell": "○", "worse": "▼", "too few seeds": "·"}
+VERDICTS = {"better": "▲", "cannot tell": "○", "worse": "▼", "identical": "=", "too few seeds": "·"}
 OVERVIEW = ("reward", "hpo/alpha", "hpo/silent_share", "hpo/mean_length")
 LONGEST_CURVE = 400
 MOST_POINTS = 40_000
@@ -178,7 +178,7 @@ def forest_chart(results: Results, colours: Colours, data: Any) -> alt.LayerChar
         scale=alt.Scale(domain=verdicts, range=[colours[colour_of.get(verdict, "muted")] for verdict in verdicts]),
         legend=None,
     )
-    shapes = alt.Scale(domain=verdicts, range=["triangle-up", "circle", "triangle-down", "cross"])
+    shapes = alt.Scale(domain=verdicts, range=["triangle-up", "circle", "triangle-down", "square", "cross"])
     base = (
         alt.Chart(data)
         .transform_filter("datum.measure === measure")

@@ -115,7 +115,9 @@ def _curves(results: Results, panels: Rows) -> Markup:
 def _repeat(results: Results) -> Markup:
     button = tag("button", "Copy", type="button", id="copy", class_="needs-script")
     said = tag("span", id="copied", role="status", class_="quiet")
-    command = markup(tag("pre", tag("code", results["command"], id="command")), tag("p", button, " ", said))
+    where = "In the directory where the comparison was started, because its paths are relative to that one:"
+    code = tag("pre", tag("code", results["command"], id="command"))
+    command = markup(tag("p", where), code, tag("p", button, " ", said))
     if not results.get("comparison"):
         return command
     file = yaml.safe_dump(results["comparison"], sort_keys=False, allow_unicode=True, width=100)

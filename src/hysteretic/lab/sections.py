@@ -22,10 +22,19 @@ from hysteretic.lab.markup import (
     table,
     tag,
 )
+from hysteretic.statistics import FEWEST_SEEDS
 
 LONGEST_ERROR = 4_000
 
-_HEADLINES = {"better": "Better than", "cannot tell": "Cannot tell from", "worse": "Worse than"}
+_BOXES = {
+    "better": "Better than {}",
+    "cannot tell": "Cannot tell from {}",
+    "worse": "Worse than {}",
+    "identical": "Identical to {}",
+    "too few seeds": "Too few seeds",
+}
+_ALWAYS = ("better", "cannot tell", "worse")
+"""Boxes that are shown when they are empty too."""
 
 
 def subtitle(results: Results) -> Markup:
@@ -44,8 +53,8 @@ def verdict(results: Results) -> Markup:
     boxes = []
     for kind, sign in VERDICTS.items():
         found = [pair for pair in pairs if pair["verdict"] == kind]
-        if pairs and (found or kind in _HEADLINES):
-            head = f"{_HEADLINES[kind]} {baseline}" if kind in _HEADLINES else "Too few seeds"
+        if pairs and (found or kind in _ALWAYS):
+            head = _BOXES[kind].format(baseline)
             rows = [_standing(pair) for pair in found] or [tag("span", "none", class_="none")]
             title = tag("h3", tag("span", sign, class_="sign", aria_hidden="true"), " ", head)
             boxes.append(tag("div", title, items(rows), class_=f"box {kind.replace(' ', '-')}"))
@@ -124,7 +133,7 @@ def _pair_row(pair: Mapping[str, Any], name_both: bool) -> list[object]:
         markup(pair["treatment"], against, tag("small", badge(pair["verdict"]))),
         lines(number(pair["mean_difference"], True), interval(pair["interval"], True)),
         lines(share(pair["relative_gain"]), interval(pair["relative_interval"], percent=True)),
-        _two_digits(pair["probability_of_improvement"]),
+        _two_digits(pair["probability_of_improvement"] if pair["seeds"] >= FEWEST_SEEDS else None),
         lines(probability(pair["p"]), f"Holm {probability(pair['p_holm'])}"),
         lines(pair["seeds"], f"{more} to tell" if more else None),
     ]
