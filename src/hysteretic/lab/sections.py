@@ -21,7 +21,9 @@ from hysteretic.lab.markup import (
     shorten,
     table,
     tag,
+    true_minus,
 )
+from hysteretic.lab.verdicts import headline
 from hysteretic.statistics import FEWEST_SEEDS
 
 LONGEST_ERROR = 4_000
@@ -48,7 +50,12 @@ def subtitle(results: Results) -> Markup:
 def verdict(results: Results) -> Markup:
     """The sentences, and under them who is better, worse, or neither, by sign and word and place."""
     sentences = results["verdicts"] or ["There is no verdict: no two arms have finished on the same seeds yet."]
-    said = markup(tag("p", sentences[0], class_="lead"), items(sentences[1:], "sentences") if sentences[1:] else None)
+    names = [arm["name"] for arm in results["arms"]]
+    first, *others = (true_minus(sentence, names) for sentence in sentences)
+    heads = [true_minus(headline(pair), names) for pair in results["pairs"]]
+    head = max((text for text in heads if first.startswith(text)), default=first, key=len)
+    lead = tag("p", tag("b", head), first.removeprefix(head), class_="lead")
+    said = markup(lead, items(others, "sentences") if others else None)
     pairs, baseline = against_baseline(results, results["primary"]), results["baseline"]
     boxes = []
     for kind, sign in VERDICTS.items():
@@ -79,7 +86,9 @@ def against_baseline(results: Results, measure: str) -> list[Mapping[str, Any]]:
 def notes(results: Results) -> Markup | None:
     if not results["notes"]:
         return None
-    return tag("aside", tag("h2", "Before you rely on it", id="cautions"), items(results["notes"]), class_="cautions")
+    names = [arm["name"] for arm in results["arms"]]
+    said = items([true_minus(note, names) for note in results["notes"]])
+    return tag("aside", tag("h2", "Before you rely on it", id="cautions"), said, class_="cautions")
 
 
 def pair_tables(results: Results) -> Markup:
@@ -220,7 +229,7 @@ def arm_settings(results: Results) -> Markup:
         for arm in results["arms"]
     ]
     header = ["Arm", "Objective", "Learning rate", "Rates tried, with their means", "Own settings"]
-    return table("What each arm ran with", header, rows)
+    return table("What each arm ran with", header, rows, width=64)
 
 
 def _tuning(arm: Mapping[str, Any]) -> Markup:
