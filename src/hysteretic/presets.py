@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hysteretic.names import nearest
+from hysteretic.names import algorithm_name, nearest
 from hysteretic.objective import Objective
 from hysteretic.parts import (
     Adaptive,
@@ -88,7 +88,7 @@ ALGORITHMS: dict[str, Callable[..., Objective]] = {
 
 def algorithm(name: str) -> Callable[..., Objective]:
     """The preset of that name ("a-hpo", "A_HPO"). Raises ValueError with the valid names and the nearest one."""
-    key = name.lower().replace("_", "-")
+    key = algorithm_name(name)
     if key not in ALGORITHMS:
         raise ValueError(f"No algorithm is named {name!r}.{nearest(key, ALGORITHMS)} Known: {', '.join(ALGORITHMS)}.")
     return ALGORITHMS[key]

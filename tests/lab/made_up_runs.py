@@ -6,7 +6,15 @@ from hysteretic.lab.comparison import ComparisonFolder, read
 
 
 def write_run(
-    folder, rewards, lengths=None, seconds=1.0, state="finished", correct=(0, 1, 2, 4), updates=2, source="a"
+    folder,
+    rewards,
+    lengths=None,
+    seconds=1.0,
+    state="finished",
+    correct=(0, 1, 2, 4),
+    updates=2,
+    source="a",
+    grad_norm=0.5,
 ):
     """One rollout a reward, each of some updates and 10 responses; 4 samples of each held-out problem."""
     folder.mkdir(parents=True)
@@ -14,7 +22,12 @@ def write_run(
     for i, reward in enumerate(rewards):
         for update in range(updates):
             line = {"step": i * updates + update + 1, "loss": 0.0, "step_time": seconds / updates}
-            line |= {"clip_ratio/low_mean": 0.1 * update, "hpo/alpha": 0.5, "hpo/silent_share": 0.9}
+            line |= {
+                "grad_norm": grad_norm,
+                "clip_ratio/low_mean": 0.1 * update,
+                "hpo/alpha": 0.5,
+                "hpo/silent_share": 0.9,
+            }
             if update == 0:
                 line |= {"reward": reward, "completions/mean_length": (lengths or [20.0] * len(rewards))[i]}
             lines.append(line)

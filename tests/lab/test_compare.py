@@ -103,6 +103,11 @@ def test_the_report_is_written_at_the_end(whole):
     results = json.loads((out / "results.json").read_text())
     assert results["progress"] == {"planned": 4, "finished": 4, "failed": 0}
     assert results["verdicts"][0] in printed
+    assert results["notes"]
+    assert all(f"Note: {note}" in printed for note in results["notes"])
+    assert results["command"].endswith(f"--config {out}/comparison.yaml --output {out}-again --jobs 2")
+    assert results["command"] in printed.splitlines()[-1]
+    assert "in this directory" in printed
     assert (out / "report.html").is_file()
     assert not list(out.glob("runs/*/*/checkpoint-*"))
     assert len(list(out.glob("runs/*/*/model/model.safetensors"))) == 4
@@ -171,7 +176,11 @@ def test_a_run_that_fails_is_shown_and_sinks_no_other(quick, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--config", "CONFIG"], ["'lerning_rate'", "learning_rate"]),
+        (["--config", "CONFIG"], ["mine.yaml sets 'lerning_rate'", "'learning_rate'"]),
+        (["--algorithms", "grpo", "--lerning-rate", "1"], ["--lerning_rate is no flag", "'--learning_rate'"]),
+        (["--algorithm", "grpo", "--seds", "4"], ["--seds is no flag", "'--seeds'"]),
+        (["--arms", "foo"], ["--arms is no flag", "key of a --config file", "--algorithms"]),
+        (["--algorithms", "grpo", "--vary", "foo"], ["--vary is no flag", "key of a --config file"]),
         (["--algorithms", "grpo,a-hop"], ["a-hop", "a-hpo"]),
         (["--algorithms", "grpo", "--alpha", "0.5"], ["arm 'grpo'", "alpha"]),
         (["--algorithms", "grpo", "--measure", "are"], ["'are'", "area"]),
@@ -179,6 +188,9 @@ def test_a_run_that_fails_is_shown_and_sinks_no_other(quick, tmp_path, capfd):
         (["--algorithms", "grpo", "--max_steps"], ["--max_steps has no value"]),
         (["--algorithms", "grpo", "huh"], ["'huh'"]),
         (["--algorithms", "grpo", "--model", "some/model"], ["max_steps"]),
+        (["--algorithms", "grpo", "--model", "tinny"], ["'tinny'", "Did you mean 'tiny'?", "hub name"]),
+        (["--algorithms", "grpo", "--model", "runs/x/model"], ["'runs/x/model'", "a folder"]),
+        (["--algorithms", "grpo", "--model", "some/model", "--max_steps", "4"], ["Cannot load", "'some/model'"]),
         ([], ["--algorithms"]),
     ],
 )
@@ -188,6 +200,26 @@ def test_a_mistake_is_named_before_anything_is_made(flags, words, tmp_path, caps
     out = tmp_path / "c"
     arguments = [str(config) if flag == "CONFIG" else flag for flag in flags]
     assert main(["compare", *arguments, "--output", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in words), said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"algorithms": ["grpo"], "arm": {"x": {"alpha": 0.5}}}, ["mine.yaml sets 'arm'", "'arms'"]),
+        ({"arm": {"x": {"algorithm": "grpo"}}}, ["mine.yaml sets 'arm'", "'arms'"]),
+        ({"algorithms": ["grpo"], "settings": {"seed_s": 2}}, ["mine.yaml sets 'seed_s'", "'seeds'"]),
+        ({"algorithms": ["grpo"], "settings": {"seeds": 2}}, ["mine.yaml", "settings.seeds", "beside"]),
+        ({"arms": {"x": {"algorithm": "grpo", "model": "tinny"}}}, ["arm 'x'", "'tinny'", "'tiny'"]),
+    ],
+)
+def test_a_key_that_is_none_is_named_with_its_file(content, words, tmp_path, capsys):
+    """Compare's own keys are what was meant as often as a setting is."""
+    config, out = tmp_path / "mine.yaml", tmp_path / "c"
+    config.write_text(yaml.safe_dump(content))
+    assert main(["compare", "--config", str(config), "--output", str(out)]) == 2
     said = capsys.readouterr().err
     assert all(word in said for word in words), said
     assert not out.exists()

@@ -30,6 +30,22 @@ def test_algorithms_arms_and_varied_settings_become_arms():
     assert comparison.seeds == tuple(range(8))
 
 
+def test_an_algorithm_gives_its_arm_its_own_name_however_it_is_spelt():
+    """a_hpo, A_HPO and a-hpo are one algorithm, so one arm, also in a folder that knows it already."""
+    comparison = read({"algorithms": "grpo,a_hpo,POSITIVE_ONLY", "baseline": "a_hpo"}, "test")
+    assert [arm.name for arm in comparison.arms] == ["grpo", "a-hpo", "positive-only"]
+    assert [arm.settings["algorithm"] for arm in comparison.arms] == ["grpo", "a-hpo", "positive-only"]
+    assert comparison.baseline == "a-hpo"
+    assert read({"arms": {"my_arm": {"algorithm": "grpo"}}, "baseline": "my_arm"}, "test").baseline == "my_arm"
+
+
+def test_seeds_are_a_number_of_them_or_a_list():
+    """Also as one word, as a command line gives it."""
+    for given, seeds in [(3, (0, 1, 2)), ("3", (0, 1, 2)), ("0,1,5", (0, 1, 5)), ("7,", (7,)), ([4, 2], (4, 2))]:
+        assert read({**PLAIN, "seeds": given}, "test").seeds == seeds
+    assert read({**PLAIN, "tune_lr": "1e-3", "tuning_seeds": "2000, 2001"}, "test").tuning_seeds == (2000, 2001)
+
+
 def test_the_baseline_is_grpo_or_the_first_arm():
     assert read({"algorithms": "a-hpo,grpo"}, "test").baseline == "grpo"
     assert read({"algorithms": "a-hpo,sapo"}, "test").baseline == "a-hpo"
@@ -80,6 +96,9 @@ def test_every_run_has_a_folder_of_its_own(tmp_path):
         ({"baseline": "grop"}, ["'grop'", "grpo"]),
         ({"seeds": "many"}, ["seeds", "'many'"]),
         ({"seeds": [1, 1]}, ["each once"]),
+        ({"seeds": "1,1"}, ["'1,1'", "each once"]),
+        ({"seeds": "0,one"}, ["seeds is '0,one'", "how many"]),
+        ({"seeds": "0-3"}, ["seeds is '0-3'", "0,1,2,3"]),
         ({"seeds": 0}, ["no seed"]),
         ({"seeds": [1000], "tune_lr": "1e-3"}, ["[1000]", "tuning_seeds"]),
         ({"tune_lr": "1e-3", "tuning_seeds": 0}, ["tuning_seeds"]),
@@ -109,7 +128,8 @@ def test_a_folder_takes_more_seeds_and_arms_but_nothing_else(tmp_path):
     for changes, word in [
         ({"seeds": 4}, "seeds [4, 5, 6, 7] are gone"),
         ({"seeds": 8, "algorithms": "grpo,hpo"}, "'a-hpo' is gone"),
-        ({"seeds": 8, "max_steps": 9}, "settings was"),
+        ({"seeds": 8, "max_steps": 9}, "otherwise: max_steps was 8 and is 9. "),
+        ({"seeds": 8, "beta": 0.1}, "otherwise: beta was not set and is 0.1. "),
         ({"seeds": 8, "baseline": "hpo"}, "baseline was"),
         ({"seeds": 8, "measure": "early"}, "measure was"),
         ({"seeds": 8, "tune_lr": "1e-3"}, "tune_lr was"),
@@ -119,6 +139,26 @@ def test_a_folder_takes_more_seeds_and_arms_but_nothing_else(tmp_path):
         folder.release()
         assert word in str(refused.value)
         assert folder.comparison.read_text() == before
+
+
+def test_a_refusal_names_what_differs_and_nothing_else(tmp_path):
+    """Among forty settings nobody finds the one that changed."""
+    common = {"seeds": 4, "task": "countdown-4", "task_options": {"largest": 9, "prompt": "terse"}, "max_steps": 8}
+    arms = {"x": {"algorithm": "hpo", "alpha": 0.3}, "y": {"algorithm": "grpo"}}
+    folder = ComparisonFolder(tmp_path / "c")
+    before = read({**common, "arms": arms}, "test")
+    folder.claim(before)
+    folder.release()
+    write_run(folder.runs(before, {})[0].folder, [0.1])
+    now = {key: value for key, value in common.items() if key != "max_steps"}
+    now |= {"task_options": {"largest": 20, "prompt": "terse"}, "arms": {"x": {"algorithm": "hpo", "alpha": 0.5}}}
+    with pytest.raises(UsageError) as refused:
+        folder.claim(read(now | {"baseline": "x"}, "test"))
+    folder.release()
+    assert (
+        "otherwise: task_options.largest was 9 and is 20; max_steps was 8 and is not set any more; arm 'x': alpha was "
+        "0.3 and is 0.5; arm 'y' is gone. Its runs" in str(refused.value)
+    )
 
 
 def test_a_folder_without_a_run_may_begin_otherwise(tmp_path):

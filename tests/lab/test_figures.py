@@ -61,5 +61,19 @@ def test_figures_are_pictures_of_each_panel_and_an_overview(tmp_path):
     assert any(text.startswith("</script><script>alert") for text in texts if text)
 
 
+def test_every_tick_of_an_axis_has_a_label_of_its_own(tmp_path):
+    """A reward that ends at 0.12: d3 gives such an axis one digit, and two of its ticks the label 0.1."""
+    results = sample_results()
+    results["pairs"], results["panels"] = [], results["panels"][:1]
+    for curve in results["panels"][0]["curves"]:
+        curve |= {"mean": [0.118 * i / 29 for i in range(30)], "low": None, "high": None}
+    save_figures(results, tmp_path)
+    picture = ElementTree.parse(tmp_path / "reward-by-update.svg")
+    texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    ticks = [text for text in texts if text and text.replace(".", "").isdigit() and float(text) < 1]
+    assert len(ticks) == len(set(ticks))
+    assert "0.12" in ticks
+
+
 def test_a_comparison_without_curves_or_pairs_has_no_figures(tmp_path):
     assert save_figures({**sample_results(), "pairs": [], "panels": []}, tmp_path) == []

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from results_sample import ARMS, HOSTILE, MEASURES, sample_results
 
-from hysteretic.lab.markup import interval, number, visible
+from hysteretic.lab.markup import interval, number, true_minus, visible
 from hysteretic.lab.page import save_page
 
 VOID = {"meta", "link", "input"}
@@ -63,9 +63,7 @@ def outline(page):
 
 def test_the_verdict_comes_before_tables_charts_and_curves(page):
     """Who opens the page wants to know who is better; the rest is for those who doubt it."""
-    places = [
-        page.index(text) for text in [sample_results()["verdicts"][0][:20], 'class="cautions"', "<table", 'id="chart0"']
-    ]
+    places = [page.index(text) for text in ["a-hpo is better than grpo", 'class="cautions"', "<table", 'id="chart0"']]
     assert places == sorted(places)
 
 
@@ -125,14 +123,15 @@ def test_everything_that_was_asked_for_is_named(outline):
         *ARMS,
         *(label for label, _ in MEASURES.values()),
         *(panel["title"] for panel in results["panels"]),
-        *results["verdicts"],
+        *(true_minus(said, ARMS) for said in results["verdicts"]),
         *(visible(note) for note in results["notes"]),
         *results["settings"],
         *results["versions"],
         *results["source_sha256"],
         "39 of 40 runs finished, 1 failed",
+        "In the directory where the comparison was started",
         "seed 7 failed",
-        "1.5e-4: 0.170",
+        "1.5e\u22124: 0.170",
         "on seeds 100, 101",
         "the best rate is at the edge of the grid",
         results["arms"][0]["objective"],
@@ -155,6 +154,19 @@ def test_a_pair_shows_difference_interval_p_and_seeds(page):
         "cannot tell",
     ]:
         assert text in row
+
+
+def test_the_headline_is_short_and_its_figures_are_plain(page):
+    """Nobody reads three bold lines of numbers."""
+    lead = re.search('<p class="lead">(.*?)</p>', page)[1]
+    assert lead.startswith("<b>a-hpo is better than grpo</b> (reward, whole run): +0.0")
+
+
+def test_figures_have_one_minus(page):
+    """The hyphen stays in what is to be copied: code, settings, names."""
+    shown = re.sub("<(script|style|pre|code|dd|option)\\b.*?</\\1>", "", page, flags=re.S)
+    assert "\u2212" in shown
+    assert re.findall(r"(?<![\w.=/-])-\d|\de-\d", re.sub("<[^>]*>", " ", shown)) == []
 
 
 def test_pairs_without_the_baseline_are_apart(page):
@@ -196,7 +208,7 @@ def one_seed():
     results = sample_results()
     for pair in results["pairs"]:
         nothing = {"interval": None, "relative_interval": None, "p": None, "p_holm": None, "seeds_to_tell": None}
-        pair |= nothing | {"seeds": 1, "verdict": "too few seeds"}
+        pair |= nothing | {"seeds": 1, "verdict": "too few seeds", "probability_of_improvement": 1.0}
     for line in results["summary"]:
         line |= {"interval": None, "seeds": 1}
     for panel in results["panels"]:
@@ -253,6 +265,21 @@ def test_what_is_missing_is_said(results, said, tmp_path):
     assert said in outline.text
     assert "None" not in outline.text
     assert "nan" not in outline.text.lower().split()
+
+
+def test_one_seed_gives_no_probability(tmp_path):
+    """P(better) 1.00 would be the surest figure of the page."""
+    cells = re.findall(r'<td data-column="P\(better\)">(.*?)</td>', page_of(one_seed(), tmp_path))
+    assert set(cells) == {"\u2013"}
+
+
+def test_identical_arms_have_a_box_of_their_own(tmp_path):
+    results = sample_results()
+    for pair in results["pairs"]:
+        pair["verdict"] = "identical" if pair["treatment"] == ARMS[1] else pair["verdict"]
+    text = Outline(page_of(results, tmp_path)).text.replace("  ", " ")
+    assert "= Identical to grpo a-hpo" in text
+    assert "= identical" in text
 
 
 def test_a_large_comparison_stays_under_six_megabytes(tmp_path):

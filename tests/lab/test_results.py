@@ -10,6 +10,7 @@ from lab.made_up_runs import comparison_folder, write_run
 
 from hysteretic.cli import main
 from hysteretic.lab.results import collect, write_results
+from hysteretic.lab.verdicts import sentence
 from hysteretic.statistics import paired_comparison
 
 
@@ -58,7 +59,85 @@ def test_three_seeds_get_figures_and_no_verdict(tmp_path):
     folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 3), "a-hpo": rewards(0.9, 3)})
     results = collect(folder)
     assert the_pair(results, "a-hpo")["verdict"] == "too few seeds"
-    assert "too few for a verdict" in results["verdicts"][0]
+    assert "3 paired seeds are too few for a verdict" in results["verdicts"][0]
+
+
+def test_one_seed_is_too_few(tmp_path):
+    results = collect(comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 1), "a-hpo": rewards(0.9, 1)}))
+    assert results["verdicts"][0].startswith("a-hpo and grpo: 1 paired seed is too few for a verdict (4 are the least")
+
+
+def test_arms_that_are_the_same_run_by_run_are_called_identical(tmp_path):
+    """A learning rate of 1e-12 moves nothing: no number of seeds would tell such arms apart."""
+    folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 4), "a-hpo": rewards(0.2, 4)})
+    results = collect(folder)
+    assert the_pair(results, "a-hpo")["verdict"] == "identical"
+    assert results["verdicts"][0].startswith("a-hpo and grpo are identical (whole run): ")
+    assert "makes no difference here, or the policy hardly moved" in results["verdicts"][0]
+    assert "1,000" not in results["verdicts"][0]
+    note = next(note for note in results["notes"] if note.startswith("Identical run by run: a-hpo and grpo."))
+    assert "learning rate of 0.001 and grad_norm up to 0.5" in note
+
+
+def test_equal_figures_of_runs_that_differ_are_not_called_identical(tmp_path):
+    """Held-out pass@1 is a count of few problems and may agree; the rewards of the rollouts do not."""
+    results = collect(comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 4), "a-hpo": rewards(0.3, 4)}))
+    pair = the_pair(results, "a-hpo", measure="pass@1 greedy")
+    assert (pair["mean_difference"], pair["verdict"]) == (0.0, "cannot tell")
+    assert not any("Identical" in note for note in results["notes"])
+    said = sentence(pair)
+    assert "the figure is the same at every seed" in said
+    assert "1,000" not in said
+
+
+def test_identical_runs_of_one_rollout_are_explained_by_their_length(tmp_path):
+    """The first rollout is drawn before the first update, from the same policy."""
+    results = collect(comparison_folder(tmp_path / "c", {"grpo": [[0.2]], "a-hpo": [[0.2]]}))
+    assert "1 paired seed is too few" in results["verdicts"][0]
+    assert any("before the first update" in note and "max_steps" in note for note in results["notes"])
+
+
+def test_runs_without_any_gradient_are_pointed_out(tmp_path):
+    """Every response failed: there was nothing to learn from, and no setting could make a difference."""
+    folder = comparison_folder(tmp_path / "c", {"grpo": [None] * 4, "a-hpo": [None] * 4})
+    for arm in ("grpo", "a-hpo"):
+        for seed in range(4):
+            write_run(folder.path / "runs" / arm / f"seed-{seed}", [0.0] * 3, grad_norm=0.0)
+    notes = collect(folder)["notes"]
+    assert any("grpo, a-hpo" in note and "grad_norm is 0" in note and "probe" in note for note in notes)
+    assert not any("learning rate of" in note for note in notes)
+
+
+@pytest.mark.parametrize(("jobs", "is_said"), [((1, 1), False), ((2, 1), True), ((None, 1), True)])
+def test_seconds_are_doubted_where_runs_shared_the_machine(tmp_path, jobs, is_said):
+    """Once side by side is enough; of a comparison that was made before jobs were recorded it is not known."""
+    folder = comparison_folder(tmp_path / "c", {"grpo": [None] * 2, "a-hpo": [None] * 2})
+    for arm, count in zip(("grpo", "a-hpo"), jobs, strict=True):
+        if count is not None:
+            folder.note_call(folder.read(), count)
+        for seed in range(2):
+            write_run(folder.path / "runs" / arm / f"seed-{seed}", [0.2] * 8)
+    assert any("Seconds are those" in note for note in collect(folder)["notes"]) is is_said
+
+
+def test_a_call_that_finds_nothing_to_do_runs_nothing_side_by_side(tmp_path):
+    folder = comparison_folder(tmp_path / "c", {"grpo": [None], "a-hpo": [None]})
+    folder.note_call(folder.read(), 1)
+    for arm in ("grpo", "a-hpo"):
+        write_run(folder.path / "runs" / arm / "seed-0", [0.2] * 8)
+    folder.note_call(folder.read(), 8)
+    assert not any("Seconds are those" in note for note in collect(folder)["notes"])
+
+
+def test_the_command_repeats_it_where_it_was_started(tmp_path, monkeypatch):
+    """Paths of the task, the reward and the folder are all of one directory, and so is the command's."""
+    monkeypatch.chdir(tmp_path)
+    folder = comparison_folder("my runs/c", {"grpo": rewards(0.2, 1), "a-hpo": [None]})
+    folder.note_call(folder.read(), 3)
+    again = "hysteretic compare --config 'my runs/c/comparison.yaml' --output 'my runs/c-again' --jobs 3"
+    assert collect(folder)["command"] == again
+    monkeypatch.chdir("my runs")
+    assert collect(type(folder)("c"))["command"] == again
 
 
 def test_many_pairs_need_more_than_one_pair_does(tmp_path):
@@ -176,19 +255,19 @@ def test_runs_of_two_versions_of_the_code_are_pointed_out(tmp_path):
 
 
 def test_curves_are_means_over_seeds_with_bands(tmp_path):
-    folder = comparison_folder(tmp_path / "c", {"grpo": [[0.1] * 6, [0.3] * 6, [0.2] * 6], "a-hpo": [[0.5] * 6]})
+    folder = comparison_folder(tmp_path / "c", {"grpo": [[0.4] * 6, [0.6] * 6, [0.5] * 6], "a-hpo": [[0.5] * 6]})
     by_x = {panel["x"]: panel for panel in collect(folder)["panels"] if panel["key"] == "reward"}
     assert set(by_x) == {"update", "token", "second"}
     grpo, a_hpo = by_x["update"]["curves"]
     assert grpo["x"] == [2, 4, 6, 8, 10, 12]
-    assert grpo["mean"] == pytest.approx([0.2] * 6)
+    assert grpo["mean"] == pytest.approx([0.5] * 6)
     half = 4.302653 * 0.1 / np.sqrt(3)
-    assert grpo["low"] == pytest.approx([0.2 - half] * 6, abs=1e-4)
+    assert grpo["low"] == pytest.approx([0.5 - half] * 6, abs=1e-4)
     assert a_hpo["low"] is None
 
 
 def test_bands_of_shares_end_where_shares_do(tmp_path):
-    """Two seeds at 0.02 and 0.3 have a Student's interval from -1.6 to 1.9; a reward may be negative, and stays."""
+    """Two seeds at 0.02 and 0.3 have a Student's interval from -1.6 to 1.9; so have rewards, if none was below 0."""
     folder = comparison_folder(tmp_path / "c", {"grpo": [[0.02] * 6, [0.3] * 6]})
     for seed, share in ((0, 0.02), (1, 0.3)):
         path = folder.path / "runs" / "grpo" / f"seed-{seed}" / "metrics.jsonl"
@@ -196,7 +275,17 @@ def test_bands_of_shares_end_where_shares_do(tmp_path):
     curves = {panel["key"]: panel["curves"][0] for panel in collect(folder)["panels"] if panel["x"] == "update"}
     assert set(curves["hpo/silent_share"]["low"]) == {0.0}
     assert set(curves["hpo/silent_share"]["high"]) == {1.0}
-    assert curves["reward"]["low"] == pytest.approx([0.16 - 12.7062 * 0.14] * 6, abs=1e-3)
+    assert set(curves["reward"]["low"]) == {0.0}
+    assert max(curves["reward"]["high"]) > 1
+    interval = next(line["interval"] for line in collect(folder)["summary"] if line["measure"] == "area")
+    assert interval == pytest.approx([0.0, 0.16 + 12.7062 * 0.14], abs=1e-3)
+
+
+def test_bands_of_rewards_that_may_be_negative_stay_whole(tmp_path):
+    results = collect(comparison_folder(tmp_path / "c", {"grpo": [[0.02] * 6, [0.3] * 5 + [-0.1]]}))
+    reward = next(panel["curves"][0] for panel in results["panels"] if panel["key"] == "reward")
+    assert reward["low"][0] == pytest.approx(0.16 - 12.7062 * 0.14, abs=1e-3)
+    assert next(line["interval"][0] for line in results["summary"] if line["measure"] == "area") < -1
 
 
 def test_files_are_json_and_csv_without_paths_of_the_machine(tmp_path):

@@ -32,6 +32,10 @@ class Mine:
 class Nothing:
     pass
 
+class Needy:
+    def __init__(self, rows):
+        pass
+
 def make(**options):
     return Mine(**options)
 
@@ -100,13 +104,22 @@ def test_a_class_or_a_factory_of_a_file_makes_a_task(mine):
         ("mine.py:Mine", {"speed": 1}, ValueError, "mine.py:Mine has no option 'speed'; its options are level, name."),
         ("mine.py:Nothing", {"speed": 1}, ValueError, "mine.py:Nothing has no option 'speed'; it has no options."),
         ("mine.py", {}, ValueError, "name the class in it too, as mine.py:MyTask"),
-        ("mine.py:Mime", {}, ValueError, "mine.py has no class 'Mime'; it has Mine, Nothing. Did you mean 'Mine'?"),
+        ("mine.py:Mime", {}, ValueError, "mine.py has no class 'Mime'; it has Mine, Nothing, Needy. Did you mean 'Mi"),
         ("mine.py:Nothing", {}, ValueError, "made a Nothing, which is no task: name, problems, score missing"),
         ("mine.py:number", {}, ValueError, "mine.py:number is int; it should be a class"),
         ("none.py:Mine", {}, FileNotFoundError, "none.py is not a file (looked in "),
         ("mine.py:", {}, ValueError, "'mine.py:' names no class"),
         ("no_such_package_here:Mine", {}, ImportError, "No module 'no_such_package_here'"),
-        ("data.jsonl", {}, ValueError, "data.jsonl needs the option 'reward'"),
+        (
+            *("data.jsonl", {}, ValueError),
+            "data.jsonl needs the option 'reward', such as reward='my_reward.py:is_right', or on a command line "
+            "--reward my_reward.py:is_right.",
+        ),
+        (
+            *("mine.py:Needy", {}, ValueError),
+            "mine.py:Needy needs the option 'rows', such as rows=..., or on a command line --task_options "
+            "'{\"rows\": ...}'.",
+        ),
         ("org/name", {}, ValueError, "org/name needs the option 'reward'"),
         ("data.jsonl", {"rewrad": "x"}, ValueError, "data.jsonl has no option 'rewrad'; its options are reward, "),
     ],

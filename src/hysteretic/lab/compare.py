@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from hysteretic.lab.processes import Stopped
 from hysteretic.lab.recipes import read_recipe
 from hysteretic.lab.results import write_results
 from hysteretic.lab.schedule import Length, carry_out
+from hysteretic.lab.verdicts import in_words
 from hysteretic.names import nearest
 
 SAME_FOR_ALL = ("task", "eval_problems", "eval_samples", "logging_steps", "max_steps")
@@ -32,6 +32,7 @@ SAME_FOR_ALL = ("task", "eval_problems", "eval_samples", "logging_steps", "max_s
 def main(arguments: Sequence[str]) -> int:
     """0 when every run finished, 1 when one failed (the report is written in both cases), 130 when stopped."""
     options, content = _command(arguments)
+    _refuse_unknown(content, options)
     comparison = read(content, options.config or "the command line")
     if options.jobs < 1:
         raise UsageError(f"--jobs is {options.jobs}; run at least one at a time.")
@@ -39,19 +40,19 @@ def main(arguments: Sequence[str]) -> int:
     folder = ComparisonFolder(options.output or _default_folder(comparison))
     folder.claim(comparison)
     try:
+        folder.note_call(comparison, options.jobs)
         _print_plan(comparison, folder, length, options.jobs)
         failed = carry_out(comparison, folder, length, options.jobs)
     except Stopped:
         write_results(folder)
-        again = ["hysteretic", "compare", "--config", str(folder.comparison), "--output", str(folder.path)]
-        again += ["--jobs", str(options.jobs)]
-        print(f"hysteretic: stopped; nothing finished is lost. Go on with: {shlex.join(again)}", file=sys.stderr)
+        print(f"hysteretic: stopped; nothing finished is lost. Go on with: {folder.command()}", file=sys.stderr)
         return 130
     finally:
         folder.release()
     results = write_results(folder, with_report=True)
-    print("\n" + "\n".join(results["verdicts"]))
+    print("\n" + in_words(results))
     print(f"\nReport: {folder.path / 'report.html'}   Figures: {folder.results}")
+    print(f"Repeat it, in this directory: {results['command']}", flush=True)
     if failed:
         print(
             f"hysteretic: runs that failed: {len(failed)}; the same command tries them again.",
@@ -74,21 +75,47 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
     parser.add_argument("--output", default=None, help="the comparison's folder (runs/compare-TASK-MODEL)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2)")
     parser.add_argument("--algorithms", help="such as grpo,gspo,sapo,hpo,a-hpo (`hysteretic list`)")
-    parser.add_argument("--seeds", help="how many, from seed 0 (8)")
+    parser.add_argument("--seeds", help="how many, from seed 0 (8), or a list such as 0,1,2,3")
     parser.add_argument("--tune-lr", "--tune_lr", dest="tune_lr", help="learning rates, such as 1.5e-4,3e-4,6e-4")
-    parser.add_argument("--tuning-seeds", "--tuning_seeds", dest="tuning_seeds", help="seeds a rate is tried on (2)")
+    parser.add_argument(
+        "--tuning-seeds", "--tuning_seeds", dest="tuning_seeds", help="how many seeds a rate is tried on (2), or a list"
+    )
     parser.add_argument("--baseline", help="the arm that the others are held against (grpo)")
     parser.add_argument("--measure", help=f"what decides: {', '.join(CHOOSABLE)} (area)")
     known, rest = parser.parse_known_args(list(arguments))
     given = vars(known)
     options = argparse.Namespace(**{key: given.pop(key) for key in ("config", "output", "jobs")})
+    options.own_flags = [name.removeprefix("--") for action in parser._actions for name in action.option_strings]
     content = {} if options.config is None else read_recipe(options.config)
     if "algorithms" in given:
         content.pop("arms", None)
-    flags, common = _settings(rest), content.pop("settings", None) or {}
+    flags = options.flags = _settings(rest)
+    common = content.pop("settings", None) or {}
     if not isinstance(common, dict):
         raise UsageError(f"{options.config}: settings is {common!r}; it must be a mapping: {KEYS['settings']}.")
     return options, {**{key: content[key] for key in content if key not in flags}, **given, "settings": common | flags}
+
+
+def _refuse_unknown(content: Mapping[str, Any], options: argparse.Namespace) -> None:
+    """Raises UsageError for a key or flag that is neither compare's own nor a setting, by where it was given."""
+    settings = content["settings"]
+    given = [*(key for key in content if key not in KEYS), *settings]
+    if not given:
+        return
+    from hysteretic.lab.settings import setting_names
+
+    known = setting_names()
+    for key in (key for key in given if key not in known):
+        if key in options.flags and key in KEYS:
+            instead = " On a command line give --algorithms." if key == "arms" else ""
+            raise UsageError(f"--{key} is no flag; it is a key of a --config file: {KEYS[key]}.{instead}")
+        if key in options.flags:
+            hint = nearest(key, [*options.own_flags, *known], "--") or " See `hysteretic train --help`."
+            raise UsageError(f"--{key} is no flag of `hysteretic compare`, and no setting.{hint}")
+        if key in KEYS:
+            raise UsageError(f"{options.config} sets settings.{key}, which is no setting; put {key} beside settings.")
+        hint = nearest(str(key), [*KEYS, *known]) or " See `hysteretic train --help`."
+        raise UsageError(f"{options.config} sets {key!r}, which is no setting, nor a key of a comparison.{hint}")
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
@@ -125,10 +152,13 @@ def _checked(comparison: Comparison) -> Length:
     if comparison.measure not in CHOOSABLE:
         hint = nearest(comparison.measure, CHOOSABLE)
         raise UsageError(f"measure is {comparison.measure!r}; it must be one of {', '.join(CHOOSABLE)}.{hint}")
+    from hysteretic.lab.loading import load_tokenizer
     from hysteretic.lab.settings import parse_settings
     from hysteretic.lab.train import quieten
 
     quieten()
+    for arm in comparison.arms:
+        _refuse_unlikely_model({**comparison.settings, **arm.settings}.get("model", "tiny"), arm.name)
     requests = {
         arm.name: parse_settings({**comparison.settings, **arm.settings}, f"arm {arm.name!r}")
         for arm in comparison.arms
@@ -150,8 +180,25 @@ def _checked(comparison: Comparison) -> Length:
     for key in needs.get(comparison.measure, []):
         if not getattr(first.run, key):
             raise UsageError(f"measure is {comparison.measure!r}, and {key} is 0; set it to 200 or so.")
+    for _, request in {(each.run.model, each.model.model_revision): each for each in requests.values()}.items():
+        load_tokenizer(request.run.model, request.run.task, revision=request.model.model_revision)
     return Length(
         first.training.max_steps, max(request.training.updates_per_rollout() for request in requests.values())
+    )
+
+
+def _refuse_unlikely_model(model: Any, arm: str) -> None:
+    """Raises UsageError for what is no folder and cannot be a hub's name, or is all but 'tiny'.
+
+    Before anything else is asked of it: with another model other settings are missing, which would be told first.
+    """
+    name = str(model)
+    hint = "" if "/" in name else nearest(name, ["tiny"])
+    if name == "tiny" or Path(name).is_dir() or (not hint and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
+        return
+    raise UsageError(
+        f"arm {arm!r} has the model {name!r}, which is no folder and no hub name.{hint} Give 'tiny', a folder with a "
+        "saved model, or a hub name such as Qwen/Qwen2.5-1.5B-Instruct."
     )
 
 

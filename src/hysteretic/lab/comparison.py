@@ -5,6 +5,7 @@ runs/ARM/seed-N/    a run folder each (lab/run_folder.py), and seed-N.log beside
 tuning/ARM/RATE/    the same for the runs that chose each arm's learning rate
 tuning.json         which rate each arm got, and from what
 timing.json         how long a run takes here
+call.json           how compare was called: the folder as it was named, and how many runs at a time
 results.json ...    what came of it (lab/results.py), written anew whenever a run ends
 """
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,10 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hysteretic.lab.errors import UsageError
-from hysteretic.lab.files import write_text
+from hysteretic.lab.files import write_json, write_text
 from hysteretic.lab.recipes import read_yaml
 from hysteretic.lab.run_folder import read_json
-from hysteretic.names import nearest
+from hysteretic.names import algorithm_name, nearest
 
 FIRST_TUNING_SEED = 1000
 """Tuning seeds count from here, so that they are not those that are compared."""
@@ -33,7 +35,7 @@ KEYS = {
     "algorithms": "names of presets (`hysteretic list`), each an arm",
     "arms": "settings by the name of an arm, such as {grpo-adaptive: {algorithm: grpo, weight: adaptive}}",
     "vary": "values by setting: every arm once with each combination, such as {num_generations: [8, 32]}",
-    "seeds": "how many (from 0), or a list of them",
+    "seeds": "how many (from 0), or a list of them, such as 0,1,2,3",
     "tune_lr": "learning rates to choose from, for every arm alike",
     "tuning_seeds": "how many seeds (from 1000) a rate is tried on, or a list of them",
     "baseline": "the arm that the others are held against (grpo, or else the first)",
@@ -122,7 +124,7 @@ def read(content: Mapping[str, Any], name: str) -> Comparison:
         algorithms = [word.strip() for word in algorithms.split(",") if word.strip()]
     if not isinstance(algorithms, list) or not all(isinstance(word, str) for word in algorithms):
         raise UsageError(f"{name}: algorithms is {algorithms!r}; it must be {KEYS['algorithms']}.")
-    arms = [Arm(str(word), {"algorithm": str(word)}) for word in algorithms]
+    arms = [Arm(word, {"algorithm": word}) for word in map(algorithm_name, algorithms)]
     for arm, own in _mapping(content, "arms", name).items():
         if not isinstance(own, Mapping) or not own or not isinstance(arm, str):
             raise UsageError(f"{name}: arm {arm!r} is {own!r}; it must be a name and a mapping of settings.")
@@ -134,12 +136,14 @@ def read(content: Mapping[str, Any], name: str) -> Comparison:
                 f"{name} sets {key!r}, which differs from run to run; a comparison has seeds, and --output."
             )
     names = [arm.name for arm in arms]
-    baseline = content.get("baseline") or ("grpo" if "grpo" in names else names[0] if names else "")
+    baseline = str(content.get("baseline") or ("grpo" if "grpo" in names else names[0] if names else ""))
+    if baseline not in names and algorithm_name(baseline) in names:
+        baseline = algorithm_name(baseline)
     return Comparison(
         arms=tuple(arms),
         seeds=_seeds(content.get("seeds", 8), 0, "seeds", name),
         settings=settings,
-        baseline=str(baseline),
+        baseline=baseline,
         measure=str(content.get("measure") or "area"),
         rates=_rates(content.get("tune_lr"), name),
         tuning_seeds=_seeds(content.get("tuning_seeds", 2), FIRST_TUNING_SEED, "tuning_seeds", name),
@@ -169,14 +173,18 @@ def _crossed(arms: list[Arm], vary: Mapping[str, Any], name: str) -> list[Arm]:
 
 
 def _seeds(value: Any, first: int, key: str, name: str) -> tuple[int, ...]:
-    words = value if isinstance(value, list) else [value]
+    if isinstance(value, str) and "," in value:
+        words = [word for word in value.split(",") if word.strip()]
+    else:
+        words = value if isinstance(value, list) else [value]
     if not all(isinstance(word, int | str) and not isinstance(word, bool) for word in words):
         raise UsageError(f"{name}: {key} is {value!r}; it must be {KEYS[key]}.")
     try:
         numbers = [int(word) for word in words]
     except ValueError as error:
         raise UsageError(f"{name}: {key} is {value!r}; it must be {KEYS[key]}.") from error
-    seeds = numbers if isinstance(value, list) else range(first, first + numbers[0])
+    is_list = isinstance(value, list) or (isinstance(value, str) and "," in value)
+    seeds = numbers if is_list else range(first, first + numbers[0])
     if len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds):
         raise UsageError(f"{name}: {key} is {value!r}; seeds are 0 or more, each once.")
     return tuple(seeds)
@@ -230,6 +238,7 @@ class ComparisonFolder:
         self.comparison = self.path / "comparison.yaml"
         self.tuning = self.path / "tuning.json"
         self.timing = self.path / "timing.json"
+        self.call = self.path / "call.json"
         self.results = self.path / "results.json"
         self._lock = FileLock(self.path / ".lock", timeout=0)
 
@@ -261,6 +270,40 @@ class ComparisonFolder:
             self.timing.unlink(missing_ok=True)
         write_text(self.comparison, text)
 
+    def note_call(self, comparison: Comparison, jobs: int) -> None:
+        """Keep how compare is called, `jobs` at a time.
+
+        most_jobs: the most runs side by side so far; null where some were made before this was kept.
+        """
+        runs = [*self.tuning_runs(comparison), *self.runs(comparison, {})]
+        left, before = unfinished(runs), read_json(self.call)
+        most = min(jobs, len(left))
+        if before is None:
+            kept = None if len(left) < len(runs) else most
+        else:
+            kept = None if before.get("most_jobs") is None else max(before["most_jobs"], most)
+        write_json(self.call, {"folder": str(self.path), "jobs": jobs, "most_jobs": kept})
+
+    def command(self, output: Path | None = None) -> str:
+        """The command that goes on with this comparison, or makes it again in another folder.
+
+        For the directory in which compare was started: settings such as the task's file are relative to it too.
+        """
+        call = read_json(self.call) or {}
+        words = ["hysteretic", "compare", "--config", str(self._named / self.comparison.name)]
+        words += ["--output", str(output or self._named)]
+        return shlex.join([*words, "--jobs", str(call["jobs"])] if "jobs" in call else words)
+
+    def repeat(self) -> str:
+        """The command that makes the comparison again, in a new folder beside this one."""
+        name = self._named.name
+        return self.command(self._named.with_name(f"{name}-again") if name not in ("", "..") else Path("again"))
+
+    @property
+    def _named(self) -> Path:
+        """The folder, as compare was given it."""
+        return Path((read_json(self.call) or {}).get("folder") or self.path.name)
+
     def release(self) -> None:
         """Let another process go on here."""
         self._lock.release()
@@ -276,16 +319,13 @@ class ComparisonFolder:
 
     def _refuse_other(self, comparison: Comparison) -> None:
         before, now = self.read().as_yaml(), comparison.as_yaml()
-        changed = [
-            f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
-            for key in ("baseline", "measure", "settings", "tune_lr", "tuning_seeds")
-            if before.get(key) != now.get(key)
-        ]
+        parts = ({key: each[key] for key in _FIXED if key in each} | each["settings"] for each in (before, now))
+        changed = list(_changes(*parts))
         for arm, own in before["arms"].items():
             if arm not in now["arms"]:
                 changed.append(f"arm {arm!r} is gone")
             elif now["arms"][arm] != own:
-                changed.append(f"arm {arm!r} was {own!r} and is {now['arms'][arm]!r}")
+                changed.append(f"arm {arm!r}: {', '.join(_changes(own, now['arms'][arm]))}")
         gone = sorted(set(before["seeds"]) - set(now["seeds"]))
         if gone:
             changed.append(f"seeds {gone} are gone")
@@ -315,6 +355,23 @@ class ComparisonFolder:
     def rates(self) -> dict[str, Any]:
         """What tuning came to, by arm; empty before."""
         return read_json(self.tuning) or {}
+
+
+_FIXED = ("baseline", "measure", "tune_lr", "tuning_seeds")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """What differs, a line each; of mappings within only what differs in them."""
+    for key in {**before, **now}:
+        old, new, name = before.get(key), now.get(key), f"{within}{key}"
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(old, new, f"{name}.")
+        elif key not in now:
+            yield f"{name} was {old!r} and is not set any more"
+        elif key not in before:
+            yield f"{name} was not set and is {new!r}"
+        elif old != new:
+            yield f"{name} was {old!r} and is {new!r}"
 
 
 def finished(run: Run) -> bool:

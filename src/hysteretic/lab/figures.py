@@ -58,7 +58,7 @@ DASHES = ([1, 0], [7, 3], [2, 2], [10, 3, 2, 3], [16, 4], [5, 2, 1, 2, 1, 2], [3
 """Seven patterns and seven colours: an arm is known by its pattern where there is no colour."""
 
 X_TITLES = {"update": "Update", "token": "Generated tokens", "second": "Seconds"}
-VERDICTS = {"better": "▲", "cannot tell": "○", "worse": "▼", "too few seeds": "·"}
+VERDICTS = {"better": "▲", "cannot tell": "○", "worse": "▼", "identical": "=", "too few seeds": "·"}
 OVERVIEW = ("reward", "hpo/alpha", "hpo/silent_share", "hpo/mean_length")
 LONGEST_CURVE = 400
 MOST_POINTS = 40_000
@@ -134,7 +134,10 @@ def curve_chart(
         scale=alt.Scale(zero=False, nice=False),
         axis=alt.Axis(grid=False, format="~s", tickCount=alt.ExprRef("max(2, floor(width / 80))")),
     )
-    y_axis = alt.Axis(domain=False, ticks=False, minExtent=34, tickCount=height // 40, format="~r")
+    # By labelExpr: with `format` the digits come from the axis, of which d3 subtracts 0.02 from 0.12, finds less than
+    # 0.1, and labels both 0.1 and 0.12 by one digit.
+    label = "format(datum.value, '~r')"
+    y_axis = alt.Axis(domain=False, ticks=False, minExtent=34, tickCount=height // 40, labelExpr=label)
     y_scale = alt.Scale(nice=height // 40, zero=True)
     y = alt.Y("mean:Q", title=None, axis=y_axis, scale=y_scale)
     low = alt.Y("low:Q", title=None, axis=y_axis, scale=y_scale)
@@ -178,7 +181,7 @@ def forest_chart(results: Results, colours: Colours, data: Any) -> alt.LayerChar
         scale=alt.Scale(domain=verdicts, range=[colours[colour_of.get(verdict, "muted")] for verdict in verdicts]),
         legend=None,
     )
-    shapes = alt.Scale(domain=verdicts, range=["triangle-up", "circle", "triangle-down", "cross"])
+    shapes = alt.Scale(domain=verdicts, range=["triangle-up", "circle", "triangle-down", "square", "cross"])
     base = (
         alt.Chart(data)
         .transform_filter("datum.measure === measure")

@@ -23,10 +23,12 @@ def model_arguments(model: Any, given: Mapping[str, Any] | None) -> dict[str, An
     return {key: value for key, value in loading.items() if value is not None}
 
 
-def load_tokenizer(name: str, task: str, problem: Problem, revision: str | None = None, side: str = "left") -> Any:
+def load_tokenizer(
+    name: str, task: str, problem: Problem | None = None, revision: str | None = None, side: str = "left"
+) -> Any:
     """The tokenizer of a model for a task's problems. Raises UsageError where there is none, or no template for chats.
 
-    name: as the user gave it, "tiny" among them. problem: any of the task's. side: where batches are padded.
+    name: as the user gave it, "tiny" among them. problem: any of the task's; None asks for no template. side: where batches are padded.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_path(name, task), revision=revision, padding_side=side)
@@ -35,7 +37,7 @@ def load_tokenizer(name: str, task: str, problem: Problem, revision: str | None 
             f"Cannot load a tokenizer for the model {name!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with "
             "a saved model, or a hub name you have access to."
         ) from error
-    if isinstance(problem.prompt, list) and not tokenizer.chat_template:
+    if problem is not None and isinstance(problem.prompt, list) and not tokenizer.chat_template:
         raise UsageError(
             f"{task} asks with chat messages, but the tokenizer of {name} has no chat template; use an instruct model, "
             'or plain prompts (task_options {"prompt": "plain"} of Countdown and telelogs-synthetic, '

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 MINUS, NONE = "\u2212", "\u2013"
 """A real minus sign; a dash where there is no figure."""
+
+WIDTHS = range(22, 71, 6)
+"""Widths in rem that a table's columns may need."""
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _VOID = frozenset({"input"})
@@ -57,14 +61,25 @@ def items(texts: Sequence[object], class_: str | None = None) -> Markup:
     return tag("ul", *(tag("li", text) for text in texts), class_=class_)
 
 
-def table(
-    caption: object, header: Sequence[object], rows: Sequence[Sequence[object]], id_: str | None = None
-) -> Markup:
-    """A table in a box that scrolls by itself, also by keyboard. The first cell of a row is its heading."""
+def table(caption: object, header: Sequence[object], rows: Sequence[Sequence[object]], width: int = 0) -> Markup:
+    """A table in a box that scrolls by itself, also by keyboard. The first cell of a row is its heading.
+
+    Where its columns are too many for the page, a stylesheet may show every row by itself: cells know their columns
+    (data-column), and the box how wide they are (fits-N of WIDTHS). width: in rem, where it is not that of numbers.
+    """
     head = tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in header)))
-    body = tag("tbody", *(tag("tr", tag("th", row[0], scope="row"), *(tag("td", c) for c in row[1:])) for row in rows))
+    lines = (
+        (
+            tag("th", row[0], scope="row"),
+            *(tag("td", c, data_column=h) for h, c in zip(header[1:], row[1:], strict=True)),
+        )
+        for row in rows
+    )
+    body = tag("tbody", *(tag("tr", *cells) for cells in lines))
     inner = tag("table", tag("caption", caption), head, body)
-    return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=visible(caption))
+    needed = width or 10 + 6 * len(header)
+    kind = f"scroll fits-{next((wide for wide in WIDTHS if wide >= needed), WIDTHS[-1])}"
+    return tag("div", inner, class_=kind, tabindex="0", role="region", aria_label=visible(caption))
 
 
 def shorten(text: str, most: int, tail: bool = False) -> str:
@@ -92,12 +107,19 @@ def number(value: float | None, signed: bool = False) -> str:
     return f"{value:{sign},.{digits}f}".replace("-", MINUS)
 
 
+def true_minus(text: str, names: Iterable[str]) -> str:
+    """A sentence with a real minus sign before its numbers and in their exponents; names in it stay as they are."""
+    kept = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name)
+    sign = r"(?<![\w.=/-])-(?=[\d.])|(?<=\de)-(?=\d)"
+    return re.sub(f"({kept})|{sign}" if kept else f"((?!))|{sign}", lambda found: found[1] or MINUS, text)
+
+
 def rate(value: float | None) -> str:
-    """A learning rate as it is written in a recipe: 3e-4."""
+    """A learning rate as it is written in a recipe, but for the minus sign: 3e−4."""
     if value is None:
         return NONE
     mantissa, exponent = f"{value:.3e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}".replace("e0", "") if value else "0"
+    return f"{float(mantissa):g}e{int(exponent)}".replace("e0", "").replace("-", MINUS) if value else "0"
 
 
 def interval(bounds: Sequence[float] | None, signed: bool = False, percent: bool = False) -> str | None:

@@ -37,7 +37,7 @@ from hysteretic.lab.figures import (
     thin,
 )
 from hysteretic.lab.files import write_text
-from hysteretic.lab.markup import Markup, markup, tag, visible
+from hysteretic.lab.markup import WIDTHS, Markup, markup, tag, visible
 from hysteretic.lab.responses import samples
 
 
@@ -48,7 +48,7 @@ def save_page(results: Results, path: Path) -> None:
     parts = {
         "policy": policy(library, script),
         "title": markup(results["title"]),
-        "style": colours() + read("page.css"),
+        "style": colours() + read("page.css") + narrow_tables(),
         "subtitle": sections.subtitle(results),
         "verdict": sections.verdict(results),
         "notes": sections.notes(results) or "",
@@ -115,7 +115,9 @@ def _curves(results: Results, panels: Rows) -> Markup:
 def _repeat(results: Results) -> Markup:
     button = tag("button", "Copy", type="button", id="copy", class_="needs-script")
     said = tag("span", id="copied", role="status", class_="quiet")
-    command = markup(tag("pre", tag("code", results["command"], id="command")), tag("p", button, " ", said))
+    where = "In the directory where the comparison was started, because its paths are relative to that one:"
+    code = tag("pre", tag("code", results["command"], id="command"))
+    command = markup(tag("p", where), code, tag("p", button, " ", said))
     if not results.get("comparison"):
         return command
     file = yaml.safe_dump(results["comparison"], sort_keys=False, allow_unicode=True, width=100)
@@ -167,6 +169,13 @@ def colours() -> str:
 
     dark = f"@media screen and (prefers-color-scheme: dark) {{ {block(DARK)} :root {{ color-scheme: dark; }} }}"
     return f"{block(LIGHT)}\n{dark}\n"
+
+
+def narrow_tables() -> str:
+    """Where the columns of a table do not fit beside each other, every row of it by itself."""
+    rows = read("page_rows.css")
+    boxes = "\n".join(f"@container (max-width: {wide - 0.01}rem) {{ .fits-{wide} {{ {rows} }} }}" for wide in WIDTHS)
+    return f"@media screen {{\n{boxes}\n}}\n"
 
 
 def policy(*scripts: str) -> str:

@@ -33,8 +33,8 @@ MOST = {key: np.inf if "mass" in key or "length" in key else 1.0 for key in PANE
 """The largest possible value; the smallest is 0. Student's bands of few seeds know no bounds and are cut there."""
 
 
-def panels(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
-    """Every panel with a curve for each arm that has a finished run."""
+def panels(runs: Mapping[str, Sequence[Record]], least: float = -np.inf) -> list[dict[str, Any]]:
+    """Every panel with a curve for each arm that has a finished run. least: what a reward can be at least."""
     shown = [
         {
             "key": "reward",
@@ -42,7 +42,8 @@ def panels(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
             "unit": "",
             "x": x,
             "curves": [
-                _curve(arm, [record.rewards for record in records], _axis(records, x)) for arm, records in found
+                _curve(arm, [record.rewards for record in records], _axis(records, x), (least, np.inf))
+                for arm, records in found
             ],
         }
         for found in [[(arm, records) for arm, records in runs.items() if records]]
@@ -72,7 +73,7 @@ def _curve(
     arm: str,
     rows: Sequence[Sequence[float]],
     axes: Sequence[Sequence[float]],
-    possible: tuple[float, float] = (-np.inf, np.inf),
+    possible: tuple[float, float],
 ) -> dict[str, Any]:
     """Mean and 95 % band over seeds; runs whose axes differ are read off at common points, up to the shortest."""
     smooth = [_moving_mean(row) for row in rows]

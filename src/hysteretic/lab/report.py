@@ -12,6 +12,7 @@ from pathlib import Path
 from hysteretic.lab.comparison import ComparisonFolder
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.results import write_results
+from hysteretic.lab.verdicts import in_words
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,6 +31,6 @@ def main(arguments: Sequence[str]) -> int:
             f"Cannot write the report to {options.folder} ({error.strerror}: {error.filename}); make it writable, or "
             "copy the comparison to a folder that is."
         ) from error
-    print("\n".join([*results["verdicts"], *(f"Note: {note}" for note in results["notes"])]))
+    print(in_words(results))
     print(f"\nReport: {options.folder / 'report.html'}   Figures: {options.folder / 'results.json'}")
     return 0

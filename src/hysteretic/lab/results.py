@@ -17,7 +17,6 @@ import contextlib
 import csv
 import io
 import math
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,7 +32,7 @@ from hysteretic.lab.files import write_json, write_text
 from hysteretic.lab.measures import Record, area_up_to, label_and_meaning, measures, read_record
 from hysteretic.lab.panels import LOGGED, panels
 from hysteretic.lab.run_folder import now, read_json, read_lines
-from hysteretic.lab.verdicts import Values, all_pairs, notes, verdicts
+from hysteretic.lab.verdicts import Track, Values, all_pairs, notes, verdicts
 from hysteretic.statistics import mean_interval
 
 BY_COST = ("area_by_token", "area_by_second")
@@ -115,13 +114,16 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
     done = [one for one in outcomes if one.figures is not None]
     names = measure_order(done)
     values = {name: {arm.name: by_seed(done, arm.name, name) for arm in comparison.arms} for name in names}
-    pairs = all_pairs(comparison, values)
+    pairs = all_pairs(comparison, values, {arm.name: _tracks(done, arm.name) for arm in comparison.arms})
+    samples = _samples(comparison, done)
+    least = least_reward(done, samples)
     about = next((one.record.about for one in done if one.record is not None), {})
     results: dict[str, Any] = {
         "schema": 1,
         "title": _title(comparison),
         "created": now(),
-        "command": shlex.join(["hysteretic", "compare", "--config", "comparison.yaml", "--output", "again"]),
+        "command": folder.repeat(),
+        "most_jobs": (read_json(folder.call) or {}).get("most_jobs"),
         "comparison": comparison.as_yaml(),
         "task": about.get("task") or comparison.settings.get("task", "countdown-3"),
         "model": str(about.get("model") or comparison.settings.get("model", "tiny")),
@@ -141,11 +143,11 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
         "budgets": budgets,
         "arms": [_arm(arm.name, arm.settings, tuned.get(arm.name), done) for arm in comparison.arms],
         "runs": [_run(one, folder.path) for one in outcomes],
-        "summary": summary(values, comparison.confidence),
+        "summary": summary(values, comparison.confidence, least),
         "pairs": pairs,
         "verdicts": verdicts(comparison, pairs, len(done)),
-        "panels": panels({arm.name: _records(done, arm.name) for arm in comparison.arms}),
-        "samples": _samples(comparison, done),
+        "panels": panels({arm.name: _records(done, arm.name) for arm in comparison.arms}, least),
+        "samples": samples,
     }
     results["notes"] = notes(results)
     finite: dict[str, Any] = _finite(results)
@@ -163,7 +165,7 @@ def outcome(run: Run) -> Outcome:
     if not finished(run):
         return Outcome(run, "running")
     try:
-        found = read_record(run.folder, LOGGED)
+        found = read_record(run.folder, (*LOGGED, "grad_norm"))
     except ValueError as error:
         return Outcome(run, "failed", str(error))
     return Outcome(run, "finished", None, found, measures(found))
@@ -197,14 +199,26 @@ def by_seed(done: Sequence[Outcome], arm: str, measure: str) -> dict[int, float]
     return {one.run.seed: one.figures[measure] for one in done if one.run.arm.name == arm and one.figures is not None}
 
 
-def summary(values: Values, confidence: float) -> list[dict[str, Any]]:
-    """Mean and interval over seeds, by measure and arm."""
+def least_reward(done: Sequence[Outcome], samples: Sequence[Mapping[str, Any]]) -> float:
+    """The least that a reward can be, as far as it is known: 0 where none was seen below it."""
+    seen = [reward for one in done if one.record is not None for reward in one.record.rewards]
+    seen += [sample["reward"] for sample in samples if isinstance(sample.get("reward"), int | float)]
+    return 0.0 if min(seen, default=0.0) >= 0 else -math.inf
+
+
+def summary(values: Values, confidence: float, least: float) -> list[dict[str, Any]]:
+    """Mean and interval over seeds, by measure and arm; intervals end where the measure does.
+
+    least: what a reward can be at least. pass@k is a share.
+    """
     rows = []
     for name, by_arm in values.items():
         for arm, by_its_seed in by_arm.items():
             if by_its_seed:
                 mean, low, high = mean_interval(list(by_its_seed.values()), confidence)
-                interval, seeds = [low, high] if len(by_its_seed) > 1 else None, len(by_its_seed)
+                bounds = (0.0, 1.0) if name.startswith("pass@") else (least, math.inf)
+                interval = [max(low, bounds[0]), min(high, bounds[1])] if len(by_its_seed) > 1 else None
+                seeds = len(by_its_seed)
                 rows.append({"arm": arm, "measure": name, "mean": mean, "interval": interval, "seeds": seeds})
     return rows
 
@@ -234,6 +248,15 @@ def _records(done: Sequence[Outcome], arm: str) -> list[Record]:
     return [one.record for one in done if one.run.arm.name == arm and one.record is not None]
 
 
+def _tracks(done: Sequence[Outcome], arm: str) -> dict[int, Track]:
+    found = ((one.run, one.record) for one in done if one.record is not None)
+    return {run.seed: (record.rewards, record.tokens) for run, record in found if run.arm.name == arm}
+
+
+def _largest(values: Sequence[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
 def _arm(
     name: str, settings: Mapping[str, Any], tuning: Mapping[str, Any] | None, done: Sequence[Outcome]
 ) -> dict[str, Any]:
@@ -258,6 +281,8 @@ def _run(one: Outcome, folder: Path) -> dict[str, Any]:
         "updates": one.record.updates[-1] if one.record else 0,
         "tokens": one.record.tokens[-1] if one.record else 0.0,
         "seconds": round(one.record.seconds[-1], 2) if one.record else 0.0,
+        "rollouts": len(one.record.rewards) if one.record else 0,
+        "grad_norm": _largest(one.record.panels["grad_norm"]) if one.record else None,
         "problems": _problems_of_a_rollout(one),
         "alarms": [asdict(alarm) for alarm in alarms_of(one.run.folder)] if one.state != "planned" else [],
         "folder": one.run.folder.relative_to(folder).as_posix(),

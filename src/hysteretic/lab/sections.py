@@ -21,11 +21,22 @@ from hysteretic.lab.markup import (
     shorten,
     table,
     tag,
+    true_minus,
 )
+from hysteretic.lab.verdicts import headline
+from hysteretic.statistics import FEWEST_SEEDS
 
 LONGEST_ERROR = 4_000
 
-_HEADLINES = {"better": "Better than", "cannot tell": "Cannot tell from", "worse": "Worse than"}
+_BOXES = {
+    "better": "Better than {}",
+    "cannot tell": "Cannot tell from {}",
+    "worse": "Worse than {}",
+    "identical": "Identical to {}",
+    "too few seeds": "Too few seeds",
+}
+_ALWAYS = ("better", "cannot tell", "worse")
+"""Boxes that are shown when they are empty too."""
 
 
 def subtitle(results: Results) -> Markup:
@@ -39,13 +50,18 @@ def subtitle(results: Results) -> Markup:
 def verdict(results: Results) -> Markup:
     """The sentences, and under them who is better, worse, or neither, by sign and word and place."""
     sentences = results["verdicts"] or ["There is no verdict: no two arms have finished on the same seeds yet."]
-    said = markup(tag("p", sentences[0], class_="lead"), items(sentences[1:], "sentences") if sentences[1:] else None)
+    names = [arm["name"] for arm in results["arms"]]
+    first, *others = (true_minus(sentence, names) for sentence in sentences)
+    heads = [true_minus(headline(pair), names) for pair in results["pairs"]]
+    head = max((text for text in heads if first.startswith(text)), default=first, key=len)
+    lead = tag("p", tag("b", head), first.removeprefix(head), class_="lead")
+    said = markup(lead, items(others, "sentences") if others else None)
     pairs, baseline = against_baseline(results, results["primary"]), results["baseline"]
     boxes = []
     for kind, sign in VERDICTS.items():
         found = [pair for pair in pairs if pair["verdict"] == kind]
-        if pairs and (found or kind in _HEADLINES):
-            head = f"{_HEADLINES[kind]} {baseline}" if kind in _HEADLINES else "Too few seeds"
+        if pairs and (found or kind in _ALWAYS):
+            head = _BOXES[kind].format(baseline)
             rows = [_standing(pair) for pair in found] or [tag("span", "none", class_="none")]
             title = tag("h3", tag("span", sign, class_="sign", aria_hidden="true"), " ", head)
             boxes.append(tag("div", title, items(rows), class_=f"box {kind.replace(' ', '-')}"))
@@ -70,7 +86,9 @@ def against_baseline(results: Results, measure: str) -> list[Mapping[str, Any]]:
 def notes(results: Results) -> Markup | None:
     if not results["notes"]:
         return None
-    return tag("aside", tag("h2", "Before you rely on it", id="cautions"), items(results["notes"]), class_="cautions")
+    names = [arm["name"] for arm in results["arms"]]
+    said = items([true_minus(note, names) for note in results["notes"]])
+    return tag("aside", tag("h2", "Before you rely on it", id="cautions"), said, class_="cautions")
 
 
 def pair_tables(results: Results) -> Markup:
@@ -124,7 +142,7 @@ def _pair_row(pair: Mapping[str, Any], name_both: bool) -> list[object]:
         markup(pair["treatment"], against, tag("small", badge(pair["verdict"]))),
         lines(number(pair["mean_difference"], True), interval(pair["interval"], True)),
         lines(share(pair["relative_gain"]), interval(pair["relative_interval"], percent=True)),
-        _two_digits(pair["probability_of_improvement"]),
+        _two_digits(pair["probability_of_improvement"] if pair["seeds"] >= FEWEST_SEEDS else None),
         lines(probability(pair["p"]), f"Holm {probability(pair['p_holm'])}"),
         lines(pair["seeds"], f"{more} to tell" if more else None),
     ]
@@ -211,7 +229,7 @@ def arm_settings(results: Results) -> Markup:
         for arm in results["arms"]
     ]
     header = ["Arm", "Objective", "Learning rate", "Rates tried, with their means", "Own settings"]
-    return table("What each arm ran with", header, rows)
+    return table("What each arm ran with", header, rows, width=64)
 
 
 def _tuning(arm: Mapping[str, Any]) -> Markup:

@@ -108,6 +108,11 @@ def parse_settings(settings: Mapping[str, Any], name: str) -> Request:
     return _request(_parser(), [], settings, name, {})
 
 
+def setting_names() -> list[str]:
+    """Every setting of a run."""
+    return list(vars(argparse.ArgumentParser.parse_args(_parser(), [])))
+
+
 def _parser(training: type[HPOConfig] = HPOConfig) -> TrlParser:
     parser = TrlParser(
         [RunConfig, training, ModelConfig],

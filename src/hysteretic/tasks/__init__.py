@@ -97,9 +97,15 @@ def _make(factory: Any, name: str, options: dict[str, Any]) -> Any:
             raise ValueError(f"{name} has no option {option!r}; {listed}.{nearest(option, valid)}")
     for field in fields:
         if field.name in valid and field.default is field.empty and field.name not in options:
-            example = f" For example {field.name}='my_reward.py:is_right'." if field.name == "reward" else ""
-            raise ValueError(f"{name} needs the option {field.name!r}.{example}")
+            raise ValueError(f"{name} needs the option {field.name!r}, {_ways_to_give(field.name)}.")
     return factory(**options)
+
+
+def _ways_to_give(option: str) -> str:
+    """How an option is given to `load`, and to the commands."""
+    if option == "reward":
+        return "such as reward='my_reward.py:is_right', or on a command line --reward my_reward.py:is_right"
+    return f"such as {option}=..., or on a command line --task_options '{{\"{option}\": ...}}'"
 
 
 def _checked(task: Any, name: str) -> Task:
