@@ -28,7 +28,8 @@ def load_tokenizer(
 ) -> Any:
     """The tokenizer of a model for a task's problems. Raises UsageError where there is none, or no template for chats.
 
-    name: as the user gave it, "tiny" among them. problem: any of the task's; None asks for no template. side: where batches are padded.
+    name: as the user gave it, "tiny" among them. problem: any of the task's; None asks for no template. side: where
+    batches are padded.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_path(name, task), revision=revision, padding_side=side)
