@@ -178,7 +178,9 @@ def test_every_figure_that_is_shown_is_what_counting_gives():
         output=None,
         device=None,
     )
-    record = probe.describe(probe.Sampled(scores, 11.0, 30.0, "hand"), problems, options)
+    record = probe.describe(
+        probe.Sampled([["x"] * len(row) for row in scores], scores, 11.0, 30.0, "hand"), problems, options
+    )
     silent = {}
     for row, cells in zip([row for row in record["curve"] if row["group_size"] in (4, 6)], rows(record), strict=True):
         size = row["group_size"]

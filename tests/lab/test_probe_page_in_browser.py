@@ -36,7 +36,9 @@ def page(tmp_path_factory):
     scores = [[Score(float(r), bool(r), True) for r in row] for row in rewards]
     options = probe._parser().parse_args(["--task", "countdown-3", "--model", "tiny"])
     problems = [Problem(f"p{i}", "", "") for i in range(200)]
-    record = probe.describe(probe.Sampled(scores, 9.0, 26.0, "hand"), problems, options)
+    record = probe.describe(
+        probe.Sampled([["x"] * len(row) for row in scores], scores, 9.0, 26.0, "hand"), problems, options
+    )
     path = tmp_path_factory.mktemp("probe") / "index.html"
     save_page(record, path)
     return path.as_uri()

@@ -64,7 +64,9 @@ def test_three_seeds_get_figures_and_no_verdict(tmp_path):
 
 def test_one_seed_is_too_few(tmp_path):
     results = collect(comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 1), "a-hpo": rewards(0.9, 1)}))
-    assert results["verdicts"][0].startswith("a-hpo and grpo: 1 paired seed is too few for a verdict (4 are the least")
+    assert results["verdicts"][0].startswith(
+        "a-hpo and grpo: 1 paired seed is too few for a verdict (4 are the least). Whole"
+    )
 
 
 def test_arms_that_are_the_same_run_by_run_are_called_identical(tmp_path):

@@ -130,7 +130,7 @@ def sentence(pair: Mapping[str, Any]) -> str:
     if pair["relative_gain"] is not None:
         figures += f", {100 * abs(pair['relative_gain']):.0f} % {'more' if pair['relative_gain'] >= 0 else 'less'}"
     if pair["verdict"] == "too few seeds":
-        return f"{head} (4 are the least). {label}: {figures}."
+        return f"{head} (4 are the least). {label.capitalize()}: {figures}."
     if pair["verdict"] == "identical":
         return (
             f"{head} ({label}): the same rewards in every rollout, {seeds}. Either what they differ in makes no "
