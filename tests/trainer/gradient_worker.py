@@ -161,7 +161,9 @@ def cases():
     from peft import LoraConfig
 
     def lora():
-        return LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        # At scale 1: at peft's own (4 with this rank) random adapters make gradients so large that float32 itself, on
+        # some CPUs, is off by more than the bound.
+        return LoraConfig(r=2, lora_alpha=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
 
     plain = {"drop_silent": False, "share_prompts": False, "drop_finished": False}
     several = {"steps_per_generation": 4, "gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}

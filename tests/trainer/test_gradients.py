@@ -11,7 +11,7 @@ from policy import random_policy
 
 WORKER = Path(__file__).with_name("gradient_worker.py")
 BOUND = 1e-5
-"""Relative error of the gradient; about 5e-7 is measured (float32, different order of summation)."""
+"""Relative error of the gradient; 5e-7 to 2e-6 is measured, by CPU (float32, different order of summation)."""
 
 
 def errors_of(command):
