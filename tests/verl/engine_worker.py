@@ -1,6 +1,6 @@
 """Gradients that verl's FSDP engine accumulates for one batch, on so many gloo ranks, cut into micro-batches.
 
-    python engine_worker.py RANKS OUTPUT.json      prints nothing; OUTPUT holds errors against the core objective by case
+    python engine_worker.py RANKS OUTPUT.json      OUTPUT: errors against the core objective by case
 
 The engine's own forward_backward_batch, forward_step and ppo_loss run on a tiny Qwen2 in float32. What a CPU lacks is
 stood in for: the model is not sharded; its gradients are averaged over ranks afterwards, as FSDP does.
@@ -23,7 +23,6 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.config import FSDPActorConfig
 from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.utils.losses import ppo_loss
-from verl.workers.utils.padding import left_right_2_no_padding
 
 import hysteretic as hy
 from hysteretic.parts import Adaptive
@@ -98,6 +97,12 @@ def flat(policy):
     return torch.cat([parameter.grad.flatten() for parameter in policy.parameters()])
 
 
+def nested(rows, lengths):
+    """Rows without their padding, in verl's layout."""
+    kept = [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+    return torch.nested.as_nested_tensor(kept, layout=torch.jagged)
+
+
 def engine_of(policy):
     """verl's engine around a model, without what needs an accelerator."""
     engine = object.__new__(transformer_impl.FSDPEngineWithLMHead)
@@ -127,20 +132,20 @@ def verl_gradient(case, found, rank, ranks, micro_batch, order):
     if order == "mixed":
         rows = torch.randperm(ROWS, generator=torch.Generator().manual_seed(2))
     mine = rows.chunk(ranks)[rank]
-    local = TensorDict(
+    lengths = attention[mine].sum(dim=1)
+    local = TensorDict(  # as verl 0.9 takes it from its queue: rows of their own length
         {
-            "input_ids": ids[mine],
-            "prompts": ids[mine, :PROMPT],
-            "responses": ids[mine, PROMPT:],
-            "attention_mask": attention[mine],
-            "position_ids": torch.arange(PROMPT + LONGEST).expand(len(mine), -1),
-            "response_mask": mask[mine].long(),
-            "old_log_probs": old[mine],
-            "advantages": advantages[mine],
+            "input_ids": nested(ids[mine], lengths),
+            "position_ids": nested(torch.arange(PROMPT + LONGEST).expand(len(mine), -1), lengths),
+            "prompts": nested(ids[mine, :PROMPT], torch.full_like(lengths, PROMPT)),
+            "responses": nested(ids[mine, PROMPT:], lengths - PROMPT),
+            "response_mask": nested(mask[mine].long(), lengths - PROMPT),
+            "loss_mask": nested(mask[mine].long(), lengths - PROMPT),
+            "old_log_probs": nested(old[mine], lengths - PROMPT),
+            "advantages": nested(advantages[mine], lengths - PROMPT),
         },
         batch_size=len(mine),
     )
-    local = left_right_2_no_padding(local)
     tu.assign_non_tensor(
         local,
         temperature=1.0,
@@ -167,9 +172,7 @@ def verl_gradient(case, found, rank, ranks, micro_batch, order):
 
 def work(rank, ranks, port, output):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks
-    )
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
     transformer_impl.get_device_id = lambda: torch.device("cpu")
     transformer_impl.get_device_name = lambda: "cpu"
     found = batch(model())

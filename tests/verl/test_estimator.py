@@ -177,9 +177,21 @@ def root(**changes):
     [
         ("rollout.n is 1", 8, root(actor_rollout_ref__rollout__n=1)),
         ("Every prompt has one response.*rollout.n >= 2", 1, None),
-        ("8 rows, but actor_rollout_ref.rollout.n is 4.*several rows a rollout", 8, root(actor_rollout_ref__rollout__n=4)),
-        ("loss_agg_mode is seq-mean-token-mean.*token-mean", 8, root(actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean")),
-        ("length=batch is token-mean.*hpo.length=response", 8, root(actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean")),
+        (
+            "8 rows, but actor_rollout_ref.rollout.n is 4.*several rows a rollout",
+            8,
+            root(actor_rollout_ref__rollout__n=4),
+        ),
+        (
+            "loss_agg_mode is seq-mean-token-mean.*token-mean",
+            8,
+            root(actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean"),
+        ),
+        (
+            "length=batch is token-mean.*hpo.length=response",
+            8,
+            root(actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean"),
+        ),
         ("sapo loss always uses seq-mean-token-mean", 8, root(actor_rollout_ref__actor__policy_loss__loss_mode="sapo")),
         ("no option 'alpha_mni'. Did you mean 'alpha_min'", 8, root(algorithm__hpo={"alpha_mni": 0.1})),
         ("alpha is set.*adv_estimator=hpo", 8, root(algorithm__hpo={"alpha": 0.1})),
@@ -198,9 +210,7 @@ def test_what_would_train_something_else_is_refused(message, rows, config):
 
 def test_the_weight_alone_with_each_responses_own_length_is_had_by_saying_so():
     """README's best arm is the adaptive weight with GRPO's length; loss_agg_mode must agree with it."""
-    config = root(
-        algorithm__hpo={"length": "response"}, actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean"
-    )
+    config = root(algorithm__hpo={"length": "response"}, actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean")
     rewards, mask, uid, *_ = batch = sparse_batch(prompts=4)
     found, _ = ESTIMATORS["a_hpo"](rewards, mask, uid, config=config.algorithm)
     assert torch.equal(found, call("a_hpo", batch)[0])

@@ -57,7 +57,14 @@ def compute_score(
             f"The row {problem_id or '(without problem_id)'} of data_source {data_source!r} cannot be scored: {error} "
             "hysteretic.verl:compute_score scores what `hysteretic export` wrote."
         ) from error
-    score = task.score(Problem(problem_id, "", answer), solution_str)
+    try:
+        score = task.score(Problem(problem_id, "", answer), solution_str)
+    except RewardError:
+        raise
+    except Exception as error:
+        raise RewardError(
+            f"Task {task.name} raised {type(error).__name__} for problem {problem_id}: {error}"
+        ) from error
     return {"score": float(score.reward), "acc": float(score.is_correct), "format": float(score.has_format)}
 
 
@@ -72,4 +79,6 @@ def _as_json(value: Any, what: str) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} is {value!r}, which is no JSON ({error}); only JSON travels in a data file.") from error
+        raise ValueError(
+            f"{what} is {value!r}, which is no JSON ({error}); only JSON travels in a data file."
+        ) from error

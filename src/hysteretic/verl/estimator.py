@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hysteretic.advantages import BatchStatistics, Scale, group_advantages, silent_groups
 from hysteretic.parts import Weight
-from hysteretic.verl.settings import check_run, root_of, rollout_n, weight_of
+from hysteretic.verl.settings import check_run, rollout_n, root_of, weight_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,9 @@ def _estimate(
         for note in check_run(root):
             _say_once(note)
     if index is None:
-        raise ValueError(f"algorithm.adv_estimator={name} compares the responses of a prompt, but the batch has no uid.")
+        raise ValueError(
+            f"algorithm.adv_estimator={name} compares the responses of a prompt, but the batch has no uid."
+        )
     scale: Scale = "std" if config is None or config.get("norm_adv_by_std_in_grpo", True) else "none"
     return estimate(token_level_rewards, response_mask, index, weight, scale, rollout_n(root))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from hysteretic.names import nearest
 from hysteretic.parts import Adaptive, Fixed, Weight
+from hysteretic.verl.supported import installed_version
 
 OPTIONS = {"hpo": "alpha", "a_hpo": "alpha_min"}
 """The parameter of each estimator's weight, under algorithm.hpo."""
@@ -43,7 +44,9 @@ def weight_of(name: str, config: Mapping[str, Any] | None) -> Weight:
                 f"adv_estimator={other}, or drop it."
             )
         if option not in known:
-            raise ValueError(f"algorithm.hpo has no option {option!r}.{nearest(option, known)} Known: {', '.join(known)}.")
+            raise ValueError(
+                f"algorithm.hpo has no option {option!r}.{nearest(option, known)} Known: {', '.join(known)}."
+            )
     if options.get("length", "batch") not in LENGTHS:
         raise ValueError(f"algorithm.hpo.length is {options['length']!r}; known: {', '.join(LENGTHS)}.")
     value = options.get(OPTIONS[name])
@@ -66,6 +69,11 @@ def rollout_n(root: Any) -> int | None:
     return None if root is None else int(root.actor_rollout_ref.rollout.n)
 
 
+def losses_with_own_length() -> set[str]:
+    """verl's losses that take each response's own length whatever loss_agg_mode says."""
+    return {"sapo", "gspo"} if installed_version() == "0.9.0" else {"sapo"}
+
+
 def check_run(root: Any) -> list[str]:
     """Check verl's whole configuration; returns what the log should say once. Other estimators: nothing.
 
@@ -82,11 +90,12 @@ def check_run(root: Any) -> list[str]:
         )
     actor = root.actor_rollout_ref.actor
     length = options_of(root.algorithm).get("length", "batch")
-    mode = "seq-mean-token-mean" if actor.policy_loss.loss_mode == "sapo" else actor.loss_agg_mode  # sapo has its own
+    loss = actor.policy_loss.loss_mode
+    mode = "seq-mean-token-mean" if loss in losses_with_own_length() else actor.loss_agg_mode
     if mode != LENGTHS[length]:
         meant = next((key for key, value in LENGTHS.items() if value == mode), None)
         other = "" if meant is None else f", or say +algorithm.hpo.length={meant} to have the weight with that length"
-        where = "verl's sapo loss always uses" if mode != actor.loss_agg_mode else "loss_agg_mode is"
+        where = f"verl's {loss} loss always uses" if mode != actor.loss_agg_mode else "loss_agg_mode is"
         raise ValueError(
             f"{where} {mode}, but algorithm.hpo.length={length} is {LENGTHS[length]}; set "
             f"actor_rollout_ref.actor.loss_agg_mode={LENGTHS[length]}{other}."
