@@ -6,7 +6,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test check test-trl-oldest clean
+.PHONY: demo test check test-trl-oldest test-verl clean
 
 demo: $(VENV)/.package  ## compare A-HPO with GRPO from the same sparse start: verdict and report.html
 	$(BIN)/hysteretic demo --output demo/$$(date +%Y%m%d-%H%M%S)
@@ -21,6 +21,9 @@ check: $(VENV)/.dev
 
 test-trl-oldest:  ## the trainer's tests with the oldest supported TRL, in its own environment
 	PYTHON=$(PYTHON) sh tests/oldest_trl.sh
+
+test-verl:  ## in verl, on Ray, with the oldest and the newest supported version, in an environment of its own
+	PYTHON=$(PYTHON) sh tests/with_verl.sh
 
 # torch alone first, so that the pinned (CPU) build is there before anything else asks for a newer one.
 $(VENV)/.torch: constraints.txt
@@ -37,4 +40,4 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	touch $@ $(VENV)/.package
 
 clean:
-	rm -rf $(VENV) .venv-oldest dist build
+	rm -rf $(VENV) .venv-oldest .venv-verl dist build

@@ -17,6 +17,8 @@ COMMANDS = {
     "warmup": "Supervised steps on a task's worked solutions, before reinforcement.",
     "show": "One problem of a task, its answer, and a page with its picture.",
     "eval": "pass@1, majority votes and confusions of a model, or of responses in a file, on a task.",
+    "export": "A task's problems as parquet files for verl.",
+    "launch": "The command that runs a recipe in verl, on one node or on many.",
     "demo": "A-HPO and GRPO from the same sparse start, side by side, on this machine's CPU.",
     "list": "Tasks, algorithms and recipes, one a line.",
 }
@@ -84,6 +86,7 @@ def _run(command: str, options: list[str]) -> int:
             "altair",
             "scipy",
             "yaml",
+            "pyarrow",
         ):
             raise
         print(f'hysteretic: {error}. `{command}` needs: pip install "hysteretic[trl,report]"', file=sys.stderr)

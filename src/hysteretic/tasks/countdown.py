@@ -127,8 +127,7 @@ class Countdown:
         count: None takes 800 of train and 200 of the others, or as many as exist.
         Raises ValueError for an unknown split and when fewer than `count` problems exist, saying how many.
         """
-        if split not in SPLITS:
-            raise ValueError(f"split is {split!r}, but {self.name} has {', '.join(SPLITS)}; choose one of them.")
+        _check_split(self, split)
         wanted = DEFAULT_COUNTS[split] if count is None else count
         if wanted < 0:
             raise ValueError(f"count is {wanted}; ask for 0 or more problems.")
@@ -137,13 +136,18 @@ class Countdown:
             raise ValueError(
                 f"{wanted} problems asked, but there are at most {every} with {self._setting}; ask for fewer."
             )
-        found = tuple(self._problem(*pair) for pair in islice(self._in_order(split, seed), wanted))
+        found = tuple(islice(self.stream(split, seed), wanted))
         if len(found) < wanted and (count is not None or not found):
             raise ValueError(
                 f"{wanted} problems of split {split!r} asked, but {len(found)} exist with {self._setting}; ask for "
                 "fewer or widen the setting."
             )
         return found
+
+    def stream(self, split: str = "train", seed: int = 0) -> Iterator[Problem]:
+        """Every problem of a split in that order, one at a time. Raises ValueError for an unknown split."""
+        _check_split(self, split)
+        return (self._problem(*pair) for pair in self._in_order(split, seed))
 
     def score(self, problem: Problem, response: str) -> Score:
         """Reward 1.0 for a right answer; else format_bonus where the format is right, and 0.0 where it is not."""
@@ -216,3 +220,8 @@ class Countdown:
         if self.prompt == "plain":
             return _PLAIN.format(numbers=listed, target=target)
         return [{"role": "user", "content": _CHAT.format(numbers=listed, target=target)}]
+
+
+def _check_split(task: Countdown, split: str) -> None:
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}, but {task.name} has {', '.join(SPLITS)}; choose one of them.")

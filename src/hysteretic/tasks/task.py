@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -108,6 +108,15 @@ class Demonstrates(Protocol):
 
     def demonstration(self, problem: Problem) -> str:
         """A response that the task scores as correct."""
+        ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """`hysteretic export` writes any number of problems without holding them."""
+
+    def stream(self, split: str = "train", seed: int = 0) -> Iterator[Problem]:
+        """The problems of a split in the order of `problems`, made one at a time, as many as there are."""
         ...
 
 

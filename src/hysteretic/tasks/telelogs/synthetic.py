@@ -7,7 +7,10 @@ telelogs-compact     the same drives in about a hundred tokens, for a tiny model
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count as count_up
+from itertools import islice
 
 from ..task import Problem
 from .compact import compact
@@ -65,13 +68,18 @@ class SyntheticTeleLogs(Diagnosis):
         count: None takes 800 of train and 200 of the others.
         Raises ValueError for an unknown split and a negative count.
         """
-        if split not in SPLITS:
-            raise ValueError(f"split is {split!r}, but {self.name} has {', '.join(SPLITS)}; choose one of them.")
+        problems = self.stream(split, seed)
         wanted = DEFAULT_COUNTS[split] if count is None else count
         if wanted < 0:
             raise ValueError(f"count is {wanted}; ask for 0 or more problems.")
-        causes = [cause for block in range(-(-wanted // len(CAUSES))) for cause in self._block(split, seed, block)]
-        return tuple(self._problem(f"{split} {seed} {index}", cause) for index, cause in enumerate(causes[:wanted]))
+        return tuple(islice(problems, wanted))
+
+    def stream(self, split: str = "train", seed: int = 0) -> Iterator[Problem]:
+        """The problems of a split in that order, one at a time, without end. Raises ValueError for an unknown split."""
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, but {self.name} has {', '.join(SPLITS)}; choose one of them.")
+        causes = (cause for block in count_up() for cause in self._block(split, seed, block))
+        return (self._problem(f"{split} {seed} {index}", cause) for index, cause in enumerate(causes))
 
     def scenario(self, problem: Problem) -> Scenario:
         """The drive that a problem of this task is about."""

@@ -1,0 +1,84 @@
+"""What must a row of data hold so that a response to it can be scored far away? And the score.
+
+A row names its task (`data_source`), the task's options and the problem's answer, so that `compute_score` needs neither
+the problems nor the process that drew them. Loads no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .task import Problem, RewardError, Task
+
+
+def exported_row(name: str, options: Mapping[str, Any], problem: Problem, split: str, index: int) -> dict[str, Any]:
+    """One row in verl's columns. name, options: what `hysteretic.tasks.load` was called with.
+
+    A prompt that is a plain string becomes one user message: verl knows prompts as chat messages only.
+    Raises ValueError where options or answer are no JSON.
+    """
+    prompt = problem.prompt
+    return {
+        "data_source": name,
+        "prompt": [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt,
+        "ability": "",
+        "reward_model": {"style": "rule", "ground_truth": _as_json(problem.answer, f"The answer of {problem.id}")},
+        "extra_info": {
+            "task_options": _as_json(dict(options), "task_options"),
+            "problem_id": problem.id,
+            "split": split,
+            "index": index,
+        },
+    }
+
+
+def compute_score(
+    data_source: str, solution_str: str, ground_truth: str, extra_info: Mapping[str, Any] | None = None, **_: Any
+) -> dict[str, float]:
+    """Score a response to an exported row, as the task does; verl's reward function.
+
+    `score` is the reward, `acc` whether the response is correct, `format` whether it has the asked format.
+
+    data_source: the task's name. ground_truth: the answer as JSON. extra_info: of the row, with `task_options`; without
+    it the task has its default options.
+    Never raises because of what a model wrote. Raises RewardError, never a reward of 0, for a row that was not exported
+    by hysteretic and for a reward function of the user's own that fails.
+    """
+    options = (extra_info or {}).get("task_options") or "{}"
+    problem_id = str((extra_info or {}).get("problem_id", ""))
+    try:
+        task = _task(str(data_source), options)
+        answer = json.loads(ground_truth)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise RewardError(
+            f"The row {problem_id or '(without problem_id)'} of data_source {data_source!r} cannot be scored: {error} "
+            "hysteretic.verl:compute_score scores what `hysteretic export` wrote."
+        ) from error
+    try:
+        score = task.score(Problem(problem_id, "", answer), solution_str)
+    except RewardError:
+        raise
+    except Exception as error:
+        raise RewardError(
+            f"Task {task.name} raised {type(error).__name__} for problem {problem_id}: {error}"
+        ) from error
+    return {"score": float(score.reward), "acc": float(score.is_correct), "format": float(score.has_format)}
+
+
+@functools.lru_cache(maxsize=16)
+def _task(name: str, options: str) -> Task:
+    from . import load
+
+    return load(name, **json.loads(options))
+
+
+def _as_json(value: Any, what: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{what} is {value!r}, which is no JSON ({error}); only JSON travels in a data file."
+        ) from error

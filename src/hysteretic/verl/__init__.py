@@ -1,0 +1,21 @@
+"""HPO and A-HPO in verl: advantage estimators `hpo` and `a_hpo`, registered when this package is imported.
+
+    python3 -m verl.trainer.main_ppo algorithm.adv_estimator=a_hpo +algorithm.hpo.alpha_min=0.1 ...
+
+verl imports it by itself where hysteretic is installed (entry point group verl.plugins), but keeps quiet when that
+fails. With `actor_rollout_ref.model.external_lib=hysteretic.verl`, or VERL_USE_EXTERNAL_MODULES=hysteretic.verl in the
+environment, a failure stops the run. `hysteretic.verl.trainer` adds alpha and the sign shares to verl's metrics.
+"""
+
+from __future__ import annotations
+
+from hysteretic.tasks.exported import compute_score
+from hysteretic.verl.supported import installed_version, refuse_other_versions
+
+__all__ = ["compute_score"]
+
+refuse_other_versions(installed_version())
+
+from hysteretic.verl.estimator import register  # noqa: E402 - it imports verl, whose version is known by now
+
+register()

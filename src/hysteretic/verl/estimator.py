@@ -1,0 +1,220 @@
+"""How do verl's rewards become HPO's advantages? Two estimators, called once a step with the whole sampled batch.
+
+    rewards, uid -> groups -> advantages (silence decided on rewards) -> counts -> alpha -> weighted advantages
+
+The maths is `hysteretic.advantages` and the weights of `hysteretic.parts`; here rows are put into groups and back.
+verl's vanilla loss with loss_agg_mode=token-mean does the rest: token-mean is B times the mean length.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hysteretic.advantages import BatchStatistics, Scale, group_advantages, silent_groups
+from hysteretic.parts import Weight
+from hysteretic.verl.settings import check_run, rollout_n, root_of, weight_of
+
+logger = logging.getLogger(__name__)
+
+_watcher: ContextVar[dict[str, float] | None] = ContextVar("_watcher", default=None)
+
+_said: set[str] = set()
+"""What the log has been told already, once a process."""
+
+
+def register() -> None:
+    """Put the estimators into verl's registry; a second time changes nothing. Raises ValueError for a taken name."""
+    from verl.trainer.ppo.core_algos import register_adv_est
+
+    register_adv_est("hpo")(hpo)
+    register_adv_est("a_hpo")(a_hpo)
+
+
+def hpo(
+    token_level_rewards: Tensor,
+    response_mask: Tensor,
+    index: Sequence[Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
+    """HPO: negative advantages times +algorithm.hpo.alpha (0.6). Arguments and errors as for `estimate`."""
+    return _estimate("hpo", token_level_rewards, response_mask, index, config)
+
+
+def a_hpo(
+    token_level_rewards: Tensor,
+    response_mask: Tensor,
+    index: Sequence[Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
+    """A-HPO: negative advantages times clip(n_pos / n_neg, +algorithm.hpo.alpha_min, 1). Else as `hpo`."""
+    return _estimate("a_hpo", token_level_rewards, response_mask, index, config)
+
+
+def _estimate(
+    name: str,
+    token_level_rewards: Tensor,
+    response_mask: Tensor,
+    index: Sequence[Any] | None,
+    config: Mapping[str, Any] | None,
+) -> tuple[Tensor, Tensor]:
+    """What verl calls: settings are read from `config` (its algorithm.*), the maths is `estimate`."""
+    weight = weight_of(name, config)
+    root = root_of(config)
+    if root is not None:
+        for note in check_run(root):
+            _say_once(note)
+    if index is None:
+        raise ValueError(
+            f"algorithm.adv_estimator={name} compares the responses of a prompt, but the batch has no uid."
+        )
+    scale: Scale = "std" if config is None or config.get("norm_adv_by_std_in_grpo", True) else "none"
+    return estimate(token_level_rewards, response_mask, index, weight, scale, rollout_n(root))
+
+
+def estimate(
+    token_level_rewards: Tensor,
+    response_mask: Tensor,
+    index: Sequence[Any],
+    weight: Weight,
+    scale: Scale = "std",
+    group_size: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Weighted advantages and, as verl's `returns`, the unweighted ones; both [B, T], 0 where the mask is.
+
+    With `returns` in verl's metrics, alpha is critic/advantages/min over critic/returns/min.
+
+    token_level_rewards, response_mask: [B, T]. index: [B], equal for the responses of a prompt, in any order.
+    group_size: rollouts a prompt (rollout.n), None where unknown.
+
+    verl's padding rows (a group in which nothing is trained) are left out. A response without trained tokens belongs
+    to its group, but its sign is not counted. A group that lost responses to failed rollouts is compared within what
+    is left; of one response nothing can be said, and its advantage is 0.
+    Raises ValueError when no group has two responses, when a group is larger than group_size (rows of one rollout
+    cannot be told from rollouts), and for a reward that is not finite.
+    """
+    rewards = token_level_rewards.sum(dim=-1).double()
+    lengths = (response_mask != 0).sum(dim=-1, dtype=torch.int32)  # a third of the time of int64
+    _refuse_other_shapes(rewards, lengths, index)
+    group = _numbered(index, rewards.device)
+    is_real = _has_trained_tokens(group, lengths)[group]
+    _refuse_not_finite(rewards, is_real, index)
+
+    advantages = torch.zeros_like(rewards)
+    sizes = torch.bincount(group[is_real])
+    sizes = sizes[sizes > 0]
+    _refuse_sizes(sizes, group_size)
+    rows = torch.arange(len(group), device=group.device)[is_real]
+    rows = rows[torch.argsort(group[is_real], stable=True)]  # groups adjacent
+    size_of_row = sizes.repeat_interleave(sizes)
+    silent = int((sizes == 1).sum())
+    for size in torch.unique(sizes).tolist():
+        if size > 1:
+            own = rows[size_of_row == size]
+            advantages[own] = group_advantages(rewards[own], size, scale)
+            silent += size * int(silent_groups(rewards[own], size).sum())
+
+    statistics = BatchStatistics.of_lengths(advantages[is_real], lengths[is_real])
+    _report(statistics, weight, silent)
+    mask = response_mask.to(token_level_rewards.dtype)
+    weighted = weight(advantages, statistics)
+    return _over_tokens(weighted, mask), _over_tokens(advantages, mask)
+
+
+@contextmanager
+def watched() -> Iterator[dict[str, float]]:
+    """What the estimators called within found, under the names that hysteretic.trl logs: hpo/alpha, ...
+
+    Empty where another estimator was called.
+    """
+    seen: dict[str, float] = {}
+    token = _watcher.set(seen)
+    try:
+        yield seen
+    finally:
+        _watcher.reset(token)
+
+
+def _report(statistics: BatchStatistics, weight: Weight, silent: int) -> None:
+    seen = _watcher.get()
+    if seen is None:
+        return
+    responses = max(statistics.responses, 1)
+    seen |= {
+        "hpo/alpha": weight.alpha(statistics),
+        "hpo/positive_share": statistics.positives / responses,
+        "hpo/negative_share": statistics.negatives / responses,
+        "hpo/silent_share": silent / responses,
+        "hpo/mean_length": statistics.mean_length,
+    }
+
+
+def _over_tokens(values: Tensor, mask_BT: Tensor) -> Tensor:
+    return values.to(mask_BT.dtype).unsqueeze(-1) * mask_BT
+
+
+def _numbered(index: Sequence[Any], device: torch.device) -> Tensor:
+    """0, 1, ... for the distinct entries, in the order they are met."""
+    numbers: dict[Any, int] = {}
+    return torch.tensor([numbers.setdefault(entry, len(numbers)) for entry in index], device=device)
+
+
+def _has_trained_tokens(group: Tensor, lengths: Tensor) -> Tensor:
+    """For each group, whether any of its rows has a trained token."""
+    tokens = torch.zeros(int(group.max()) + 1 if len(group) else 0, dtype=lengths.dtype, device=group.device)
+    return tokens.index_add(0, group, lengths) > 0
+
+
+def _refuse_other_shapes(rewards: Tensor, lengths: Tensor, index: Sequence[Any]) -> None:
+    if not rewards.dim() == 1 or not rewards.shape == lengths.shape == (len(index),):
+        raise ValueError(
+            f"token_level_rewards and response_mask must be [B, T] and uid [B]; found {len(rewards)}, {len(lengths)} "
+            f"and {len(index)} rows."
+        )
+
+
+def _refuse_not_finite(rewards: Tensor, is_real: Tensor, index: Sequence[Any]) -> None:
+    bad = (~torch.isfinite(rewards) & is_real).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(
+            f"The reward of row {bad[0]} (uid {index[bad[0]]}) is {rewards[bad[0]].item()}; every reward must be "
+            "finite. Mend the reward function."
+        )
+
+
+def _refuse_sizes(sizes: Tensor, group_size: int | None) -> None:
+    if not len(sizes):  # nothing but padding
+        return
+    largest = int(sizes.max())
+    if largest < 2:
+        raise ValueError(
+            "Every prompt has one response, but advantages need a group to compare with; set "
+            "actor_rollout_ref.rollout.n >= 2 (8 is usual)."
+        )
+    if group_size is not None and largest > group_size:
+        raise ValueError(
+            f"A prompt has {largest} rows, but actor_rollout_ref.rollout.n is {group_size}: its agent loop gives "
+            "several rows a rollout, and verl does not tell an estimator which belong together, so they would be "
+            "counted as responses. Use an agent loop of one row a rollout (single_turn_agent, tool_agent), or verl's "
+            "own grpo."
+        )
+    single = int((sizes == 1).sum())
+    if single:
+        _say_once(
+            f"{single} of {len(sizes)} prompts have one response left (failed rollouts); with nothing to compare it "
+            "with, its advantage is 0."
+        )
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        logger.warning("hysteretic: %s", text)

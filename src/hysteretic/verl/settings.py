@@ -1,0 +1,116 @@
+"""Which of verl's settings decide whether a run is HPO's? Read and checked before anything is trained.
+
+algorithm.hpo.*         alpha (hpo), alpha_min (a_hpo), length (what loss_agg_mode is meant to be)
+loss_agg_mode           must be the one that computes that length
+ppo_mini_batch_size     smaller than train_batch_size: allowed, and explained
+rollout.n               at least 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hysteretic.names import nearest
+from hysteretic.parts import Adaptive, Fixed, Weight
+from hysteretic.verl.supported import installed_version
+
+OPTIONS = {"hpo": "alpha", "a_hpo": "alpha_min"}
+"""The parameter of each estimator's weight, under algorithm.hpo."""
+
+LENGTHS = {"batch": "token-mean", "response": "seq-mean-token-mean", "constant": "seq-mean-token-sum-norm"}
+"""verl's loss_agg_mode for each length of `hysteretic.trl.HPOConfig`."""
+
+
+def options_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """algorithm.hpo.* as a plain mapping, empty where it is not set."""
+    found = None if config is None else config.get("hpo", None)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise ValueError(f"algorithm.hpo is {found!r}; it holds options, as in +algorithm.hpo.alpha=0.6.")
+    return dict(found)
+
+
+def weight_of(name: str, config: Mapping[str, Any] | None) -> Weight:
+    """The weight of an estimator with its option. Raises ValueError for an option it does not have, or out of range."""
+    options = options_of(config)
+    known = (OPTIONS[name], "length")
+    for option in options:
+        other = next((estimator for estimator, own in OPTIONS.items() if own == option and estimator != name), None)
+        if other is not None:
+            raise ValueError(
+                f"algorithm.hpo.{option} is set, but algorithm.adv_estimator={name} would ignore it; use "
+                f"adv_estimator={other}, or drop it."
+            )
+        if option not in known:
+            raise ValueError(
+                f"algorithm.hpo has no option {option!r}.{nearest(option, known)} Known: {', '.join(known)}."
+            )
+    if options.get("length", "batch") not in LENGTHS:
+        raise ValueError(f"algorithm.hpo.length is {options['length']!r}; known: {', '.join(LENGTHS)}.")
+    value = options.get(OPTIONS[name])
+    if value is None:
+        return Fixed() if name == "hpo" else Adaptive()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"algorithm.hpo.{OPTIONS[name]} is {value!r}; give a number within [0, 1].")
+    return Fixed(float(value)) if name == "hpo" else Adaptive(float(value))
+
+
+def root_of(config: Any) -> Any:
+    """verl's whole configuration, from its algorithm.*; None where that stands alone."""
+    get_parent = getattr(config, "_get_parent", None)
+    root = None if get_parent is None else get_parent()
+    return root if root is not None and "actor_rollout_ref" in root else None
+
+
+def rollout_n(root: Any) -> int | None:
+    """Rollouts a prompt; None without a configuration."""
+    return None if root is None else int(root.actor_rollout_ref.rollout.n)
+
+
+def losses_with_own_length() -> set[str]:
+    """verl's losses that take each response's own length whatever loss_agg_mode says."""
+    return {"sapo", "gspo"} if installed_version() == "0.9.0" else {"sapo"}
+
+
+def check_run(root: Any) -> list[str]:
+    """Check verl's whole configuration; returns what the log should say once. Other estimators: nothing.
+
+    Raises ValueError for what would train another objective than asked, or nothing at all.
+    """
+    name = root.algorithm.adv_estimator
+    if name not in OPTIONS:
+        return []
+    weight_of(name, root.algorithm)
+    if rollout_n(root) == 1:
+        raise ValueError(
+            "actor_rollout_ref.rollout.n is 1, but advantages need a group to compare with; set it to 2 or more (8 is "
+            "usual)."
+        )
+    actor = root.actor_rollout_ref.actor
+    length = options_of(root.algorithm).get("length", "batch")
+    loss = actor.policy_loss.loss_mode
+    mode = "seq-mean-token-mean" if loss in losses_with_own_length() else actor.loss_agg_mode
+    if mode != LENGTHS[length]:
+        meant = next((key for key, value in LENGTHS.items() if value == mode), None)
+        other = "" if meant is None else f", or say +algorithm.hpo.length={meant} to have the weight with that length"
+        where = f"verl's {loss} loss always uses" if mode != actor.loss_agg_mode else "loss_agg_mode is"
+        raise ValueError(
+            f"{where} {mode}, but algorithm.hpo.length={length} is {LENGTHS[length]}; set "
+            f"actor_rollout_ref.actor.loss_agg_mode={LENGTHS[length]}{other}."
+        )
+    return _notes(root, length)
+
+
+def _notes(root: Any, length: str) -> list[str]:
+    mini, whole = root.actor_rollout_ref.actor.ppo_mini_batch_size, root.data.train_batch_size
+    if mini == whole:
+        return []
+    consequence = (
+        "the mean length is that of each mini-batch" if length == "batch" else "the loss is normalised in each"
+    )
+    return [
+        f"ppo_mini_batch_size is {mini} of train_batch_size {whole}: signs and alpha are those of the whole step, "
+        f"{consequence}. The two coincide when both sizes are equal."
+    ]

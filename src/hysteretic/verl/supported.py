@@ -1,0 +1,47 @@
+"""Which versions of verl does this package know?"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module, metadata
+
+OLDEST = "0.9.0"
+NEWEST = "0.9.1"
+"""The oldest and the newest that `make test-verl` runs."""
+
+BELOW = (0, 10)
+"""Estimators, trainers and configuration keys change between minor versions."""
+
+
+def installed_version() -> str | None:
+    """verl's version, from what pip knows or, in a source checkout, from verl itself; None without verl."""
+    try:
+        return metadata.version("verl")
+    except metadata.PackageNotFoundError:
+        pass
+    try:
+        return str(import_module("verl").__version__)
+    except ModuleNotFoundError as error:
+        if error.name == "verl":
+            return None
+        raise
+
+
+def refuse_other_versions(version: str | None) -> None:
+    """Raises ImportError where verl is missing (None), or older or newer than what was tested."""
+    range_ = f"verl >= {OLDEST}, < {'.'.join(map(str, BELOW))}"
+    install = f'pip install "verl=={NEWEST}" cachetools fastapi uvicorn "TransferQueue>=0.1.10"'
+    if version is None:
+        raise ImportError(f"hysteretic.verl needs verl, which is not installed here; {install}.", name="verl")
+    if not _numbers(OLDEST) <= _numbers(version) or _numbers(version)[:2] >= BELOW:
+        raise ImportError(
+            f"hysteretic.verl works with {range_}; found verl {version}. Use that range ({install}), or a release of "
+            "hysteretic that knows yours.",
+            name="verl",
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """(0, 9, 1) of 0.9.1, 0.9.1.dev0 or 0.9.1+cu130."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found.group().split("."))) if found else (0,)
