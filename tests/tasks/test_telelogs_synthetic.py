@@ -86,6 +86,14 @@ def test_a_compact_solution_is_a_report_in_the_models_own_words():
         assert task.score(problem, response).reward == 1.0
 
 
+def test_a_compact_prompt_is_explained_with_how_to_read_it():
+    """Columns of two-digit numbers say nothing to a person without their names."""
+    task = hysteretic.tasks.load("telelogs-compact")
+    problem = task.problems("test", count=1)[0]
+    assert "its distance in 20 m" in task.explanation(problem)
+    assert "its distance in 20 m" not in hysteretic.tasks.load("telelogs-synthetic").explanation(problem)
+
+
 def cause_of_digits(prompt: str) -> str:
     """The rules applied to nothing but the digits of a compact prompt, written from its description."""
     rows = [line.split() for line in prompt.splitlines() if line]

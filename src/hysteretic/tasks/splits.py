@@ -33,12 +33,12 @@ def in_order(
 
     Raises ValueError when there are none or fewer than `count`, saying how many.
     """
+    if not problems:
+        raise ValueError(f"{source} has no rows for split {split!r}; add rows or choose another split.")
     if count is not None and not 0 <= count <= len(problems):
         raise ValueError(
             f"{count} problems of split {split!r} asked, but {source} has {len(problems)}; ask for no more."
         )
-    if not problems:
-        raise ValueError(f"{source} has no rows for split {split!r}; add rows or choose another split.")
     ordered: Sequence[Problem] = sorted(problems, key=lambda problem: digest(f"seed {seed}", key(problem)))
     return tuple(ordered[:count])
 

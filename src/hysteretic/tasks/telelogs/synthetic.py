@@ -13,7 +13,7 @@ from itertools import count as count_up
 from itertools import islice
 
 from ..task import Problem
-from .compact import compact
+from .compact import LEGEND, compact
 from .diagnosis import Diagnosis
 from .drive import Difficulty, draw
 from .reports import careful_report
@@ -90,6 +90,11 @@ class SyntheticTeleLogs(Diagnosis):
     def demonstration(self, problem: Problem) -> str:
         """The reasoning by rules; for a compact prompt a report in its own short words."""
         return careful_report(self.scenario(problem)) if self.prompt == "compact" else super().demonstration(problem)
+
+    def explanation(self, problem: Problem) -> str:
+        """The cause, and what each rule finds; how to read a compact prompt."""
+        said = super().explanation(problem)
+        return f"{said}\n{LEGEND}" if self.prompt == "compact" else said
 
     def randomised(self) -> SyntheticTeleLogs | None:
         """The same drives with labels shuffled and tables in either order. A compact prompt has neither."""
