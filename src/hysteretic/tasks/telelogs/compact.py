@@ -24,7 +24,8 @@ CONTEXT = 1
 
 LEGEND = (
     "A line of the prompt: throughput / 10, speed, serving cell, its PCI modulo 30, its distance in 20 m, the angle "
-    "down to the road, the far edge of its lobe, resource blocks / 2; then of two neighbours cell, PCI modulo 30, dB below"
+    "down to the road, the far edge of its lobe, resource blocks / 2; then of two neighbours: cell, PCI modulo 30, "
+    "dB below"
 )
 """How to read a compact prompt."""
 
