@@ -103,8 +103,12 @@ def test_your_own_data_and_reward_function(tmp_path):
 @settings(max_examples=100, deadline=None)
 def test_nothing_a_model_writes_raises(text):
     """verl counts a rollout whose reward raises as failed, and drops it."""
-    compute_score("countdown-3", text, '{"numbers": [1, 2, 3], "target": 6}', {"task_options": "{}"})
-    compute_score("telelogs-synthetic", text, '{"label": "C1", "causes": {"C1": "x"}}', {})
+    rows = (
+        ("countdown-3", '{"numbers": [1, 2, 3], "target": 6}', {"task_options": "{}"}),
+        ("telelogs-synthetic", '{"label": "C1", "causes": {"C1": "x"}}', {}),
+    )
+    for source, truth, info in rows:
+        assert compute_score(source, text, truth, info)["score"] in (0.0, 1.0)
 
 
 @pytest.mark.parametrize(

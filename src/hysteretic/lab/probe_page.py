@@ -150,7 +150,7 @@ def notes(record: Record) -> str:
         "Silent groups: expected share with its 95 % interval. In 10 batches: 95 % range of the share to be measured, "
         "while the policy is still the one sampled. Informative: responses in groups that are not silent. Alpha: "
         "A-HPO's first, expected successes over failures in informative groups, within 0.1 and 1. Tokens: of a batch, "
-        "each prompt once. Starts: fewer than 1 batch in 20 has no informative group; starts slowly: fewer than 1 in 2."
+        "each prompt once. Starts: at most 1 batch in 20 has no informative group; starts slowly: at most 1 in 2."
     )
     if any(row["is_extrapolated"] for row in _asked(record)):
         said += f" *: above the {record['samples']} samples, from a beta-binomial fitted to the counts."
