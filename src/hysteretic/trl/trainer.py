@@ -8,20 +8,24 @@ from __future__ import annotations
 import copy
 import json
 import textwrap
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
+from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from hysteretic.advantages import BatchStatistics, neutral_responses, silent_groups
+from hysteretic.checkpoints import SEAL, keep_newest, seal, whole_or_not_at_all
 from hysteretic.objective import Objective
 from hysteretic.parts import Adaptive, Fixed
 from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.lean import LeanTrainer
 from hysteretic.trl.mapping import length_of, row_factor, trl_settings
+from hysteretic.trl.preemption import LastUpdate, Preempted
 from hysteretic.trl.rewards import RewardError, RewardWatch
 
 _STATE_FILE = "hpo_state.json"
@@ -88,7 +92,9 @@ class HPOTrainer(LeanTrainer):
         self._batch_rewards: Tensor | None = None
         self._hpo_metrics: dict[str, float] = {}
         self._smoothed_alpha: float | None = None
+        self._last_update = LastUpdate(lambda: self._smoothed_alpha)
         super().__init__(model, self._watched(reward_funcs), args, *arguments, **options)
+        self.add_callback(self._last_update)
 
     def _watched(self, reward_funcs: Any) -> Any:
         """Reward functions under watch; models (and their names) are TRL's to load."""
@@ -103,12 +109,14 @@ class HPOTrainer(LeanTrainer):
         ]
 
     def train(self, *arguments: Any, **options: Any) -> Any:
-        """GRPOTrainer.train; a RewardError saves a checkpoint first, so that no finished update is lost."""
+        """GRPOTrainer.train; a RewardError or Preempted saves a checkpoint first: no finished update is lost."""
         try:
             return super().train(*arguments, **options)
-        except RewardError:
-            if self.state.global_step:
-                self._save_checkpoint(self.model, trial=None)
+        except (RewardError, Preempted) as error:
+            if self._last_update.is_known and not (self._checkpoint_folder() / SEAL).is_file():
+                # As the end of that update would have left it.
+                self._smoothed_alpha = self._last_update.restore()
+                self._save_checkpoint(self.model, trial=None, is_together=isinstance(error, RewardError))
             raise
 
     def _calculate_rewards(self, *arguments: Any, **options: Any) -> Tensor:
@@ -202,12 +210,32 @@ class HPOTrainer(LeanTrainer):
                     self._metrics["train"][name].append(value)
         super().log(logs, *arguments, **options)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self.args.should_save:  # first: trainer_state.json, written last, marks a checkpoint as complete
-            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / _STATE_FILE).write_text(json.dumps({"smoothed_alpha": self._smoothed_alpha}))
-        super()._save_checkpoint(model, trial)
+    def _save_checkpoint(self, model: Any, trial: Any, is_together: bool = True) -> None:
+        """GRPOTrainer's, sealed; older ones go when the new one is on the disk. is_together: every rank is here."""
+        folder = self._checkpoint_folder(trial)
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            with whole_or_not_at_all(folder) if self.args.should_save else nullcontext():
+                if self.args.should_save:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    (folder / _STATE_FILE).write_text(json.dumps({"smoothed_alpha": self._smoothed_alpha}))
+                super()._save_checkpoint(model, trial)
+                if is_together:
+                    self.accelerator.wait_for_everyone()  # each rank writes its random state
+                if self.args.should_save:
+                    seal(folder)
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            keep_newest(folder.parent, limit, also=self.state.best_model_checkpoint)
+
+    def load_update(self, checkpoint: Path) -> None:
+        """The weights and the state of a checkpoint, without training on; not with a sharded model."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+
+    def _checkpoint_folder(self, trial: Any = None) -> Path:
+        return Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
