@@ -150,7 +150,7 @@ def random_policy(prompt_tokens: int) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def material(work: Work, seed: int) -> tuple[Any, Any, Dataset, Callable[..., list[float]]]:
+def material(work: Work, seed: int) -> tuple[Any, Any, Dataset, Callable[..., Any]]:
     """Policy, tokenizer, prompts and reward."""
     set_seed(seed)
     if work.is_tiny:

@@ -61,16 +61,6 @@ def test_fewer_problems_than_a_rollout_takes_are_refused(quick, tmp_path, capsys
     assert "a rollout takes 4" in capsys.readouterr().err
 
 
-def test_a_torn_checkpoint_or_a_copy_under_another_name_is_passed_over(tmp_path):
-    folder = RunFolder(tmp_path)
-    for name, state in [("checkpoint-2", "{}"), ("checkpoint-4", '{"epo'), ("checkpoint-2-copy", "{}")]:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "trainer_state.json").write_text(state)
-    last = folder.last_checkpoint()
-    assert last is not None
-    assert last.name == "checkpoint-2"
-
-
 def test_resume_without_a_folder_is_refused(tmp_path, monkeypatch):
     """A config.yaml that happens to lie in the working directory is not the run's."""
     monkeypatch.chdir(tmp_path)

@@ -7,7 +7,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from hysteretic.tasks.task import Problem, RewardError, Task
+from hysteretic.lab.scoring import Scoring, here
+from hysteretic.tasks.scored import Unscored
+from hysteretic.tasks.task import Problem, Score, Task
 
 
 def as_dataset(problems: Sequence[Problem]) -> Dataset:
@@ -19,14 +21,17 @@ def as_dataset(problems: Sequence[Problem]) -> Dataset:
     )
 
 
-def task_reward(task: Task, problems: Sequence[Problem]) -> Callable[..., list[float]]:
-    """TRL's reward function for these problems of the task.
+def task_reward(
+    task: Task, problems: Sequence[Problem], scoring: Scoring | None = None
+) -> Callable[..., list[float | Unscored]]:
+    """TRL's reward function for these problems of the task. scoring: where, in this process when not given.
 
     It also logs `accuracy` and `format`, the shares of right responses and of responses in the right format: they
     differ from the reward where a task gives a bonus.
-    Raises RewardError naming task, problem and row when the task raises.
+    Raises RewardError naming task and problem when the task raises.
     """
     by_id = {problem.id: problem for problem in problems}
+    score = here(task) if scoring is None else scoring
 
     def reward(
         prompts: Sequence[Any],
@@ -34,21 +39,13 @@ def task_reward(task: Task, problems: Sequence[Problem]) -> Callable[..., list[f
         problem_id: Sequence[str],
         log_metric: Callable[[str, float], None] | None = None,
         **_: Any,
-    ) -> list[float]:
-        scores = []
-        for row, (completion, name) in enumerate(zip(completions, problem_id, strict=True)):
-            try:
-                scores.append(task.score(by_id[name], response_text(completion)))
-            except RewardError:
-                raise
-            except Exception as error:
-                raise RewardError(
-                    f"Task {task.name} raised {type(error).__name__} for problem {name} (row {row}): {error}"
-                ) from error
-        if log_metric is not None and scores:
-            log_metric("accuracy", sum(score.is_correct for score in scores) / len(scores))
-            log_metric("format", sum(score.has_format for score in scores) / len(scores))
-        return [score.reward for score in scores]
+    ) -> list[float | Unscored]:
+        scores = score([by_id[name] for name in problem_id], [response_text(completion) for completion in completions])
+        known = [one for one in scores if isinstance(one, Score)]
+        if log_metric is not None and known:
+            log_metric("accuracy", sum(one.is_correct for one in known) / len(known))
+            log_metric("format", sum(one.has_format for one in known) / len(known))
+        return [one.reward if isinstance(one, Score) else one for one in scores]
 
     reward.__name__ = task.name.replace("-", "_")
     return reward

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from hysteretic.lab.scoring import Scoring, here
+from hysteretic.tasks.scored import Unscored
 from hysteretic.tasks.task import Problem, RewardError, Score, Task
 
 Z = NormalDist().inv_cdf(0.975)
@@ -132,24 +134,21 @@ def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> str:
     return text
 
 
-def score_all(task: Task, problems: Sequence[Problem], responses: Sequence[Sequence[str]]) -> list[list[Score]]:
-    """The task's scores of each problem's responses. Raises RewardError as `score` does."""
-    return [[score(task, problem, text) for text in texts] for problem, texts in zip(problems, responses, strict=True)]
+def score_all(
+    task: Task, problems: Sequence[Problem], responses: Sequence[Sequence[str]], scoring: Scoring | None = None
+) -> list[list[Score]]:
+    """The task's scores of each problem's responses. scoring: where, in this process when not given.
+
+    Raises RewardError where there is no score.
+    """
+    asked = [problem for problem, texts in zip(problems, responses, strict=True) for _ in texts]
+    found = iter((scoring or here(task))(asked, [text for texts in responses for text in texts]))
+    return [[_scored(next(found), problem) for _ in texts] for problem, texts in zip(problems, responses, strict=True)]
 
 
-def score(task: Task, problem: Problem, response: str) -> Score:
-    """The task's score of a response. Raises RewardError where it raises, or gives no finite reward."""
-    try:
-        found = task.score(problem, response)
-    except RewardError:
-        raise
-    except Exception as error:
-        raise RewardError(
-            f"Task {task.name} raised {type(error).__name__} for problem {problem.id}: {error}."
-        ) from error
-    reward = getattr(found, "reward", None)
-    if not isinstance(reward, int | float) or not math.isfinite(reward):
-        raise RewardError(f"Task {task.name} scored problem {problem.id} {found!r}; it must give a finite reward.")
+def _scored(found: Score | Unscored, problem: Problem) -> Score:
+    if isinstance(found, Unscored):
+        raise RewardError(f"A response to problem {problem.id} has no score: {found.reason}.")
     return found
 
 
@@ -162,6 +161,7 @@ def evaluate(
     max_new_tokens: int,
     batch_rows: int = 128,
     seed: int = 0,
+    scoring: Scoring | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The report, and a few responses to look at."""
     scores, kept = {}, []
@@ -169,7 +169,7 @@ def evaluate(
         if decoding == "sampled" and not samples:
             continue
         responses = respond(model, tokenizer, problems, count, max_new_tokens, batch_rows, seed)
-        scores[decoding] = score_all(task, problems, responses)
+        scores[decoding] = score_all(task, problems, responses, scoring)
         for problem, texts, row in list(zip(problems, responses, scores[decoding], strict=True))[:4]:
             kept.append(
                 {"problem": problem.id, "decoding": decoding, "prompt": problem.prompt, "response": texts[0]}

@@ -7,6 +7,7 @@ from typing import Any
 
 from hysteretic.lab.evaluate import Rate, evaluate
 from hysteretic.lab.run_folder import RunFolder, read_json
+from hysteretic.lab.scoring import Scoring
 from hysteretic.lab.settings import Request
 from hysteretic.tasks.task import Problem, Task
 
@@ -15,10 +16,16 @@ class Evaluation:
     """Held-out pass@1 before and after training, kept in the run folder."""
 
     def __init__(
-        self, folder: RunFolder, task: Task, held_out: Sequence[Problem], request: Request, tokenizer: Any
+        self,
+        folder: RunFolder,
+        task: Task,
+        held_out: Sequence[Problem],
+        request: Request,
+        tokenizer: Any,
+        scoring: Scoring | None = None,
     ) -> None:
         self._folder, self._task, self._held_out, self._request = folder, task, held_out, request
-        self._tokenizer = tokenizer
+        self._tokenizer, self._scoring = tokenizer, scoring
         self._taken: dict[str, Any] = read_json(folder.evaluation) or {}
 
     def take(self, when: str, model: Any) -> None:
@@ -36,6 +43,7 @@ class Evaluation:
             self._held_out,
             self._request.run.eval_samples,
             self._request.training.max_completion_length,
+            scoring=self._scoring,
         )
         self._taken[when] = figures
         self._folder.note_samples(when, samples)

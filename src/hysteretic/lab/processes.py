@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -104,7 +105,7 @@ def _start(command: Command, slot: int) -> Going:
 def _work(command: Command, device: str | None) -> None:
     """What each process does: the command, with its output in the log."""
     os.setsid()  # Ctrl-C reaches the comparison alone, which then stops its runs gently
-    _die_with_parent()
+    die_with_parent()
     log = os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -116,11 +117,18 @@ def _work(command: Command, device: str | None) -> None:
     sys.exit(main())
 
 
-def _die_with_parent() -> None:
-    """Have this process killed when the fork server ends, as it does with the comparison (Linux; elsewhere not)."""
+def die_with_parent() -> None:
+    """Have this process killed when the fork server ends, and that end with who started it (Linux; elsewhere not).
+
+    The server waits until nobody holds the other end of its pipe, and it hands that end to each process it starts.
+    """
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        server: Any = multiprocessing.forkserver._forkserver
+        if server._forkserver_alive_fd is not None:
+            os.close(server._forkserver_alive_fd)
+            server._forkserver_alive_fd = None
 
 
 def _device(slot: int) -> str | None:

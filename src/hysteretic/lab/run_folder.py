@@ -70,6 +70,8 @@ class RunFolder:
             yield
         finally:
             lock.release()
+            if [path.name for path in self.path.iterdir()] == [".lock"]:  # nothing came of it
+                (self.path / ".lock").unlink()
 
     def write_json(self, path: Path, content: Any) -> None:
         """Write whole or not at all."""

@@ -50,6 +50,15 @@ class RunConfig:
     data_problem_seed: int = setting("Which problems: the seed they are drawn with (not the run's seed).", 0)
     eval_problems: int = setting("How many held-out problems to evaluate on, before and after; 0 for none.", 200)
     eval_samples: int = setting("Sampled responses for each held-out problem, besides the greedy one.", 4)
+    reward_processes: int = setting(
+        "Score responses in so many processes of their own (on each rank): one that hangs or crashes does not end the "
+        "run, but up to max_unscored (100 with them) responses have no reward. 0: in the run's own process.",
+        0,
+    )
+    reward_seconds: float = setting(
+        "How long one response may be scored, in processes of its own or by an async task.", 60.0
+    )
+    reward_gib: float = setting("GiB of memory that a scoring process may take beyond what it starts with.", 4.0)
     stop_seconds: float = setting(
         "After SIGTERM, how long the current rollout may take to end before it is given up; then the last update is "
         "saved (not with a sharded model).",
@@ -67,9 +76,12 @@ class RunConfig:
                 ) from error
         if self.task_options is not None and not isinstance(self.task_options, dict):
             raise UsageError(f"task_options is {self.task_options!r}; it must be a mapping such as {{'largest': 30}}.")
-        for name in ("eval_problems", "eval_samples", "stop_seconds"):
+        for name in ("eval_problems", "eval_samples", "stop_seconds", "reward_processes"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; set it to 0 or more.")
+        for name in ("reward_seconds", "reward_gib"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; set it above 0.")
 
     def load_options(self) -> dict[str, Any]:
         """What to hand to `hysteretic.tasks.load` besides the name."""

@@ -7,8 +7,8 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,15 @@ from hysteretic.lab.outcome import FINISHED, Outcome, ended_by, stopped
 from hysteretic.lab.progress import Progress, Warn, WriteMetrics
 from hysteretic.lab.resuming import before, find_checkpoint, is_last, refuse_other_settings, step_of
 from hysteretic.lab.run_folder import RunFolder, now, versions
+from hysteretic.lab.scoring import Scoring, ScoringProcesses, here
 from hysteretic.lab.settings import Request, parse
 from hysteretic.lab.stopping import StopGently
 from hysteretic.models import model_path
 from hysteretic.tasks.task import Problem, Task, up_to
 from hysteretic.trl import HPOTrainer
+
+MOST_UNSCORED = 100
+"""max_unscored of a run with reward_processes that does not say another."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,13 +51,16 @@ def main(arguments: Sequence[str]) -> int:
     task = load_task(request)
     if is_main:
         folder.claim(request.run.resume)
-    with folder.locked() if is_main else nullcontext():
+    with ExitStack() as within:
+        if is_main:
+            within.enter_context(folder.locked())
         if is_main and request.run.resume:
             refuse_other_settings(folder, request)
         checkpoint = broadcast_object_list([find_checkpoint(folder, request) if is_main else None])[0]
         problems, held_out = draw_problems(task, request)
         refuse_too_few(problems, request)
-        trainer, tokenizer = build_trainer(request, task, problems, folder)
+        scoring = within.enter_context(scoring_of(request, task))
+        trainer, tokenizer = build_trainer(request, task, problems, folder, scoring)
         is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
         if is_sharded and held_out:
             held_out = []
@@ -62,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
             )
         if is_sharded and checkpoint is not None and is_last(checkpoint, request.training.max_steps):
             checkpoint = before(checkpoint)  # such a model is only loaded to train on: the last updates again
-        evaluation = Evaluation(folder, task, held_out, request, tokenizer)
+        evaluation = Evaluation(folder, task, held_out, request, tokenizer, scoring)
         record = describe(request, trainer, task, problems) | {"held_out_problems": len(held_out)}
         stop = StopGently(request.training.updates_per_rollout(), None if is_sharded else request.run.stop_seconds)
         trainer.add_callback(stop)
@@ -193,8 +200,24 @@ def refuse_too_few(problems: Sequence[Problem], request: Request) -> None:
         )
 
 
+@contextmanager
+def scoring_of(request: Request, task: Task) -> Iterator[Scoring]:
+    """Where responses are scored; its processes, if it has any, end with the run."""
+    run = request.run
+    if not run.reward_processes:
+        yield here(task, run.reward_seconds)
+        return
+    if "max_unscored" not in request.asked:
+        request.training.max_unscored = MOST_UNSCORED
+    processes = ScoringProcesses(run.task, run.load_options(), run.reward_processes, run.reward_seconds, run.reward_gib)
+    try:
+        yield processes
+    finally:
+        processes.close()
+
+
 def build_trainer(
-    request: Request, task: Task, problems: Sequence[Problem], folder: RunFolder
+    request: Request, task: Task, problems: Sequence[Problem], folder: RunFolder, scoring: Scoring | None = None
 ) -> tuple[HPOTrainer, Any]:
     """The trainer of a request, ready to train. Raises UsageError where the model cannot be loaded."""
     training, model = request.training, request.model
@@ -202,7 +225,7 @@ def build_trainer(
     tokenizer = load_tokenizer(request.run.model, request.run.task, problems[0], model.model_revision)
     trainer = HPOTrainer(
         model=model_path(request.run.model, request.run.task),
-        reward_funcs=task_reward(task, problems),
+        reward_funcs=task_reward(task, problems, scoring),
         args=training,
         train_dataset=as_dataset(problems),
         processing_class=tokenizer,

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .scored import score
 from .task import Problem, RewardError, Task
 
 
@@ -57,15 +58,8 @@ def compute_score(
             f"The row {problem_id or '(without problem_id)'} of data_source {data_source!r} cannot be scored: {error} "
             "hysteretic.verl:compute_score scores what `hysteretic export` wrote."
         ) from error
-    try:
-        score = task.score(Problem(problem_id, "", answer), solution_str)
-    except RewardError:
-        raise
-    except Exception as error:
-        raise RewardError(
-            f"Task {task.name} raised {type(error).__name__} for problem {problem_id}: {error}"
-        ) from error
-    return {"score": float(score.reward), "acc": float(score.is_correct), "format": float(score.has_format)}
+    found = score(task, Problem(problem_id, "", answer), solution_str)
+    return {"score": float(found.reward), "acc": float(found.is_correct), "format": float(found.has_format)}
 
 
 @functools.lru_cache(maxsize=16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -23,7 +25,7 @@ Reward = Callable[[str, Any], "float | bool | Score"]
 class FileTask:
     """One problem a row of a data set, scored by a function `reward(response, answer)`.
 
-    The reward function gets the response's text and the row's answer, and returns
+    The reward function, `def` or `async def`, gets the response's text and the row's answer, and returns
         a bool: reward 1 or 0;
         a number: the reward; 1 or more counts as correct;
         a Score: the reward, is_correct and has_format, all yours. Otherwise has_format is True: nothing checked it.
@@ -73,18 +75,36 @@ class FileTask:
 
     def score(self, problem: Problem, response: str) -> Score:
         """Call the reward function. Raises RewardError, naming function and problem, when it gives no reward."""
-        function = self._function
+        return asyncio.run(self.score_async(problem, response)) if self._is_async else self._score(problem, response)
+
+    async def score_async(self, problem: Problem, response: str) -> Score:
+        """The same, waiting for a reward function that is `async def`."""
+        if not self._is_async:
+            return self._score(problem, response)
         try:
-            value = function(response, problem.answer)
+            value = await self._function(response, problem.answer)  # type: ignore[misc]
         except Exception as error:
-            raise RewardError(
-                f"The reward function {self._reward_name} raised {type(error).__name__}: {error}, on problem "
-                f"{problem.id!r}. Make it return a number for every text a model can write."
-            ) from error
+            raise self._raised(error, problem) from error
+        return self._checked(value, problem)
+
+    def _score(self, problem: Problem, response: str) -> Score:
+        try:
+            value = self._function(response, problem.answer)
+        except Exception as error:
+            raise self._raised(error, problem) from error
+        return self._checked(value, problem)
+
+    def _raised(self, error: Exception, problem: Problem) -> RewardError:
+        return RewardError(
+            f"The reward function {self._reward_name} raised {type(error).__name__}: {error}, on problem "
+            f"{problem.id!r}. Make it return a number for every text a model can write."
+        )
+
+    def _checked(self, value: Any, problem: Problem) -> Score:
         if isinstance(value, Score):
             reward, is_correct, has_format = value.reward, value.is_correct, value.has_format
         else:
-            reward, is_correct, has_format = value, isinstance(value, Real) and bool(value >= 1), True
+            reward, is_correct, has_format = value, isinstance(value, Real) and float(value) >= 1, True
         if not isinstance(reward, Real) or not math.isfinite(reward):
             raise RewardError(
                 f"The reward function {self._reward_name} returned {value!r} on problem {problem.id!r}, which is no "
@@ -106,6 +126,11 @@ class FileTask:
             raise ValueError(f"reward {self.reward!r} is {type(function).__name__}; it should be a function.")
         checked: Reward = function
         return checked
+
+    @property
+    def _is_async(self) -> bool:
+        function = self._function
+        return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
     @property
     def _reward_name(self) -> str:

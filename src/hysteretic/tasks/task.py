@@ -120,6 +120,20 @@ class Streams(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoresAsync(Protocol):
+    """Scores that are waited for (a judge, a sandbox) are asked for many responses at once."""
+
+    @property
+    def name(self) -> str:
+        """As a Task's."""
+        ...
+
+    async def score_async(self, problem: Problem, response: str) -> Score:
+        """What `score` gives."""
+        ...
+
+
 def up_to(task: Task, split: str, seed: int, count: int | None, is_asked: bool) -> Sequence[Problem]:
     """Problems of a task: `count` where that number was asked for, else as many as there are, up to it.
 

@@ -15,8 +15,10 @@ if not Version("1.15") <= Version(_trl.__version__) < Version("2"):
         'Install a supported one with: pip install "trl>=1.15,<2"'
     )
 
+from hysteretic.tasks.scored import Unscored
 from hysteretic.tasks.task import RewardError
 from hysteretic.trl.config import HPOConfig
+from hysteretic.trl.guard import BadUpdateError
 from hysteretic.trl.trainer import HPOTrainer
 
-__all__ = ["HPOConfig", "HPOTrainer", "RewardError"]
+__all__ = ["BadUpdateError", "HPOConfig", "HPOTrainer", "RewardError", "Unscored"]

@@ -14,20 +14,11 @@ import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hysteretic.tasks.scored import Unscored
 from hysteretic.tasks.task import RewardError
 
 LARGEST = 1e18
 """Beyond it the square of a reward, and with it a group's standard deviation, does not fit into float32."""
-
-
-class Unscored:
-    """In place of a reward: this response could not be scored, and why."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-    def __repr__(self) -> str:
-        return f"Unscored({self.reason!r})"
 
 
 class RewardWatch:
@@ -37,7 +28,7 @@ class RewardWatch:
     stops all of them before the batch is trained on.
 
     None is TRL's mark of "this reward does not apply to this row"; it is accepted when there are other functions.
-    takes_unscored: whether single rows may be without a reward; they are None then, and in `unscored`.
+    takes_unscored: whether single rows may be without a reward; they are in `unscored` then.
     """
 
     def __init__(self, takes_unscored: bool = False) -> None:
@@ -98,7 +89,8 @@ class RewardWatch:
             can_go_on = self._takes_unscored and not any(_is_mistake(rewards[row]) for row in flaws)
             if not flaws or can_go_on:
                 self.unscored |= {row: f"Reward function {name} {flaw}" for row, flaw in flaws.items()}
-                return [None if row in flaws or one is None else float(one) for row, one in enumerate(rewards)]
+                # 0 holds the place of a reward that is not known: the trainer puts the group's mean there.
+                return [0.0 if row in flaws else None if one is None else float(one) for row, one in enumerate(rewards)]
             problem = next(iter(flaws.values()))
         return self._failed(f"Reward function {name} {problem}", {"prompts": range(rows)}, None)
 

@@ -1,0 +1,52 @@
+"""Is what a task says of a response a score? Checked in one place, wherever it is asked."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .task import Problem, RewardError, Score, ScoresAsync, Task
+
+
+class Unscored:
+    """In place of a Score or a reward: this response could not be scored, and why."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.reason!r})"
+
+
+def score(task: Task, problem: Problem, response: str) -> Score:
+    """The task's score of a response. Raises RewardError where it raises, or gives no finite reward."""
+    try:
+        found = task.score(problem, response)
+    except RewardError:
+        raise
+    except Exception as error:
+        raise _failed(task, problem, error) from error
+    return _checked(task, problem, found)
+
+
+async def score_async(task: ScoresAsync, problem: Problem, response: str) -> Score:
+    """The same of a task that waits for its scores."""
+    try:
+        found = await task.score_async(problem, response)
+    except RewardError:
+        raise
+    except Exception as error:
+        raise _failed(task, problem, error) from error
+    return _checked(task, problem, found)
+
+
+def _failed(task: Any, problem: Problem, error: Exception) -> RewardError:
+    return RewardError(f"Task {task.name} raised {type(error).__name__} for problem {problem.id}: {error}.")
+
+
+def _checked(task: Any, problem: Problem, found: Any) -> Score:
+    reward = getattr(found, "reward", None)
+    if not isinstance(reward, int | float) or not math.isfinite(reward):
+        raise RewardError(f"Task {task.name} scored problem {problem.id} {found!r}; it must give a finite reward.")
+    checked: Score = found
+    return checked
