@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers import TrainerCallback
 
 from hysteretic.trl import HPOConfig, HPOTrainer
 
@@ -18,12 +19,12 @@ def always(reward):
     return same_for_all
 
 
-def logged(folder, reward, **changes):
+def logged(folder, reward, callbacks=(), **changes):
     """The figures of each update."""
     model, tokenizer = random_policy()
     args = HPOConfig(**settings(folder, **changes))
     trainer = HPOTrainer(
-        model=model, processing_class=tokenizer, reward_funcs=reward, train_dataset=prompts(), args=args
+        model, reward, args, processing_class=tokenizer, train_dataset=prompts(), callbacks=list(callbacks)
     )
     trainer.train()
     return [log for log in trainer.state.log_history if "loss" in log]
@@ -87,3 +88,30 @@ def test_an_update_whose_part_of_the_rollout_is_silent_has_no_gradient(tmp_path)
     assert {log["hpo/silent_share"] for log in logs} == {7 / 8}
     assert any(log["grad_norm"] == 0 for log in logs)
     assert any(log["grad_norm"] > 0 for log in logs)
+
+
+def test_equal_rewards_are_silent_where_standard_deviations_differ_from_0(tmp_path):
+    """TRL's frac_reward_zero_std misses groups of eight rewards of 0.3."""
+    (log,) = logged(tmp_path, always(0.3), algorithm="a-hpo", num_generations=8)
+    assert log["frac_reward_zero_std"] == 0
+    assert (log["hpo/silent_share"], log["grad_norm"]) == (1, 0)
+
+
+@pytest.mark.parametrize("way", [{}, PLAIN], ids=["lean", "plain"])
+def test_momentum_moves_the_weights_of_a_silent_update(tmp_path, way):
+    """One rollout with successes, then one without."""
+    rewards = iter([low_first_byte, always(0.0)])
+
+    def first_rollout_alone(completion_ids, **_):
+        return next(rewards)(prompts=None, completion_ids=completion_ids)
+
+    seen = []
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **_):
+            seen.append(next(model.parameters()).detach().clone())
+
+    logs = logged(tmp_path, first_rollout_alone, [Watch()], algorithm="a-hpo", max_steps=2, learning_rate=1e-3, **way)
+    assert logs[0]["grad_norm"] > 0
+    assert logs[1]["grad_norm"] == 0
+    assert not seen[0].equal(seen[1])

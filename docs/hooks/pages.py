@@ -123,12 +123,14 @@ def _as_yaml(value: Any) -> str:
 # The README, whose parts are not written twice.
 
 
-def _section(title: str) -> Sequence[str]:
-    """A section of the README with its heading, links as from docs/."""
+def _section(title: str, part: str = "all") -> Sequence[str]:
+    """A section of the README, links as from docs/. part: "body" leaves its heading out."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(rf"^(#+) {re.escape(title)}\n.*?(?=^#{{1,}} |\Z)", text, flags=re.DOTALL | re.MULTILINE)
     assert found is not None, f"The README has no section {title!r}."
-    return [re.sub(r"\[([^\]]*)\]\(([\w./-]+)(#[^)]*)?\)", _as_within, re.sub(r"^#+", "##", found[0]).rstrip())]
+    heading, body = found[0].rstrip().split("\n", 1)
+    body = re.sub(r"\[([^\]]*)\]\(([\w./-]+)(#[^)]*)?\)", _as_within, body)
+    return [body] if part == "body" else [re.sub(r"^#+", "##", heading), body]
 
 
 def _as_within(link: re.Match[str]) -> str:
@@ -198,24 +200,19 @@ def _against_grpo(*arms: str) -> Sequence[str]:
         "easy": "countdown-3, easier start",
         "telelogs": "telelogs-compact",
     }
-    rows = [
-        "| start | seeds | arm | reward over the run, GRPO's | difference (95 % interval) | gain | verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = ["| start | arm | verdict | gain | difference (95 % interval) | seeds |", "|---|---|---|---|---|---|"]
     for name, words in starts.items():
         found = _results(name)
-        means = {row["arm"]: row["mean"] for row in found["summary"] if row["measure"] == found["primary"]}
         for pair in found["pairs"]:
             if pair["treatment"] in arms and (pair["baseline"], pair["measure"]) == ("grpo", found["primary"]):
                 low, high = pair["interval"]
                 cells = [
                     f"[{words}](results/{name}/results.csv)",
-                    f"{pair['seeds']}",
                     pair["treatment"],
-                    f"{means['grpo']:.4f}",
-                    f"{pair['mean_difference']:+.4f} ({low:+.4f} to {high:+.4f})",
-                    f"{100 * pair['relative_gain']:+.0f} %",
                     pair["verdict"],
+                    f"{100 * pair['relative_gain']:+.0f} %",
+                    f"{pair['mean_difference']:+.4f} ({low:+.4f} to {high:+.4f})",
+                    f"{pair['seeds']}",
                 ]
                 rows.append("| " + " | ".join(cells) + " |")
     return rows
