@@ -175,3 +175,16 @@ def test_links_between_pages_lead_somewhere():
     for page, text in PAGES.items():
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
             assert target.startswith("https://") or ((DOCS / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_figures_in_a_link_to_results_are_in_what_it_leads_to():
+    """So that a page does not quote what was measured once."""
+    quoted = [
+        (page, figure, target)
+        for page, text in PAGES.items()
+        for words, target in re.findall(r"\[([^\]]*\d\.\d[^\]]*)\]\(((?:\.\./)+results/[^)]+)\)", text)
+        for figure in re.findall(r"\d+\.\d+", words)
+    ]
+    assert len(quoted) >= 4
+    for page, figure, target in quoted:
+        assert figure in ((DOCS / page).parent / target).read_text(encoding="utf-8"), f"{page}: {figure}"
