@@ -1,15 +1,11 @@
-"""What does a run show while it trains, what does it write, how is collapse told, and how does it stop gently?"""
+"""What does a run show while it trains, what does it write, and how is collapse told?"""
 
 from __future__ import annotations
 
 import math
-import signal
 import textwrap
-from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
-from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 
@@ -93,39 +89,3 @@ class Warn(TrainerCallback):
             if alarm.name not in self._heard:
                 self._heard.add(alarm.name)
                 tqdm.write(textwrap.fill(str(alarm), 100, subsequent_indent="  ", break_on_hyphens=False))
-
-
-class StopGently(TrainerCallback):
-    """Ctrl-C or SIGTERM ends the run after the current rollout, with a checkpoint; a second Ctrl-C ends it at once.
-
-    All ranks stop at the same rollout: at each one's end they ask each other whether anybody was asked to.
-    """
-
-    def __init__(self, updates_per_rollout: int) -> None:
-        self._updates_per_rollout = updates_per_rollout
-        self._former: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
-        self.is_asked = False
-
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._former[number] = signal.signal(number, self._ask)
-
-    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.restore()
-
-    def restore(self) -> None:
-        """Give both signals back their usual meaning."""
-        for number, former in self._former.items():
-            signal.signal(number, former)
-        self._former.clear()
-
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if state.global_step % self._updates_per_rollout == 0 and any(gather_object([self.is_asked])):
-            control.should_save = True
-            control.should_training_stop = True
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.is_asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.is_asked = True
-        print("\nStopping after this rollout, with a checkpoint (Ctrl-C again: at once, back to the last one).")

@@ -5,7 +5,7 @@ run.json            effective settings, versions, data and model, command, state
 metrics.jsonl       one line an update
 evaluation.json     held-out pass@1 before and after, with intervals
 samples.jsonl       a few held-out responses before and after
-checkpoint-N/       what `--resume` goes on from
+checkpoint-N/       what `--resume` goes on from; torn-N: one that was damaged afterwards
 model/              the trained model and its tokenizer
 """
 
@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hysteretic.lab.errors import UsageError
+from hysteretic.lab.files import write_text
 
 
 class RunFolder:
@@ -54,8 +56,9 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"Cannot write to {self.path} ({error.strerror}); give another --output.") from error
 
-    def lock(self) -> FileLock:
-        """Held while a run is written here; the system frees it however the process ends. Raises UsageError."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """While a run is written here; the system frees the lock however the process ends. Raises UsageError."""
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
@@ -63,31 +66,19 @@ class RunFolder:
             raise UsageError(
                 f"Another process is training in {self.path}; wait for it or stop it, or give another --output."
             ) from error
-        return lock
-
-    def last_checkpoint(self, below: int | None = None) -> Path | None:
-        """The newest checkpoint that was written to its end (and made before the update `below`)."""
-        named = [path for path in self.path.glob("checkpoint-*") if path.name.rsplit("-", 1)[1].isdecimal()]
-        complete = [path for path in named if read_json(path / "trainer_state.json") is not None]
-        number = {path: int(path.name.rsplit("-", 1)[1]) for path in complete}
-        return max(
-            (path for path in complete if not below or number[path] < below),
-            key=lambda path: number[path],
-            default=None,
-        )
+        try:
+            yield
+        finally:
+            lock.release()
 
     def write_json(self, path: Path, content: Any) -> None:
         """Write whole or not at all."""
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        write_text(path, json.dumps(content, indent=2, default=str) + "\n")
 
     def write_config(self, asked: dict[str, Any]) -> None:
         """Keep what was asked for, so that `--config` or `--resume` repeats it."""
         settings = {key: value for key, value in asked.items() if key not in ("resume", "output", "config")}
-        part = self.config.with_suffix(".part")
-        part.write_text(yaml.safe_dump(settings, sort_keys=True), encoding="utf-8")
-        os.replace(part, self.config)
+        write_text(self.config, yaml.safe_dump(settings, sort_keys=True))
 
     def earlier_starts(self) -> list[dict[str, Any]]:
         """When and how this run was started before, oldest first; empty for a new one."""
@@ -96,29 +87,29 @@ class RunFolder:
         return [*record.get("resumed_from", []), *([kept] if kept else [])]
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        """Add one update's figures."""
+        """Add one update's figures; on the disk before any checkpoint that follows."""
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def cut_metrics(self, last_step: int) -> None:
         """Forget updates after a step, and a line torn by a power cut: they will be made again."""
         if self.metrics.is_file():
             kept = [line for line in read_lines(self.metrics) if line["step"] <= last_step]
-            part = self.metrics.with_suffix(".part")
-            part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            os.replace(part, self.metrics)
+            write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
 
-    def note_samples(self, samples: Iterable[dict[str, Any]]) -> None:
-        """Add responses to look at."""
-        with self.samples.open("a", encoding="utf-8") as file:
-            for sample in samples:
-                file.write(json.dumps(sample, ensure_ascii=False) + "\n")
+    def note_samples(self, when: str, samples: Iterable[dict[str, Any]]) -> None:
+        """Keep responses to look at, in place of those of an earlier evaluation at the same time of the run."""
+        others = read_lines(self.samples) if self.samples.is_file() else []
+        lines = [line for line in others if line["when"] != when] + [{"when": when, **sample} for sample in samples]
+        write_text(self.samples, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The JSON objects of a file, one a line, up to the first that is torn."""
     lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # not at U+2028 within a text
         try:
             content = json.loads(line)
         except json.JSONDecodeError:

@@ -50,6 +50,11 @@ class RunConfig:
     data_problem_seed: int = setting("Which problems: the seed they are drawn with (not the run's seed).", 0)
     eval_problems: int = setting("How many held-out problems to evaluate on, before and after; 0 for none.", 200)
     eval_samples: int = setting("Sampled responses for each held-out problem, besides the greedy one.", 4)
+    stop_seconds: float = setting(
+        "After SIGTERM, how long the current rollout may take to end before it is given up; then the last update is "
+        "saved (not with a sharded model).",
+        15.0,
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.task_options, str):
@@ -62,7 +67,7 @@ class RunConfig:
                 ) from error
         if self.task_options is not None and not isinstance(self.task_options, dict):
             raise UsageError(f"task_options is {self.task_options!r}; it must be a mapping such as {{'largest': 30}}.")
-        for name in ("eval_problems", "eval_samples"):
+        for name in ("eval_problems", "eval_samples", "stop_seconds"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; set it to 0 or more.")
 

@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import transformers
-from accelerate.utils import DistributedType, set_seed
+from accelerate.utils import DistributedType, broadcast_object_list, set_seed
 from transformers import PrinterCallback, ProgressCallback
 from trl import get_peft_config, get_quantization_config
 
 import hysteretic.tasks
+from hysteretic.checkpoints import FULL, whole_or_not_at_all
 from hysteretic.lab.alarms import alarms_of
 from hysteretic.lab.data import as_dataset, task_reward
 from hysteretic.lab.errors import UsageError
-from hysteretic.lab.evaluate import Rate, evaluate
 from hysteretic.lab.evaluation import refuse_same_ids
+from hysteretic.lab.held_out import Evaluation
 from hysteretic.lab.loading import load_tokenizer, model_arguments
-from hysteretic.lab.progress import Progress, StopGently, Warn, WriteMetrics
-from hysteretic.lab.run_folder import RunFolder, now, read_json, versions
+from hysteretic.lab.outcome import FINISHED, Outcome, ended_by, stopped
+from hysteretic.lab.progress import Progress, Warn, WriteMetrics
+from hysteretic.lab.resuming import before, find_checkpoint, is_last, refuse_other_settings, step_of
+from hysteretic.lab.run_folder import RunFolder, now, versions
 from hysteretic.lab.settings import Request, parse
+from hysteretic.lab.stopping import StopGently
 from hysteretic.models import model_path
-from hysteretic.tasks.task import Problem, RewardError, Task, up_to
+from hysteretic.tasks.task import Problem, Task, up_to
 from hysteretic.trl import HPOTrainer
-
-MAY_CHANGE = {"max_steps", "save_steps", "save_total_limit", "report_to", "disable_tqdm"}
-"""Settings that a resumed run may give anew."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`hysteretic train`: 0 when the run finished, 130 when it was interrupted, 3 when a reward function failed."""
+    """`hysteretic train`: the exit codes of `hysteretic.lab.outcome`. Raises UsageError for what was asked."""
     quieten()
     request = parse(arguments)
     folder = RunFolder(request.run.output or default_folder(request))
@@ -46,79 +47,94 @@ def main(arguments: Sequence[str]) -> int:
     task = load_task(request)
     if is_main:
         folder.claim(request.run.resume)
-        if request.run.resume:
+    with folder.locked() if is_main else nullcontext():
+        if is_main and request.run.resume:
             refuse_other_settings(folder, request)
-    checkpoint = folder.last_checkpoint() if request.run.resume else None
-    is_finished = request.run.resume and (read_json(folder.run) or {}).get("state") == "finished"
-    if checkpoint is not None and not is_finished and step_of(checkpoint) == request.training.max_steps:
-        # It ended after its last checkpoint and before its evaluation: the last updates are made again.
-        checkpoint = folder.last_checkpoint(below=step_of(checkpoint))
-    if checkpoint is not None and 0 < request.training.max_steps <= step_of(checkpoint):
-        raise UsageError(
-            f"The run in {folder.path} has made {step_of(checkpoint)} updates ({checkpoint.name}), and max_steps is "
-            f"{request.training.max_steps}; give a larger --max_steps to train on."
-        )
+        checkpoint = broadcast_object_list([find_checkpoint(folder, request) if is_main else None])[0]
+        problems, held_out = draw_problems(task, request)
+        refuse_too_few(problems, request)
+        trainer, tokenizer = build_trainer(request, task, problems, folder)
+        is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+        if is_sharded and held_out:
+            held_out = []
+            trainer.accelerator.print(
+                "No held-out evaluation: the model is sharded. Use `hysteretic eval` on the saved one."
+            )
+        if is_sharded and checkpoint is not None and is_last(checkpoint, request.training.max_steps):
+            checkpoint = before(checkpoint)  # such a model is only loaded to train on: the last updates again
+        evaluation = Evaluation(folder, task, held_out, request, tokenizer)
+        record = describe(request, trainer, task, problems) | {"held_out_problems": len(held_out)}
+        stop = StopGently(request.training.updates_per_rollout(), None if is_sharded else request.run.stop_seconds)
+        trainer.add_callback(stop)
+        try:
+            if is_main:
+                begin(folder, request, trainer, record, checkpoint)
+            outcome = run(trainer, evaluation, folder, checkpoint, stop)
+        except BaseException as error:
+            known = ended_by(error, folder.path, trainer.state.global_step, stop.code)
+            if known is None:
+                raise
+            outcome = known
+        finally:
+            stop.restore()
+        if is_main:
+            end(folder, record, outcome, trainer.state.global_step)
+    return outcome.code
 
-    problems, held_out = draw_problems(task, request)
-    refuse_too_few(problems, request)
-    trainer, tokenizer = build_trainer(request, task, problems, folder)
-    stop = StopGently(request.training.updates_per_rollout())
-    trainer.add_callback(stop)
-    is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
-    if is_sharded and held_out:
-        held_out = []
-        trainer.accelerator.print(
-            "No held-out evaluation: the model is sharded. Use `hysteretic eval` on the saved one."
-        )
-    evaluation = Evaluation(folder, task, held_out, request) if is_main else None
-    if is_main:
-        lock = folder.lock()
-        record = describe(request, trainer, task, problems)
-        record |= {"held_out_problems": len(held_out), "resumed_from": folder.earlier_starts()}
-        folder.write_config(request.asked)
-        folder.write_json(folder.run, record | {"state": "running"})
-        folder.cut_metrics(step_of(checkpoint))
-        print(f"{task.name} with {request.training.algorithm}: {trainer.objective}")
-        print(f"{record['parameters']:,} parameters, {len(problems)} problems, run folder {folder.path}")
 
-    state, message, code = "finished", "", 0
-    again = f"go on with: hysteretic train --resume --output {shlex.quote(str(folder.path))}"
-    try:
-        if evaluation is not None:
-            evaluation.take("before", trainer.model, tokenizer)
+def begin(
+    folder: RunFolder, request: Request, trainer: HPOTrainer, record: dict[str, Any], checkpoint: Path | None
+) -> None:
+    """Say and write what is about to run; forget the updates that will be made again."""
+    record["resumed_from"] = folder.earlier_starts()
+    folder.write_config(request.asked)
+    folder.write_json(folder.run, record | {"state": "running"})
+    folder.cut_metrics(step_of(checkpoint))
+    print(f"{record['task']} with {request.training.algorithm}: {trainer.objective}")
+    print(f"{record['parameters']:,} parameters, {record['train_problems']} problems, run folder {folder.path}")
+    if checkpoint is not None:
+        print(f"Going on from {checkpoint.name}.")
+
+
+def run(
+    trainer: HPOTrainer, evaluation: Evaluation, folder: RunFolder, checkpoint: Path | None, stop: StopGently
+) -> Outcome:
+    """Evaluate, train, save the model, evaluate: what is done already is left out."""
+    is_main = trainer.accelerator.is_main_process
+    if checkpoint is not None and is_last(checkpoint, trainer.args.max_steps):
+        trainer.load_update(checkpoint)
+    else:
+        if is_main:
+            evaluation.take("before", trainer.model)
         trainer.accelerator.wait_for_everyone()
         # The same rollouts whether or not there was an evaluation first; and others on every rank.
-        set_seed(request.training.seed, device_specific=True)
+        set_seed(trainer.args.seed, device_specific=True)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    except RewardError as error:
-        state, message, code = "failed", f"{error} The updates before it are saved; mend the reward and {again}", 3
-    except KeyboardInterrupt:
-        state, message, code = "interrupted", f"Stopped at once; {again}", 130
-    finally:
-        stop.restore()
-    if state == "finished" and trainer.state.global_step < trainer.state.max_steps:
-        state, message, code = "interrupted", f"Stopped after update {trainer.state.global_step}; {again}", 130
-    if state == "finished":
+        if trainer.state.global_step < trainer.state.max_steps:
+            return stopped(folder.path, trainer.state.global_step, stop.code)
+    with whole_or_not_at_all(folder.model) if is_main else nullcontext():
         trainer.save_model(str(folder.model))
     if is_main:
-        if state == "finished" and evaluation is not None:
-            try:
-                evaluation.take("after", trainer.model, tokenizer)
-                print(evaluation.table())
-                print(f"Metrics, samples and the model are in {folder.path}")
-            except RewardError as error:
-                state, code = "failed", 3
-                message = f"{error} The model is saved in {folder.model}, not evaluated."
-        heard = alarms_of(folder.path)
-        for alarm in heard:
-            if alarm.name == "held-out":  # the others were told when they sounded
-                print(alarm)
-        ended = {"state": state, "ended": now(), "updates": trainer.state.global_step}
+        evaluation.take("after", trainer.model)
+        print(evaluation.table())
+        print(f"Metrics, samples and the model are in {folder.path}")
+    return FINISHED
+
+
+def end(folder: RunFolder, record: dict[str, Any], outcome: Outcome, updates: int) -> None:
+    """Write how it ended, with the alarms that sounded, and say what there is to say."""
+    heard = alarms_of(folder.path)
+    for alarm in heard:
+        if alarm.name == "held-out":  # the others were told when they sounded
+            print(alarm)
+    ended = {"state": outcome.state, "ended": now(), "updates": updates}
+    if outcome.message:
+        print(f"hysteretic: {outcome.message}", file=sys.stderr)
+    try:
         folder.write_json(folder.run, record | ended | {"alarms": [asdict(alarm) for alarm in heard]})
-        lock.release()
-        if message:
-            print(f"hysteretic: {message}", file=sys.stderr)
-    return code
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
 
 
 def quieten() -> None:
@@ -177,22 +193,6 @@ def refuse_too_few(problems: Sequence[Problem], request: Request) -> None:
         )
 
 
-def refuse_other_settings(folder: RunFolder, request: Request) -> None:
-    """A run may only go on as it began."""
-    import yaml
-
-    before = yaml.safe_load(folder.config.read_text(encoding="utf-8")) if folder.config.is_file() else {}
-    asked = {key: value for key, value in request.asked.items() if key not in ("resume", "output", "config")}
-    changed = {
-        key for key in {*before, *asked} - MAY_CHANGE if str(before.get(key)) != str(asked.get(key, before.get(key)))
-    }
-    if changed:
-        listed = ", ".join(f"{key} was {before.get(key)!r} and is {asked[key]!r}" for key in sorted(changed))
-        raise UsageError(
-            f"The run in {folder.path} began with other settings: {listed}. Start a new --output for these."
-        )
-
-
 def build_trainer(
     request: Request, task: Task, problems: Sequence[Problem], folder: RunFolder
 ) -> tuple[HPOTrainer, Any]:
@@ -215,47 +215,6 @@ def build_trainer(
     if not training.disable_tqdm:
         trainer.add_callback(Progress())
     return trainer, tokenizer
-
-
-class Evaluation:
-    """Held-out pass@1 before and after training, kept in the run folder."""
-
-    def __init__(self, folder: RunFolder, task: Task, held_out: Sequence[Problem], request: Request) -> None:
-        self._folder, self._task, self._held_out, self._request = folder, task, held_out, request
-        self._taken: dict[str, Any] = {}
-        if folder.evaluation.is_file():
-            self._taken = json.loads(folder.evaluation.read_text(encoding="utf-8"))
-
-    def take(self, when: str, model: Any, tokenizer: Any) -> None:
-        """Evaluate, unless nothing is held out or a resumed run was evaluated before its first update already."""
-        training = self._request.training
-        if not self._held_out or (when == "before" and when in self._taken):
-            return
-        print(f"Evaluating on {len(self._held_out)} held-out problems ({when} training) …")
-        figures, samples = evaluate(
-            model,
-            tokenizer,
-            self._task,
-            self._held_out,
-            self._request.run.eval_samples,
-            training.max_completion_length,
-        )
-        self._taken[when] = figures
-        self._folder.write_json(self._folder.evaluation, self._taken)
-        self._folder.note_samples({"when": when, **sample} for sample in samples)
-
-    def table(self) -> str:
-        """Before and after, a line for each way of decoding."""
-        lines = []
-        for decoding in self._taken.get("after", {}):
-            before, after = (
-                Rate(**self._taken[when][decoding]["pass@1"]) if when in self._taken else "not taken"
-                for when in ("before", "after")
-            )
-            lines.append(f"  {decoding:8} before {before}   after {after}")
-        if not lines:
-            return "No held-out evaluation was asked for."
-        return "\n".join(["Held-out pass@1, 95 % intervals over problems:", *lines])
 
 
 def describe(request: Request, trainer: HPOTrainer, task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
@@ -291,8 +250,3 @@ def source_digest() -> str:
 
 SOURCE = source_digest()
 """Taken when this module is loaded, as the code is; the files may change while a run waits for its turn."""
-
-
-def step_of(checkpoint: Path | None) -> int:
-    """The update after which a checkpoint was made; 0 without one."""
-    return 0 if checkpoint is None else int(checkpoint.name.rsplit("-", 1)[1])

@@ -1,0 +1,98 @@
+"""How does a run stop when it is asked to? With a checkpoint of its last update, and in time.
+
+Ctrl-C         after the current rollout, however long that takes; a second one at once, back to the last checkpoint
+SIGTERM        the machine is wanted back: after the current rollout, or, where that takes longer than `seconds`, now
+not training   (loading, evaluating) either stops at once; nothing is lost
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from accelerate.utils import gather_object
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from hysteretic.trl.preemption import Preempted
+
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit codes, as a shell gives them: 130 and 143."""
+
+
+class StopGently(TrainerCallback):
+    """Handles both signals from when it is made until `restore`.
+
+    All ranks stop at the same rollout: at each one's end they ask each other whether anybody was asked to. A rank that
+    has to leave before leaves alone, wherever it is but in the middle of an update's last step: what it would save
+    there is half of an update. With a sharded model a checkpoint takes all ranks, so that seconds is None: no hurry.
+
+    seconds: from SIGTERM until the rollout is given up.
+    """
+
+    def __init__(self, updates_per_rollout: int, seconds: float | None) -> None:
+        self._updates_per_rollout = updates_per_rollout
+        self._seconds = seconds
+        self._asked: int | None = None
+        self._is_training = self._is_changing = self._is_due = False
+        self._timer: threading.Timer | None = None
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self._former: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {
+            number: signal.signal(number, self._ask) for number in numbers
+        }
+
+    @property
+    def code(self) -> int:
+        """The exit code that says which signal stopped the run."""
+        return TERMINATED if self._asked == signal.SIGTERM else INTERRUPTED
+
+    def restore(self) -> None:
+        """Give both signals back their usual meaning."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for number, former in self._former.items():
+            signal.signal(number, former)
+        self._former.clear()
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._is_training = True
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._is_changing = False
+        self._leave_if_due()
+
+    def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._is_changing = True  # until the next update begins: weights, then metrics and checkpoint
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        is_end = state.global_step % self._updates_per_rollout == 0
+        if is_end and any(gather_object([self._asked is not None])):
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._is_training = False
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        again, self._asked = self._asked is not None, number
+        if not self._is_training or (again and number == signal.SIGINT):
+            raise KeyboardInterrupt
+        self._leave_if_due()
+        if not again:
+            print("\nStopping after this rollout, with a checkpoint (Ctrl-C again: at once, back to the last one).")
+        if number == signal.SIGTERM and self._timer is None and self._seconds is not None:
+            self._timer = threading.Timer(self._seconds, self._hurry)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _leave_if_due(self) -> None:
+        if self._is_due and not self._is_changing:
+            self._is_changing = True  # once: what follows writes the checkpoint
+            raise Preempted
+
+    def _hurry(self) -> None:
+        """Interrupt the main thread, whatever it waits for, as SIGTERM does."""
+        self._is_due = True
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
