@@ -6,13 +6,16 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test check test-trl-oldest test-verl clean
+.PHONY: demo test docs check test-trl-oldest test-verl clean
 
 demo: $(VENV)/.package  ## compare A-HPO with GRPO from the same sparse start: verdict and report.html
 	$(BIN)/hysteretic demo --output demo/$$(date +%Y%m%d-%H%M%S)
 
 test: $(VENV)/.dev check  ## lint, types and all tests
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2
+
+docs: $(VENV)/.dev  ## the documentation site: site/index.html, which opens from disk
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -40,4 +43,4 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	touch $@ $(VENV)/.package
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-verl dist build
+	rm -rf $(VENV) .venv-oldest .venv-verl dist build site

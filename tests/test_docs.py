@@ -1,45 +1,110 @@
-"""Do the pages under docs/ parse, and do their commands exist?"""
+"""Do the pages under docs/ say what is so? Their Python runs, and their commands, YAML and links are taken."""
 
+import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from hysteretic.cli import main
+from hysteretic.cli import COMMANDS, main
 
-DOCS = Path(__file__).parents[1] / "docs"
+sys.path.insert(0, str(Path(__file__).parent / "trainer"))
+from policy import random_policy
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {str(path.relative_to(DOCS)): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 BLOCKS = [
-    (path.name, language, code)
-    for path in sorted(DOCS.glob("*.md"))
-    for language, code in re.findall(r"```(\w+)\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    (page, language, code)
+    for page, text in PAGES.items()
+    for language, code in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
 ]
-SHELL = [(name, code) for name, language, code in BLOCKS if language == "bash"]
-LAUNCHES = [
-    line for _, code in SHELL for line in code.replace("\\\n", "").splitlines() if line.startswith("hysteretic launch")
-]
+SHELL = [(page, code) for page, language, code in BLOCKS if language == "bash"]
+LINES = [(page, line) for page, code in SHELL for line in code.replace("\\\n", "").splitlines()]
+COMMAND_LINES = [(page, line) for page, line in LINES if re.match(r"(accelerate launch .* -m )?hysteretic ", line)]
+LAUNCHES = [line for _, line in COMMAND_LINES if line.startswith("hysteretic launch")]
+SMALL_PAGES = ("index.md", "own-task.md", "troubleshooting.md")
+"""Their commands on the tiny model are run."""
+
+CHAT = "{% for message in messages %}{{ message['content'] }}{% endfor %}{% if add_generation_prompt %}:{% endif %}"
 
 
 def test_there_is_something_to_check():
     """Blocks in another language would not be looked at."""
-    assert {language for _, language, _ in BLOCKS} <= {"bash", "yaml"}
+    assert {language for _, language, _ in BLOCKS} <= {"bash", "yaml", "python", "json"}
     assert len(LAUNCHES) >= 5
+    assert len(COMMAND_LINES) >= 15
+    assert {"trl.md", "own-loop.md", "own-task.md", "method.md"} <= {
+        page for page, what, _ in BLOCKS if what == "python"
+    }
 
 
-@pytest.mark.parametrize(("name", "code"), SHELL)
-def test_shell_blocks_have_no_syntax_errors(name, code):
+@pytest.fixture(scope="module")
+def instruct_model(tmp_path_factory):
+    """A random model with a chat template."""
+    folder = tmp_path_factory.mktemp("instruct")
+    model, tokenizer = random_policy()
+    tokenizer.chat_template = CHAT
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("page", sorted({page for page, language, _ in BLOCKS if language == "python"}))
+def test_the_python_of_a_page_runs_in_order(page, instruct_model, tmp_path, monkeypatch):
+    """Later blocks use the names of earlier ones. Only sizes are changed, as in test_readme.py."""
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "docs"}
+    small = "max_steps=1, max_completion_length=4, bf16=False, use_cpu=True, report_to='none', save_strategy='no'"
+    for where, language, code in BLOCKS:
+        if (where, language) == (page, "python"):
+            code = code.replace("Qwen/Qwen2.5-1.5B-Instruct", str(instruct_model))
+            code = re.sub(r"HPOConfig\(\s*(?=algorithm)", f"HPOConfig({small}, gradient_checkpointing=False, ", code)
+            exec(compile(code, page, "exec"), names)
+
+
+def test_the_data_file_of_the_page_on_tasks_is_a_task(tmp_path, monkeypatch):
+    """Its two rows, and the function below them."""
+    import hysteretic.tasks
+
+    rows = next(code for page, language, code in BLOCKS if (page, language) == ("own-task.md", "json"))
+    function = next(code for page, language, code in BLOCKS if (page, language) == ("own-task.md", "python"))
+    assert [json.loads(row)["answer"] for row in rows.splitlines()] == ["Paris", "Tokyo"]
+    (tmp_path / "capitals.jsonl").write_text(rows)
+    (tmp_path / "my_reward.py").write_text(function)
+    monkeypatch.chdir(tmp_path)
+    task = hysteretic.tasks.load("capitals.jsonl", reward="my_reward.py:is_right")
+    problems = {p.answer: p for p in task.problems("train")}
+    assert task.score(problems["Paris"], "It is Paris.").reward == 1
+    assert task.score(problems["Paris"], "It is Tokyo.").reward == 0
+
+
+@pytest.mark.parametrize(("page", "code"), SHELL)
+def test_shell_blocks_have_no_syntax_errors(page, code):
     """bash -n reads and runs nothing."""
     subprocess.run(["bash", "-n"], input=code, text=True, check=True)
 
 
-@pytest.mark.parametrize("code", [code for _, language, code in BLOCKS if language == "yaml"])
+@pytest.mark.parametrize("code", [code for page, what, code in BLOCKS if what == "yaml" and page == "clusters.md"])
 def test_yaml_blocks_parse_and_their_scripts_too(code):
     """SkyPilot's setup and run are shell."""
     content = yaml.safe_load(code)
     for key in ("setup", "run"):
         subprocess.run(["bash", "-n"], input=content.get(key, ""), text=True, check=True)
+
+
+def test_the_comparison_in_yaml_is_one():
+    """Arms by name and with settings, and rates to choose from."""
+    from hysteretic.lab.comparison import read
+
+    code = next(code for page, language, code in BLOCKS if (page, language) == ("when.md", "yaml"))
+    found = read(yaml.safe_load(code), "mine.yaml")
+    assert [arm.name for arm in found.arms] == ["grpo", "grpo-adaptive", "gspo-adaptive"]
+    assert len(found.seeds) == 8
 
 
 @pytest.mark.parametrize("line", LAUNCHES)
@@ -50,8 +115,76 @@ def test_launch_commands_print_a_command(line, capsys):
     assert "verl.trainer.main_ppo" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("line", sorted({line for _, line in COMMAND_LINES if "hysteretic launch" not in line}))
+def test_commands_are_taken_by_their_own_parser(line):
+    """Whatever hardware they need: flags, values, and the names of recipes and algorithms."""
+    from hysteretic.lab import compare, evaluation, export, plan, probe, settings, show, warmup
+    from hysteretic.lab.recipes import read_recipe
+    from hysteretic.presets import ALGORITHMS
+
+    command, *words = shlex.split(line.split("hysteretic ", 1)[1], comments=True)
+    assert command in COMMANDS
+    if command == "train":
+        given = settings._given(settings._parser(), words)
+        content = read_recipe(given["config"]) if "config" in given else {}
+        assert given.get("algorithm", "a-hpo") in ALGORITHMS
+        settings.refuse_unknown(content, dict.fromkeys(settings.setting_names()), line)
+    elif command == "compare":
+        _, content = compare._command(words)
+        assert set(content["algorithms"].split(",")) <= set(ALGORITHMS)
+    elif command == "plan":
+        options, rest = plan._options(words)
+        assert plan.parse_for(options.gpus, rest)
+    elif command == "warmup":
+        parser = settings.TrlParser([warmup.WarmupConfig])
+        assert parser.parse_args_and_config(words, return_remaining_strings=True)[-1] == []
+    else:
+        parsers = {"probe": probe, "eval": evaluation, "export": export, "show": show}
+        parsers[command]._parser().parse_args(words)
+
+
+def test_commands_on_the_tiny_model_run_in_order(tmp_path, monkeypatch):
+    """Those of the pages that a newcomer follows, with fewer and shorter updates."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for page, line in COMMAND_LINES:
+        command, *words = shlex.split(line, comments=True)[1:]
+        if page not in SMALL_PAGES or command in ("compare", "plan") or "Qwen" in line:
+            continue
+        if command == "train":
+            words += ["--max_steps", "4", "--eval_problems", "4", "--eval_samples", "1", "--train_problems", "32"]
+            words += ["--per_device_train_batch_size", "8", "--max_completion_length", "12", "--disable_tqdm", "true"]
+        if command in ("eval", "probe"):
+            words += ["--problems", "4", "--samples", "2", "--max-completion-length", "12"]
+        assert main([command, *words]) == 0, f"{page}: {line}"
+
+
+def test_what_a_page_installs_or_makes_exists():
+    """Extras of pip, targets of make."""
+    extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    for _, line in LINES:
+        for names in re.findall(r'-e "?\.\[([\w,]+)\]', line):
+            assert set(names.split(",")) <= set(extras), line
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for page, text in PAGES.items():
+        assert set(re.findall(r"`make ([\w-]+)`", text)) <= set(targets), page
+
+
 def test_links_between_pages_lead_somewhere():
-    """A page that was moved."""
-    for path in DOCS.glob("*.md"):
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
-            assert target.startswith("http") or (path.parent / target).exists(), f"{path.name}: {target}"
+    """In a checkout, where the site's own check does not look."""
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+            assert target.startswith("https://") or ((DOCS / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_figures_in_a_link_to_results_are_in_what_it_leads_to():
+    """So that a page does not quote what was measured once."""
+    quoted = [
+        (page, figure, target)
+        for page, text in PAGES.items()
+        for words, target in re.findall(r"\[([^\]]*\d\.\d[^\]]*)\]\(((?:\.\./)+results/[^)]+)\)", text)
+        for figure in re.findall(r"\d+\.\d+", words)
+    ]
+    assert len(quoted) >= 4
+    for page, figure, target in quoted:
+        assert figure in ((DOCS / page).parent / target).read_text(encoding="utf-8"), f"{page}: {figure}"

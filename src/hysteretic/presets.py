@@ -84,6 +84,7 @@ ALGORITHMS: dict[str, Callable[..., Objective]] = {
     "hpo": hpo,
     "a-hpo": a_hpo,
 }
+"""The presets by the names that configurations and commands use."""
 
 
 def algorithm(name: str) -> Callable[..., Objective]:
