@@ -94,6 +94,8 @@ def parse(
 
     training: a subclass, for a run on other GPUs than this machine's. machine: in place of `defaults()`.
     """
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--config", *arguments]  # the recipe, without the flag
     parser = _parser(training)
     given = _given(parser, arguments)
     flags = {key: value for key, value in given.items() if key != "config"}
@@ -108,9 +110,9 @@ def parse(
     return _request(parser, arguments, config, config_name or "The configuration", flags, machine)
 
 
-def parse_settings(settings: Mapping[str, Any], name: str) -> Request:
+def parse_settings(settings: Mapping[str, Any], name: str, machine: Mapping[str, Any] | None = None) -> Request:
     """The request of settings as a YAML file has them. name: what errors call them. Raises UsageError."""
-    return _request(_parser(), [], settings, name, {})
+    return _request(_parser(), [], settings, name, {}, machine)
 
 
 def setting_names() -> list[str]:

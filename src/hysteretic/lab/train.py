@@ -40,6 +40,11 @@ from hysteretic.trl import HPOTrainer
 def main(arguments: Sequence[str]) -> int:
     """`hysteretic train`: the exit codes of `hysteretic.lab.outcome`. Raises UsageError for what was asked."""
     quieten()
+    from hysteretic.lab import dry_run  # it uses this module
+
+    words = dry_run.words_of(arguments)
+    if words is not None:
+        return dry_run.main(words)
     request = parse(arguments)
     folder = RunFolder(request.run.output or default_folder(request))
     request.training.output_dir = str(folder.path)
