@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,12 +13,15 @@ from transformers import TrainerCallback
 from hysteretic.checkpoints import flaw_of, numbered
 from hysteretic.lab.run_folder import RunFolder
 
+WEIGHTS = ("*.safetensors", "*.bin", "*.distcp")
+"""Files that hold them."""
+
 
 class CheckError(Exception):
     """Something that every run does was not done."""
 
 
-def _local(tensor: Any) -> Tensor:
+def local(tensor: Any) -> Tensor:
     """What this rank holds of a tensor that may be sharded."""
     part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return part.detach()
@@ -37,21 +39,21 @@ class Watch(TrainerCallback):
         self.checkpoints_gradients = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        self._before = {name: _local(weight).clone() for name, weight in model.named_parameters()}
+        self._before = {name: local(weight).clone() for name, weight in model.named_parameters()}
         self.trainable = {name for name, weight in model.named_parameters() if weight.requires_grad}
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         self.checkpoints_gradients = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
         for name, weight in model.named_parameters():
             if weight.grad is not None:
-                gradient = _local(weight.grad)
+                gradient = local(weight.grad)
                 self.has_gradient |= bool((gradient != 0).any())
                 if not bool(torch.isfinite(gradient).all()):
                     self.bad_gradients.add(name)
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         for name, weight in model.named_parameters():
-            if not torch.equal(_local(weight), self._before[name]):
+            if not torch.equal(local(weight), self._before[name]):
                 self.moved.add(name)
 
     def over_ranks(self) -> None:
@@ -84,10 +86,10 @@ def check_update(watch: Watch, history: list[dict[str, Any]]) -> str:
     return f"{told}; {len(moved)} of {len(watch.trainable)} trainable tensors moved, and nothing else"
 
 
-def check_files(folder: RunFolder, is_saved: bool) -> str:
+def check_files(folder: RunFolder, is_saved: bool, is_sharded: bool) -> str:
     """What was written, in words. Raises CheckError where something is missing.
 
-    is_saved: whether the run makes checkpoints.
+    is_saved: whether the run makes checkpoints. is_sharded: whether the model is.
     """
     written = [folder.model]
     if is_saved:
@@ -99,12 +101,8 @@ def check_files(folder: RunFolder, is_saved: bool) -> str:
             raise CheckError(f"{checkpoint.name} is not whole: {flaw}.")
         written.insert(0, checkpoint)
     for path in written:
-        if not _has_weights(path):
-            raise CheckError(f"{path.name} holds no weights.")
+        if not any(file.stat().st_size for kind in WEIGHTS for file in path.rglob(kind)):
+            mend = " Set fsdp_state_dict_type to FULL_STATE_DICT (SHARDED_STATE_DICT saves none)." if is_sharded else ""
+            raise CheckError(f"{path.name} was written without weights.{mend}")
     names = " and ".join(path.name for path in written)
     return f"{names} written" + ("" if is_saved else " (save_strategy is no: no checkpoint)") + ", then removed"
-
-
-def _has_weights(folder: Path) -> bool:
-    kinds = ("*.safetensors", "*.bin", "pytorch_model_fsdp*", "*.distcp")
-    return any(path.stat().st_size for kind in kinds for path in folder.rglob(kind))

@@ -98,8 +98,8 @@ def _head_size(rope: Any) -> int:
     return 2 * math.ceil(1 / part)
 
 
-def save_model(config: Any, folder: Path, dtype: Any) -> dict[str, tuple[int, ...]]:
-    """Write random weights of a configuration; returns the shapes of its matrices by module name.
+def random_model(config: Any, dtype: Any = None) -> Any:
+    """A model of a configuration with random weights, the same on every rank; None is float32.
 
     Raises UsageError for a configuration that transformers cannot lay out.
     """
@@ -111,25 +111,29 @@ def save_model(config: Any, folder: Path, dtype: Any) -> dict[str, tuple[int, ..
         raise UsageError(
             f"A small {config.model_type} cannot be laid out: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from error
-    ends = [index for index in range(config.vocab_size) if index % ENDING == 0 and index != config.pad_token_id]
-    model.generation_config.eos_token_id = sorted({*ends, config.eos_token_id} - {None})
-    model.save_pretrained(folder)
-    return {name: tuple(module.weight.shape) for name, module in model.named_modules() if _is_matrix(module)}
+    ends = {index for index in range(0, config.vocab_size, ENDING) if index != config.pad_token_id}
+    model.generation_config.eos_token_id = sorted(ends | ({config.eos_token_id} - {None}))
+    return model
 
 
-def _is_matrix(module: Any) -> bool:
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, torch.Tensor) and weight.ndim == 2
+def difference(config: Any, small: Any) -> str:
+    """What a shrunk configuration has less of, in words."""
+    return (
+        f"layers from {config.num_hidden_layers} to {small.num_hidden_layers}, hidden size from "
+        f"{config.hidden_size:,} to {small.hidden_size}, vocabulary from {config.vocab_size:,} to {small.vocab_size}: "
+        f"a token a byte, of which one of {ENDING} ends a response"
+    )
 
 
-def refuse_unknown_targets(targets: Any, matrices: dict[str, tuple[int, ...]], model: str) -> None:
-    """Raises UsageError for a name among lora_target_modules that no matrix of the model has."""
+def refuse_unknown_targets(targets: Any, model: Any, name: str) -> None:
+    """Raises UsageError for one of lora_target_modules that the model does not have. name: what errors call it."""
     if not isinstance(targets, list):  # all-linear, a pattern, or none: peft's to judge
         targets = [targets] if isinstance(targets, str) and targets.isidentifier() else []
-    ends = sorted({name.rpartition(".")[2] for name in matrices})
+    modules = dict(model.named_modules())
+    linear = {path.rpartition(".")[2] for path, one in modules.items() if isinstance(one, torch.nn.Linear)}
     for target in targets:
-        if target != "all-linear" and not any(name == target or name.endswith(f".{target}") for name in matrices):
+        if not any(path == target or path.endswith(f".{target}") for path in modules):
             raise UsageError(
-                f"lora_target_modules names {target!r}, which {model} does not have.{nearest(target, ends)} It has "
-                f"{', '.join(ends)}; all-linear is all but the last layer."
+                f"lora_target_modules names {target!r}, which {name} does not have.{nearest(target, linear)} Its "
+                f"linear modules are {', '.join(sorted(linear))}; all-linear takes all but lm_head."
             )

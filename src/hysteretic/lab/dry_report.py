@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from hysteretic.lab.dry_checks import Watch
+from hysteretic.lab.dry_checks import Watch, local
 from hysteretic.lab.dry_task import ShortTask
 from hysteretic.trl import HPOTrainer
 from hysteretic.trl.obstacles import base_model
@@ -28,7 +28,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"Dry run of {self.title}: passed in {self.seconds:.1f} s.", "checked"]
-        lines += [_line(f"  {word:12}{text}", 14) for word, text in self.checked.items()]
+        lines += [_line(f"  {word:14}{text}", 16) for word, text in self.checked.items()]
         for heading, items in (("shrunk", self.shrunk), ("replaced", self.replaced)):
             lines += [heading, *(_line(f"  {item}", 4) for item in items)] if items else []
         lines += ["not checked", _line("  the real weights and tokenizer, memory (`hysteretic plan`), speed, GPUs", 4)]
@@ -49,23 +49,31 @@ def facts_of(trainer: HPOTrainer, watch: Watch, task: ShortTask) -> dict[str, st
     weights = Counter[str]()
     for parameter in model.parameters():
         weights[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
+    held = sum(local(parameter).numel() for parameter in model.parameters())
     adapter = [name for name in watch.trainable if "lora_" in name]
     names = sorted({name.split(".lora_")[0].rpartition(".")[2] for name in adapter})
     precision = accelerator.mixed_precision
+    kind = type(base_model(model)).__name__.removeprefix("FSDP")
+    shared = f", {held:,} parameters in this one" if held < sum(weights.values()) else ""
     facts = {
-        "architecture": f"{type(base_model(model)).__name__}: {config.num_attention_heads} heads of queries, {keys} of "
-        f"keys, {tied} embeddings" + ("" if rope is None else f", positions {rope}"),
+        "architecture": f"{kind}: {config.num_attention_heads} heads of queries, {keys} of keys, {tied} embeddings"
+        + ("" if rope is None else f", positions {rope}"),
         "parameters": ", ".join(f"{count:,} in {dtype}" for dtype, count in weights.items())
         + ("" if precision == "no" else f"; autocast to {precision}")
         + f"; gradient checkpointing {'on' if watch.checkpoints_gradients else 'off'}",
         "objective": f"{trainer.args.algorithm}, beta {trainer.beta:g}: {trainer.objective}",
-        "processes": f"{accelerator.num_processes} ({_spread(accelerator)})",
-        "rewards": f"{len(task.rewards)} responses scored by {task.name} here, mean {fmean(task.rewards):.3g}; a spread "
-        "made of their text is added, so that there is a gradient",
+        "processes": f"{accelerator.num_processes} ({_spread(accelerator)}){shared}",
+        "rewards": f"{_scored(task)}; a spread made of their text is added, so that there is a gradient",
     }
     if adapter:
         facts["adapter"] = f"LoRA of rank {_rank(model)} on {', '.join(names)}"
     return facts
+
+
+def _scored(task: ShortTask) -> str:
+    if not task.rewards:  # scored in other processes
+        return f"of {task.name}"
+    return f"{len(task.rewards)} responses scored by {task.name} here, mean {fmean(task.rewards):.3g}"
 
 
 def _rank(model: Any) -> int:

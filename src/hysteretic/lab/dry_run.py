@@ -1,4 +1,4 @@
-"""`hysteretic train --dry-run RECIPE`: would this run start? One update of it, some thousand parameters large, on a CPU.
+"""`hysteretic train --dry-run RECIPE`: would this run start? One update with a few thousand parameters, on a CPU.
 
 The request is read as `hysteretic train` reads it, shrunk, and goes through the same functions: build_trainer, then
 run, which evaluates, trains and saves. No weights are downloaded, and nothing is left.
@@ -16,17 +16,17 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import DistributedType, broadcast_object_list
 
-from hysteretic.lab.dry_checks import Watch, check_files, check_update
-from hysteretic.lab.dry_model import config_of, refuse_unknown_targets, save_model, shrunk
+from hysteretic.lab.dry_checks import CheckError, Watch, check_files, check_update
+from hysteretic.lab.dry_model import config_of, difference, random_model, refuse_unknown_targets, shrunk
 from hysteretic.lab.dry_report import Report, facts_of
 from hysteretic.lab.dry_settings import changed
+from hysteretic.lab.dry_sharding import allow_fsdp_on_cpus, prepare_launch
 from hysteretic.lab.dry_task import ShortTask, short_task
-from hysteretic.lab.dry_tokenizer import refuse_dropped_prompts, stand_in
+from hysteretic.lab.dry_tokenizer import refuse_dropped_prompts, small_tokenizer
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.held_out import Evaluation
 from hysteretic.lab.run_folder import RunFolder
@@ -34,7 +34,7 @@ from hysteretic.lab.settings import Request, parse, parse_settings
 from hysteretic.lab.stopping import StopGently
 from hysteretic.lab.train import build_trainer, draw_problems, refuse_too_few, run
 from hysteretic.models import model_path
-from hysteretic.tasks.task import Problem
+from hysteretic.tasks.task import Problem, RewardError
 from hysteretic.trl import HPOTrainer
 
 FLAGS = ("--dry-run", "--dry_run")
@@ -70,9 +70,10 @@ def words_of(arguments: Sequence[str]) -> list[str] | None:
 
 def main(words: Sequence[str]) -> int:
     """The dry run of a command line (without the flag): 0 passed, 1 a part failed. Raises UsageError."""
+    instead = prepare_launch()
     request = parse([*words, "--use_cpu", "true"], machine=MACHINE)
     try:
-        found = rehearse(request)
+        found = rehearse(request, instead)
     except FailedError as error:
         print(f"hysteretic: The dry run failed {error}", file=sys.stderr)
         return 1
@@ -81,14 +82,18 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def rehearse(request: Request) -> Rehearsal:
-    """One small update of a request. Raises UsageError for what can be mended, FailedError for a part that failed."""
+def rehearse(request: Request, replaced: Sequence[str] = ()) -> Rehearsal:
+    """One small update of a request. Raises UsageError for what can be mended, FailedError for a part that failed.
+
+    replaced: what was replaced already, to be told.
+    """
     if request.run.resume:
         raise UsageError("--dry-run makes an update of its own and has nothing to resume; drop --resume.")
     started = time.monotonic()
     with _shared_folder() as folder, redirect_stdout(StringIO()):
         report = Report(f"{request.run.task} with {request.run.model}")
         task, small = _shrink(request, folder, report)
+        report.replaced += replaced
         found = _update(task, small, RunFolder(folder / "run"), report)
     report.seconds = time.monotonic() - started
     return found
@@ -99,25 +104,23 @@ def _shrink(request: Request, folder: Path, report: Report) -> tuple[ShortTask, 
     run, model = request.run, request.model
     path = model_path(run.model, run.task)
     config, source = config_of(path, model.model_revision)
-    tokenizer, template = stand_in(path, model.model_revision, config.model_type)
+    tokenizer, template = small_tokenizer(path, model.model_revision, config.model_type)
     task, twin = short_task(request)
     problems = _first_problems(task, request)
     task.refuse_failing_reward(problems[0])
     refuse_dropped_prompts(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
     small = shrunk(config, tokenizer)
+    stand_in = random_model(small, config.dtype if str(model.dtype) == "auto" else None)
+    if model.use_peft:
+        refuse_unknown_targets(model.lora_target_modules, stand_in, run.model)
     if PartialState().is_main_process:
         tokenizer.save_pretrained(folder / "model")
-        is_auto = str(model.dtype) == "auto"
-        matrices = save_model(small, folder / "model", getattr(config, "dtype", None) if is_auto else None)
-        if model.use_peft:
-            refuse_unknown_targets(model.lora_target_modules, matrices, run.model)
+        stand_in.save_pretrained(folder / "model")
     PartialState().wait_for_everyone()
 
     settings, report.shrunk, report.replaced = changed(request, folder, PartialState().num_processes)
     report.replaced += [] if twin is None else [twin]
-    report.shrunk.insert(0, f"layers from {config.num_hidden_layers} to {small.num_hidden_layers}, hidden size from "
-                            f"{config.hidden_size} to {small.hidden_size}, vocabulary from {config.vocab_size} to "
-                            f"{small.vocab_size}; one token a byte, one of four ends a response")
+    report.shrunk.insert(0, difference(config, small))
     report.checked["model"] = f"{source}; random weights"
     report.checked["prompts"] = f"{len(problems)} of {task.name}, cut; {template}"
     with warnings.catch_warnings():
@@ -140,6 +143,7 @@ def _update(task: ShortTask, request: Request, folder: RunFolder, report: Report
     request.training.output_dir = str(folder.path)
     with _part("while problems were drawn"):
         problems, held_out = draw_problems(task, request)
+    allow_fsdp_on_cpus()
     with _part("while the trainer was built"):
         trainer, tokenizer = build_trainer(request, task, problems, folder)
     watch = Watch()
@@ -158,8 +162,8 @@ def _update(task: ShortTask, request: Request, folder: RunFolder, report: Report
         watch.over_ranks()
         report.checked |= facts_of(trainer, watch, task)
         report.checked["update"] = check_update(watch, trainer.state.log_history)
-        if trainer.accelerator.is_main_process:
-            report.checked["files"] = check_files(folder, trainer.args.save_strategy != "no")
+        trainer.accelerator.wait_for_everyone()  # all ranks look at the same files
+        report.checked["files"] = check_files(folder, trainer.args.save_strategy != "no", is_sharded)
     return Rehearsal(trainer, request, report)
 
 
@@ -172,8 +176,9 @@ def _part(when: str) -> Iterator[None]:
         raise
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(frame.filename).name}, line {frame.lineno}"
-        raise FailedError(f"{when}: {type(error).__name__}: {error} ({where})") from error
+        where = "" if isinstance(error, CheckError) else f" ({Path(frame.filename).name}, line {frame.lineno})"
+        kind = "" if isinstance(error, CheckError | RewardError) else f"{type(error).__name__}: "
+        raise FailedError(f"{when}: {kind}{error}{where}") from error
 
 
 @contextmanager

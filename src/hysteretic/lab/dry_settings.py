@@ -15,6 +15,22 @@ RANK = 8
 """Of an adapter, at most."""
 LEARNING_RATE = 1e-2
 """One step must show, whatever the rate of the run and the precision of its weights."""
+ALWAYS: dict[str, Any] = {
+    "model_revision": None,
+    "use_cpu": True,
+    "max_steps": 1,
+    "num_train_epochs": 1,
+    "logging_strategy": "steps",
+    "logging_steps": 1,
+    "learning_rate": LEARNING_RATE,
+    "lr_scheduler_type": "constant",
+    "lr_scheduler_kwargs": None,
+    "disable_tqdm": True,
+    "dataloader_pin_memory": False,
+    "push_to_hub": False,
+    "report_to": "none",
+}
+"""What every dry run has."""
 ON_CPU = ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop")
 """Optimisers that run on a CPU without another package."""
 
@@ -28,12 +44,7 @@ def changed(request: Request, folder: Path, processes: int) -> tuple[dict[str, A
     sizes, shrunk = _sizes(request, processes)
     elsewhere, replaced = _replacements(request)
     training = request.training
-    always = {
-        **{"model": str(folder / "model"), "output": str(folder / "run"), "model_revision": None, "use_cpu": True},
-        **{"max_steps": 1, "num_train_epochs": 1, "logging_strategy": "steps", "logging_steps": 1},
-        **{"learning_rate": LEARNING_RATE, "lr_scheduler_type": "constant", "warmup_steps": 0},
-        **{"disable_tqdm": True, "dataloader_pin_memory": False, "push_to_hub": False, "report_to": "none"},
-    }
+    always = ALWAYS | {"model": str(folder / "model"), "output": str(folder / "run")}
     if _word(training.save_strategy) != "no":
         always |= {"save_strategy": "steps", "save_steps": 1}
     shrunk.append(f"one update, at a learning rate of {LEARNING_RATE:g}, so that it shows in any precision")
@@ -58,12 +69,13 @@ def _sizes(request: Request, processes: int) -> tuple[dict[str, Any], list[str]]
         "eval_problems": min(run.eval_problems, 2),
         "eval_samples": min(run.eval_samples, 1),
     }
-    before = f"{training.generation_batch_size // group} prompts x {group}"
     told = [
-        f"a rollout of {before} responses to {prompts} x {group}, of {training.max_completion_length} tokens each to "
-        f"{sizes['max_completion_length']}",
-        f"gradient accumulation from {training.gradient_accumulation_steps} to {accumulation}",
+        f"a rollout (of {processes} process{'es' * (processes > 1)}) from {training.generation_batch_size // group} "
+        f"prompts x {group} responses to {prompts} x {group}, and their longest from {training.max_completion_length} "
+        f"tokens to {sizes['max_completion_length']}"
     ]
+    if accumulation < training.gradient_accumulation_steps:
+        told.append(f"gradient accumulation from {training.gradient_accumulation_steps} to {accumulation}")
     if request.model.use_peft and request.model.lora_r > RANK:
         sizes["lora_r"] = RANK
         told.append(f"the adapter's rank from {request.model.lora_r} to {RANK}")
@@ -85,7 +97,7 @@ def _replacements(request: Request) -> tuple[dict[str, Any], list[str]]:
         replace("continuous batching", "plain generation", {"use_transformers_continuous_batching": False})
     for bits in (4, 8):
         if getattr(model, f"load_in_{bits}bit"):
-            replace(f"weights in {bits} bits (bitsandbytes)", f"weights as {_dtype(model)}", {f"load_in_{bits}bit": False})
+            replace(f"weights in {bits} bits (bitsandbytes)", "plain ones", {f"load_in_{bits}bit": False})
     attention = model.attn_implementation
     if attention not in (None, "eager", "sdpa"):
         replace(f"attention by {attention}", "torch's own (sdpa)", {"attn_implementation": "sdpa"})
@@ -101,10 +113,6 @@ def _replacements(request: Request) -> tuple[dict[str, Any], list[str]]:
     if training.deepspeed is not None:
         replace("DeepSpeed", "one whole model a process", {"deepspeed": None})
     return instead, told
-
-
-def _dtype(model: Any) -> str:
-    return str(model.dtype or "float32")
 
 
 def _word(value: Any) -> str:

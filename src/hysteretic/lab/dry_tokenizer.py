@@ -56,7 +56,7 @@ FAMILIES = {"llama": LLAMA3}
 """By model_type; the others get ChatML."""
 
 
-def stand_in(path: str, revision: str | None, model_type: str) -> tuple[Any, str]:
+def small_tokenizer(path: str, revision: str | None, model_type: str) -> tuple[Any, str]:
     """A tokenizer of a few hundred tokens for a model, and in words whose template it has. Nothing is downloaded."""
     own = _own(path, revision)
     if own is not None and len(own) <= LARGEST:
