@@ -1,4 +1,4 @@
-"""`hysteretic train --dry-run`: every recipe makes its update, with its options on; a broken one says what is broken."""
+"""`hysteretic train --dry-run`: every recipe makes its update, its options on; a broken one says what is broken."""
 
 import json
 import tempfile
@@ -221,7 +221,7 @@ def test_a_reward_of_ones_own_is_called_and_a_spread_is_added(tmp_path):
 
 
 def test_a_reward_that_fails_in_the_rollout_ends_with_1_and_its_name(tmp_path, capsys):
-    flags = with_reward(tmp_path, "return 1.0 if response == 'a made-up response' else None")
+    flags = with_reward(tmp_path, "return None")
     assert main(["train", "--dry-run", *flags, "--reward", f"{tmp_path / 'rewards.py'}:score"]) == 1
     said = capsys.readouterr().err
     assert "in its rollout, its update, or in saving" in said

@@ -107,7 +107,6 @@ def _shrink(request: Request, folder: Path, report: Report) -> tuple[ShortTask, 
     tokenizer, template = small_tokenizer(path, model.model_revision, config.model_type)
     task, twin = short_task(request)
     problems = _first_problems(task, request)
-    task.refuse_failing_reward(problems[0])
     refuse_dropped_prompts(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
     small = shrunk(config, tokenizer)
     stand_in = random_model(small, config.dtype if str(model.dtype) == "auto" else None)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import hysteretic.tasks
-from hysteretic.lab.errors import UsageError
 from hysteretic.lab.settings import Request
 from hysteretic.lab.train import load_task
 from hysteretic.tasks.task import Problem, Score, Task
@@ -46,13 +45,6 @@ class ShortTask:
         score = self._task.score(self._whole[problem.id], response)
         self.rewards.append(float(score.reward))
         return replace(score, reward=score.reward + zlib.crc32(response.encode("utf-8", "replace")) / 2**32)
-
-    def refuse_failing_reward(self, problem: Problem) -> None:
-        """Raises UsageError where a made-up response to a problem gets no score: a missing file, a bad function."""
-        try:
-            self._task.score(self._whole[problem.id], "a made-up response")
-        except Exception as error:
-            raise UsageError(f"The reward of {self.name} fails on a made-up response: {error}") from error
 
 
 def _cut(prompt: Any) -> Any:

@@ -63,12 +63,12 @@ def small_tokenizer(path: str, revision: str | None, model_type: str) -> tuple[A
         return own, "its own tokenizer"
     if own is None:
         family = FAMILIES.get(model_type, CHATML)
-        return _build(family), f"{family.name} (no tokenizer at hand)"
+        return build(family), f"{family.name} (no tokenizer at hand)"
     template = own.chat_template if isinstance(own.chat_template, str) else None
     ends = [token for token in (own.bos_token, own.eos_token, own.pad_token) if token]
     named = [token for token in own.added_tokens_encoder if token in ends or token in (template or "")]
     special = tuple(dict.fromkeys([*ends, *named]))
-    return _build(Family("", special, own.eos_token, own.pad_token, own.bos_token, template)), "its own template"
+    return build(Family("", special, own.eos_token, own.pad_token, own.bos_token, template)), "its own template"
 
 
 def _own(path: str, revision: str | None) -> Any:
@@ -80,7 +80,8 @@ def _own(path: str, revision: str | None) -> Any:
     return found if len(found) > SMALLEST else None
 
 
-def _build(family: Family) -> Any:
+def build(family: Family) -> Any:
+    """The tokenizer of a family: its marks and the 256 bytes."""
     tokens = [*family.special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     backend = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

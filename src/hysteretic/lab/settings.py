@@ -124,7 +124,9 @@ def _parser(training: type[HPOConfig] = HPOConfig) -> TrlParser:
     parser = TrlParser(
         [RunConfig, training, ModelConfig],
         prog="hysteretic train",
-        description="Train a model on a task.",
+        usage="hysteretic train [--dry-run] [RECIPE or YAML] [any of these flags]",
+        description="Train a model on a task. With --dry-run: make one small update of it on a CPU, without its "
+        "weights, say what was checked, and leave nothing.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", help="YAML of any of these keys: a file, or a recipe of `hysteretic list`.")
