@@ -229,6 +229,14 @@ def test_a_reward_that_fails_in_the_rollout_ends_with_1_and_its_name(tmp_path, c
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_it_and_leaves_nothing(number, tmp_path, capsys):
+    """While responses are scored; the fixture looks for what is left."""
+    flags = with_reward(tmp_path, f"import os, signal; os.kill(os.getpid(), signal.{number}); return 1.0")
+    assert main(["train", "--dry-run", *flags, "--reward", f"{tmp_path / 'rewards.py'}:score"]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
 def test_an_update_that_moves_nothing_fails(monkeypatch):
     """The check itself: a learning rate of 0."""
     monkeypatch.setitem(ALWAYS, "learning_rate", 0.0)

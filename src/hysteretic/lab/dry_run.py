@@ -24,7 +24,7 @@ from hysteretic.lab.dry_checks import CheckError, Watch, check_files, check_upda
 from hysteretic.lab.dry_model import config_of, difference, random_model, refuse_unknown_targets, shrunk
 from hysteretic.lab.dry_report import Report, facts_of
 from hysteretic.lab.dry_settings import changed
-from hysteretic.lab.dry_sharding import allow_fsdp_on_cpus, prepare_launch
+from hysteretic.lab.dry_sharding import allow_fsdp_on_cpus, is_fsdp_asked, prepare_launch, refuse_unsharded
 from hysteretic.lab.dry_task import ShortTask, short_task
 from hysteretic.lab.dry_tokenizer import refuse_dropped_prompts, small_tokenizer
 from hysteretic.lab.errors import UsageError
@@ -36,6 +36,7 @@ from hysteretic.lab.train import build_trainer, draw_problems, refuse_too_few, r
 from hysteretic.models import model_path
 from hysteretic.tasks.task import Problem, RewardError
 from hysteretic.trl import HPOTrainer
+from hysteretic.trl.preemption import Preempted
 
 FLAGS = ("--dry-run", "--dry_run")
 MACHINE = {"report_to": "none", "logging_steps": 1, "seed": 0}
@@ -50,10 +51,9 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """A dry run that passed: the trainer after its update, what the update was asked of, and what there is to tell."""
+    """A dry run that passed: the trainer after its update, and what there is to tell."""
 
     trainer: HPOTrainer
-    request: Request
     report: Report
 
 
@@ -90,11 +90,17 @@ def rehearse(request: Request, replaced: Sequence[str] = ()) -> Rehearsal:
     if request.run.resume:
         raise UsageError("--dry-run makes an update of its own and has nothing to resume; drop --resume.")
     started = time.monotonic()
-    with _shared_folder() as folder, redirect_stdout(StringIO()):
-        report = Report(f"{request.run.task} with {request.run.model}")
-        task, small = _shrink(request, folder, report)
-        report.replaced += replaced
-        found = _update(task, small, RunFolder(folder / "run"), report)
+    report = Report(f"{request.run.task} with {request.run.model}")
+    stop = StopGently(1, None if is_fsdp_asked() else STOP_SECONDS)  # from here on a signal leaves no folder behind
+    try:
+        with _shared_folder() as folder, redirect_stdout(StringIO()):
+            task, small = _shrink(request, folder, report)
+            report.replaced += replaced
+            found = _update(task, small, RunFolder(folder / "run"), report, stop)
+    except Preempted as error:
+        raise KeyboardInterrupt from error
+    finally:
+        stop.restore()
     report.seconds = time.monotonic() - started
     return found
 
@@ -137,7 +143,7 @@ def _first_problems(task: ShortTask, request: Request) -> Sequence[Problem]:
     return problems
 
 
-def _update(task: ShortTask, request: Request, folder: RunFolder, report: Report) -> Rehearsal:
+def _update(task: ShortTask, request: Request, folder: RunFolder, report: Report, stop: StopGently) -> Rehearsal:
     """What `hysteretic train` does, watched. Raises FailedError, UsageError."""
     request.training.output_dir = str(folder.path)
     with _part("while problems were drawn"):
@@ -145,16 +151,14 @@ def _update(task: ShortTask, request: Request, folder: RunFolder, report: Report
     allow_fsdp_on_cpus()
     with _part("while the trainer was built"):
         trainer, tokenizer = build_trainer(request, task, problems, folder)
+        refuse_unsharded(trainer.accelerator)
     watch = Watch()
     trainer.add_callback(watch)
+    trainer.add_callback(stop)
     is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
     evaluation = Evaluation(folder, task, [] if is_sharded else held_out, request, tokenizer)
-    stop = StopGently(request.training.updates_per_rollout(), None if is_sharded else STOP_SECONDS)
-    try:
-        with _part("in its rollout, its update, or in saving"):
-            outcome = run(trainer, evaluation, folder, None, stop)
-    finally:
-        stop.restore()
+    with _part("in its rollout, its update, or in saving"):
+        outcome = run(trainer, evaluation, folder, None, stop)
     if outcome.code:
         raise KeyboardInterrupt
     with _part("in what was checked after the update"):
@@ -163,7 +167,7 @@ def _update(task: ShortTask, request: Request, folder: RunFolder, report: Report
         report.checked["update"] = check_update(watch, trainer.state.log_history)
         trainer.accelerator.wait_for_everyone()  # all ranks look at the same files
         report.checked["files"] = check_files(folder, trainer.args.save_strategy != "no", is_sharded)
-    return Rehearsal(trainer, request, report)
+    return Rehearsal(trainer, report)
 
 
 @contextmanager
@@ -175,9 +179,10 @@ def _part(when: str) -> Iterator[None]:
         raise
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = "" if isinstance(error, CheckError) else f" ({Path(frame.filename).name}, line {frame.lineno})"
-        kind = "" if isinstance(error, CheckError | RewardError) else f"{type(error).__name__}: "
-        raise FailedError(f"{when}: {kind}{error}{where}") from error
+        if isinstance(error, CheckError | RewardError):
+            raise FailedError(f"{when}: {error}") from error
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        raise FailedError(f"{when}: {type(error).__name__}: {error} ({where})") from error
 
 
 @contextmanager

@@ -7,8 +7,9 @@ It reads which it is from one entry of its shared state, when the first Accelera
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
@@ -27,6 +28,15 @@ def allow_fsdp_on_cpus() -> None:
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
+def refuse_unsharded(accelerator: Accelerator) -> None:
+    """Raises RuntimeError where sharding was asked for and is not there: another accelerate may read another entry."""
+    if is_fsdp_asked() and accelerator.num_processes > 1 and accelerator.distributed_type is not DistributedType.FSDP:
+        raise RuntimeError(
+            f"FSDP was asked for, and accelerate {version('accelerate')} did not shard the model on CPUs; make the dry "
+            "run without it, or with accelerate 1.15."
+        )
+
+
 def prepare_launch() -> list[str]:
     """Take back what `accelerate launch` asked for and needs a GPU; returns what is to be told of it.
 
@@ -37,6 +47,7 @@ def prepare_launch() -> list[str]:
         del os.environ["ACCELERATE_USE_DEEPSPEED"]
         told.append("DeepSpeed (ZeRO) by one whole model a process")
     if is_fsdp_asked():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # torch shards over GPUs wherever it sees one
         if os.environ.get("FSDP_VERSION", "1") != "2":
             raise UsageError("FSDP 1 needs GPUs; set fsdp_version: 2 in accelerate's configuration, or FSDP_VERSION=2.")
         if os.environ.get("FSDP_OFFLOAD_PARAMS", "false").lower() == "true":
