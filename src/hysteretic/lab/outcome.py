@@ -3,6 +3,7 @@
     0    finished
     3    a reward function failed
     4    the disk is full
+    5    a loss or gradient was NaN or infinite
     130  stopped by Ctrl-C
     143  stopped by SIGTERM (the machine was wanted back)
 
@@ -17,9 +18,10 @@ from pathlib import Path
 
 from hysteretic.checkpoints import FULL
 from hysteretic.tasks.task import RewardError
+from hysteretic.trl.guard import BadUpdateError
 from hysteretic.trl.preemption import Preempted
 
-REWARD, DISK = 3, 4
+REWARD, DISK, BAD_UPDATE = 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ def ended_by(error: BaseException, folder: Path, updates: int, stop_code: int) -
     if isinstance(error, RewardError):
         message = f"{error} The updates before it are saved; mend the reward and {_again(folder)}"
         return Outcome("failed", REWARD, message)
+    if isinstance(error, BadUpdateError):
+        return Outcome("failed", BAD_UPDATE, f"{error} Then {_again(folder)}")
     if isinstance(error, OSError) and error.errno in FULL:
         where = error.filename or folder
         message = f"The disk is full ({where}); checkpoints made before are whole. Free space and {_again(folder)}"

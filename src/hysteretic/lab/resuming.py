@@ -12,7 +12,10 @@ from hysteretic.lab.errors import UsageError
 from hysteretic.lab.run_folder import RunFolder, read_json
 from hysteretic.lab.settings import Request
 
-MAY_CHANGE = {"max_steps", "save_steps", "save_total_limit", "report_to", "disable_tqdm", "stop_seconds"}
+MAY_CHANGE = {
+    *("max_steps", "save_steps", "save_total_limit", "report_to", "disable_tqdm", "stop_seconds"),
+    *("max_bad_updates", "max_unscored", "reward_processes", "reward_seconds", "reward_gib"),
+}
 """Settings that a resumed run may give anew."""
 
 

@@ -85,6 +85,18 @@ class HPOConfig(GRPOConfig):
         "a response that is longer, with its prompt, goes alone."
     )
 
+    # What happens to bad numbers (hysteretic.trl.guard and .rewards).
+    max_bad_updates: int = _setting(
+        "How many updates with a NaN or infinite loss or gradient are left out, in the whole run, before it stops; 0 "
+        "stops at the first. Their batches are in bad-updates/.",
+        0,
+    )
+    max_unscored: int = _setting(
+        "How many responses without a reward (NaN, or timed out or crashed with reward_processes) are put up with, in "
+        "the whole run, before it stops; 0 stops at the first. Their groups have no gradient.",
+        0,
+    )
+
     # TRL's own fields for the parts: unset means what the algorithm says.
     loss_type: str | None = _setting("Set from the algorithm; only the value that computes it is accepted.")
     importance_sampling_level: str | None = _setting("Set from the algorithm's ratio.")
@@ -104,6 +116,9 @@ class HPOConfig(GRPOConfig):
                 f"tokens_per_micro_batch is {self.tokens_per_micro_batch}; set it to the tokens that fit in memory, at "
                 "least those of one prompt and response, or leave it out."
             )
+        for name in ("max_bad_updates", "max_unscored"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; set it to 0 or more.")
         objective = self._compose()
         self._settle(trl_settings(objective, self.max_completion_length))
         if self.scale_rewards is None:

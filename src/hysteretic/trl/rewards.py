@@ -1,4 +1,9 @@
-"""What happens when a reward function misbehaves? It is named, with the row, before anything is trained on it."""
+"""What happens when a reward function misbehaves? It is named, with the row, before anything is trained on it.
+
+raises, or returns no list of a reward a row      the run stops
+NaN, infinity, or Unscored for some rows          the run stops, or, where max_unscored allows it, goes on: those
+                                                  rows have no reward, and their groups no gradient
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,19 @@ from typing import Any
 
 from hysteretic.tasks.task import RewardError
 
+LARGEST = 1e18
+"""Beyond it the square of a reward, and with it a group's standard deviation, does not fit into float32."""
+
+
+class Unscored:
+    """In place of a reward: this response could not be scored, and why."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"Unscored({self.reason!r})"
+
 
 class RewardWatch:
     """Wraps reward functions; keeps the first failure of a batch instead of raising in the middle of a collective.
@@ -19,11 +37,14 @@ class RewardWatch:
     stops all of them before the batch is trained on.
 
     None is TRL's mark of "this reward does not apply to this row"; it is accepted when there are other functions.
+    takes_unscored: whether single rows may be without a reward; they are None then, and in `unscored`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, takes_unscored: bool = False) -> None:
         self.failure: str | None = None
         self.cause: BaseException | None = None
+        self._takes_unscored = takes_unscored
+        self.unscored: dict[int, str] = {}
 
     def wrap(self, function: Callable[..., Any], allow_none: bool) -> Callable[..., Any]:
         """The same reward function, sync or async, watched. Raises TypeError when it is not callable."""
@@ -59,10 +80,11 @@ class RewardWatch:
 
         return _named_as(function, name, watched)
 
-    def take(self) -> str | None:
-        """The failure of this batch, if any; cleared."""
-        failure, self.failure = self.failure, None
-        return failure
+    def take(self) -> tuple[str | None, dict[int, str]]:
+        """The failure of this batch, if any, and the rows without a reward, each with the reason; cleared."""
+        taken = self.failure, self.unscored
+        self.failure, self.unscored = None, {}
+        return taken
 
     def _failed(self, message: str, inputs: dict[str, Any], cause: BaseException | None) -> list[float | None]:
         if self.failure is None:
@@ -70,27 +92,48 @@ class RewardWatch:
         return [0.0] * len(inputs["prompts"])
 
     def _checked(self, name: str, rewards: Any, rows: int, allow_none: bool) -> Sequence[float | None]:
-        problem = _problem(rewards, rows, allow_none)
+        problem = _problem(rewards, rows)
         if problem is None:
-            return [None if reward is None else float(reward) for reward in rewards]
+            flaws = {row: flaw for row, reward in enumerate(rewards) if (flaw := _flaw(reward, row, allow_none))}
+            can_go_on = self._takes_unscored and not any(_is_mistake(rewards[row]) for row in flaws)
+            if not flaws or can_go_on:
+                self.unscored |= {row: f"Reward function {name} {flaw}" for row, flaw in flaws.items()}
+                return [None if row in flaws or one is None else float(one) for row, one in enumerate(rewards)]
+            problem = next(iter(flaws.values()))
         return self._failed(f"Reward function {name} {problem}", {"prompts": range(rows)}, None)
 
 
-def _problem(rewards: Any, rows: int, allow_none: bool) -> str | None:
-    """What is wrong with the rewards of a batch of so many rows, in words; None when nothing is."""
+def _problem(rewards: Any, rows: int) -> str | None:
+    """What is wrong with what was returned for a batch of so many rows, in words; None when nothing is."""
     if rewards is None or isinstance(rewards, str | bytes) or not hasattr(rewards, "__len__"):
         return f"returned {type(rewards).__name__}; it must return a list of {rows} rewards, one a completion."
     if len(rewards) != rows:
         return f"returned {len(rewards)} rewards for {rows} completions; it must return one a completion."
-    for row, reward in enumerate(rewards):
-        if reward is None:
-            if not allow_none:
-                return f"returned None for row {row}, and no other function rewards that row; return a number."
-        elif not (isinstance(reward, numbers.Real) or getattr(reward, "shape", None) in ((), (1,))):
-            return f"returned {type(reward).__name__} ({reward!r}) for row {row}; return a number."
-        elif not math.isfinite(float(reward)):
-            return f"returned {float(reward)} for row {row}; rewards must be finite."
     return None
+
+
+def _flaw(reward: Any, row: int, allow_none: bool) -> str | None:
+    """What is wrong with the reward of a row, in words; None when nothing is."""
+    if reward is None:
+        return (
+            None
+            if allow_none
+            else f"returned None for row {row}, and no other function rewards that row; return a number."
+        )
+    if isinstance(reward, Unscored):
+        return f"gave row {row} no reward: {reward.reason}"
+    if not (isinstance(reward, numbers.Real) or getattr(reward, "shape", None) in ((), (1,))):
+        return f"returned {type(reward).__name__} ({reward!r}) for row {row}; return a number."
+    if not math.isfinite(float(reward)):
+        return f"returned {float(reward)} for row {row}; rewards must be finite."
+    if abs(float(reward)) > LARGEST:
+        return f"returned {float(reward):g} for row {row}; rewards must lie within +-{LARGEST:g}."
+    return None
+
+
+def _is_mistake(reward: Any) -> bool:
+    """Whether it is no number at all, but what a wrong function returns; another response would not mend it."""
+    return reward is None or (not isinstance(reward, Unscored | numbers.Real) and not hasattr(reward, "shape"))
 
 
 def _row_that_raises(function: Callable[..., Any], inputs: dict[str, Any]) -> int | None:
@@ -114,4 +157,4 @@ def _named_as(function: Callable[..., Any], name: str, watched: Callable[..., An
     return watched
 
 
-__all__ = ["RewardError", "RewardWatch"]
+__all__ = ["RewardError", "RewardWatch", "Unscored"]

@@ -6,32 +6,22 @@ responses, rewards (TRL) -> silence, counts over all ranks -> weighted advantage
 from __future__ import annotations
 
 import copy
-import json
 import textwrap
-from contextlib import nullcontext
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
-from torch import Tensor, nn
-from transformers import TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
+from torch import Tensor
 
 from hysteretic.advantages import BatchStatistics, neutral_responses, silent_groups
-from hysteretic.checkpoints import SEAL, keep_newest, seal, whole_or_not_at_all
 from hysteretic.objective import Objective
 from hysteretic.parts import Adaptive, Fixed
 from hysteretic.trl.config import HPOConfig
-from hysteretic.trl.lean import LeanTrainer
 from hysteretic.trl.mapping import length_of, row_factor, trl_settings
-from hysteretic.trl.preemption import LastUpdate, Preempted
-from hysteretic.trl.rewards import RewardError, RewardWatch
-
-_STATE_FILE = "hpo_state.json"
+from hysteretic.trl.safe import SafeTrainer
 
 
-class HPOTrainer(LeanTrainer):
+class HPOTrainer(SafeTrainer):
     """TRL's GRPOTrainer with the objective of an HPOConfig; every argument is GRPOTrainer's.
 
     objective: one in place of what `args` describes, for parts of your own: a_hpo().replace(weight=MyWeight()). Its
@@ -41,8 +31,7 @@ class HPOTrainer(LeanTrainer):
     hpo/negative_share and hpo/silent_share of responses; hpo/positive_mass and hpo/negative_mass (gradient mass at
     rho = 1, see Objective.on_policy_mass); hpo/mean_length in trained tokens.
 
-    A reward function that raises, returns the wrong number of rewards, None (as the only function), NaN or infinity
-    stops the run with a RewardError on every rank, after a checkpoint of all finished updates.
+    Bad rewards, losses and gradients: see SafeTrainer; where compute goes: LeanTrainer.
 
     Source: arXiv 2605.30201.
     """
@@ -88,50 +77,9 @@ class HPOTrainer(LeanTrainer):
             if (objective.scale == "none") != (args.scale_rewards == "none"):
                 args.scale_rewards = "none" if objective.scale == "none" else "group"
         self.objective = args.objective() if objective is None else objective
-        self._watch = RewardWatch()
-        self._batch_rewards: Tensor | None = None
         self._hpo_metrics: dict[str, float] = {}
         self._smoothed_alpha: float | None = None
-        self._last_update = LastUpdate(lambda: self._smoothed_alpha)
-        super().__init__(model, self._watched(reward_funcs), args, *arguments, **options)
-        self.add_callback(self._last_update)
-
-    def _watched(self, reward_funcs: Any) -> Any:
-        """Reward functions under watch; models (and their names) are TRL's to load."""
-        if reward_funcs is None:
-            return None
-        functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
-        return [
-            function
-            if isinstance(function, str | nn.Module)
-            else self._watch.wrap(function, allow_none=len(functions) > 1)
-            for function in functions
-        ]
-
-    def train(self, *arguments: Any, **options: Any) -> Any:
-        """GRPOTrainer.train; a RewardError or Preempted saves a checkpoint first: no finished update is lost."""
-        try:
-            return super().train(*arguments, **options)
-        except (RewardError, Preempted) as error:
-            if self._last_update.is_known and not (self._checkpoint_folder() / SEAL).is_file():
-                # As the end of that update would have left it.
-                self._smoothed_alpha = self._last_update.restore()
-                self._save_checkpoint(self.model, trial=None, is_together=isinstance(error, RewardError))
-            raise
-
-    def _calculate_rewards(self, *arguments: Any, **options: Any) -> Tensor:
-        rewards_BF = super()._calculate_rewards(*arguments, **options)
-        failures = [failure for failure in gather_object([self._watch.take()]) if failure]
-        if failures:
-            raise RewardError(failures[0]) from self._watch.cause
-        is_unrewarded = torch.isnan(rewards_BF).all(dim=1)
-        if bool(is_unrewarded.any()):
-            raise RewardError(
-                f"No reward function gave row {int(is_unrewarded.nonzero()[0])} of the batch a reward "
-                f"({', '.join(self.reward_func_names)} all returned None); one of them must."
-            )
-        self._batch_rewards = rewards_BF
-        return rewards_BF
+        super().__init__(model, reward_funcs, args, *arguments, **options)
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)
@@ -161,6 +109,13 @@ class HPOTrainer(LeanTrainer):
 
     def _silence(self) -> tuple[Tensor, Tensor]:
         """Which responses of the whole batch have no advantage, and which are in silent groups; from the rewards."""
+        is_neutral, is_silent = self._silence_of_rewards()
+        if bool(self._has_unscored_P.any()):
+            is_left_out = self._has_unscored_P.repeat_interleave(self.num_generations)
+            return is_neutral | is_left_out, is_silent | is_left_out
+        return is_neutral, is_silent
+
+    def _silence_of_rewards(self) -> tuple[Tensor, Tensor]:
         rewards_BF = self._batch_rewards
         assert rewards_BF is not None  # _calculate_rewards ran in the same call
         G = self.num_generations
@@ -210,39 +165,9 @@ class HPOTrainer(LeanTrainer):
                     self._metrics["train"][name].append(value)
         super().log(logs, *arguments, **options)
 
-    def _save_checkpoint(self, model: Any, trial: Any, is_together: bool = True) -> None:
-        """GRPOTrainer's, sealed; older ones go when the new one is on the disk. is_together: every rank is here."""
-        folder = self._checkpoint_folder(trial)
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            with whole_or_not_at_all(folder) if self.args.should_save else nullcontext():
-                if self.args.should_save:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    (folder / _STATE_FILE).write_text(json.dumps({"smoothed_alpha": self._smoothed_alpha}))
-                super()._save_checkpoint(model, trial)
-                if is_together:
-                    self.accelerator.wait_for_everyone()  # each rank writes its random state
-                if self.args.should_save:
-                    seal(folder)
-        finally:
-            self.args.save_total_limit = limit
-        if self.args.should_save:
-            keep_newest(folder.parent, limit, also=self.state.best_model_checkpoint)
+    def carried(self) -> dict[str, Any]:
+        return {**super().carried(), "smoothed_alpha": self._smoothed_alpha}
 
-    def load_update(self, checkpoint: Path) -> None:
-        """The weights and the state of a checkpoint, without training on; not with a sharded model."""
-        self._load_from_checkpoint(str(checkpoint))
-        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-
-    def _checkpoint_folder(self, trial: Any = None) -> Path:
-        return Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        # Micro-batches already taken: a run resumed inside a rollout goes on with the rest of it, generated anew.
-        # From the checkpoint, for transformers 5.0 sets self.state.global_step only after this.
-        saved = None if checkpoint is None else Path(checkpoint) / TRAINER_STATE_NAME
-        updates = json.loads(saved.read_text())["global_step"] if saved is not None and saved.exists() else 0
-        self._step = updates * self.args.gradient_accumulation_steps
-        if checkpoint is not None and (Path(checkpoint) / _STATE_FILE).exists():
-            self._smoothed_alpha = json.loads((Path(checkpoint) / _STATE_FILE).read_text())["smoothed_alpha"]
+    def carry_on(self, carried: Mapping[str, Any]) -> None:
+        super().carry_on(carried)
+        self._smoothed_alpha = carried["smoothed_alpha"]
