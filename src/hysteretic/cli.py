@@ -39,6 +39,7 @@ examples:
   hysteretic probe --task countdown-3 --model tiny
   hysteretic compare --task countdown-3 --model tiny --algorithms grpo,a-hpo --seeds 4
   hysteretic train --config qwen2.5-1.5b-countdown-3-lora
+  hysteretic train --dry-run qwen2.5-1.5b-countdown-3-lora
   hysteretic plan qwen2.5-7b-countdown-3-full --gpu h100 --gpus 8
   hysteretic show --task telelogs-synthetic --seed 7 --output problem.html
   hysteretic eval --task countdown-3 --model runs/countdown-3-a-hpo-tiny-seed0/model

@@ -92,7 +92,7 @@ def test_resuming_with_other_settings_is_refused(quick, tmp_path, capsys):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_or_preemption_leaves_a_run_that_resumes(quick, tmp_path, number):
-    """One Ctrl-C or SIGTERM: exit code 130 or 143, a checkpoint at the end of a rollout, the way to go on; then it does."""
+    """One Ctrl-C (130) or SIGTERM (143): a checkpoint at the end of a rollout, the way to go on; then it does."""
     out = tmp_path / "run"
     command = [sys.executable, "-m", "hysteretic", "train", *quick, "--output", str(out), "--max_steps", "4000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -38,10 +38,16 @@ def load_tokenizer(
             f"Cannot load a tokenizer for the model {name!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with "
             "a saved model, or a hub name you have access to."
         ) from error
-    if problem is not None and isinstance(problem.prompt, list) and not tokenizer.chat_template:
+    if problem is not None:
+        refuse_no_template(tokenizer, problem, name, task)
+    return tokenizer
+
+
+def refuse_no_template(tokenizer: Any, problem: Problem, name: str, task: str) -> None:
+    """Raises UsageError where a problem is chat messages and the tokenizer has no template for them."""
+    if isinstance(problem.prompt, list) and not tokenizer.chat_template:
         raise UsageError(
             f"{task} asks with chat messages, but the tokenizer of {name} has no chat template; use an instruct model, "
             'or plain prompts (task_options {"prompt": "plain"} of Countdown and telelogs-synthetic, '
             '{"is_chat": false} of telelogs and data files).'
         )
-    return tokenizer

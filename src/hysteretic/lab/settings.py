@@ -106,6 +106,8 @@ def parse(
 
     training: a subclass, for a run on other GPUs than this machine's. machine: in place of `defaults()`.
     """
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--config", *arguments]  # the recipe, without the flag
     parser = _parser(training)
     given = _given(parser, arguments)
     flags = {key: value for key, value in given.items() if key != "config"}
@@ -120,9 +122,9 @@ def parse(
     return _request(parser, arguments, config, config_name or "The configuration", flags, machine)
 
 
-def parse_settings(settings: Mapping[str, Any], name: str) -> Request:
+def parse_settings(settings: Mapping[str, Any], name: str, machine: Mapping[str, Any] | None = None) -> Request:
     """The request of settings as a YAML file has them. name: what errors call them. Raises UsageError."""
-    return _request(_parser(), [], settings, name, {})
+    return _request(_parser(), [], settings, name, {}, machine)
 
 
 def setting_names() -> list[str]:
@@ -134,7 +136,9 @@ def _parser(training: type[HPOConfig] = HPOConfig) -> TrlParser:
     parser = TrlParser(
         [RunConfig, training, ModelConfig],
         prog="hysteretic train",
-        description="Train a model on a task.",
+        usage="hysteretic train [--dry-run] [RECIPE or YAML] [any of these flags]",
+        description="Train a model on a task. With --dry-run: make one small update of it on a CPU, without its "
+        "weights, say what was checked, and leave nothing.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", help="YAML of any of these keys: a file, or a recipe of `hysteretic list`.")

@@ -44,6 +44,11 @@ MOST_UNSCORED = 100
 def main(arguments: Sequence[str]) -> int:
     """`hysteretic train`: the exit codes of `hysteretic.lab.outcome`. Raises UsageError for what was asked."""
     quieten()
+    from hysteretic.lab import dry_run  # it uses this module
+
+    words = dry_run.words_of(arguments)
+    if words is not None:
+        return dry_run.main(words)
     request = parse(arguments)
     folder = RunFolder(request.run.output or default_folder(request))
     request.training.output_dir = str(folder.path)
@@ -62,6 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         scoring = within.enter_context(scoring_of(request, task))
         trainer, tokenizer = build_trainer(request, task, problems, folder, scoring)
         is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+        refuse_lost_weights(trainer)
         if is_sharded and held_out:
             held_out = []
             trainer.accelerator.print(
@@ -87,6 +93,16 @@ def main(arguments: Sequence[str]) -> int:
         if is_main:
             end(folder, record, outcome, trainer.state.global_step)
     return outcome.code
+
+
+def refuse_lost_weights(trainer: HPOTrainer) -> None:
+    """Raises UsageError for FSDP with sharded state: transformers saves no model then that could be loaded."""
+    plugin = trainer.accelerator.state.fsdp_plugin if trainer.is_fsdp_enabled else None
+    if plugin is not None and "FULL_STATE_DICT" not in str(plugin.state_dict_type):
+        raise UsageError(
+            f"FSDP's state_dict_type is {plugin.state_dict_type}, with which the trained model would be saved without "
+            "weights; set fsdp_state_dict_type to FULL_STATE_DICT in accelerate's configuration."
+        )
 
 
 def begin(
