@@ -118,13 +118,15 @@ def test_launch_commands_print_a_command(line, capsys):
 @pytest.mark.parametrize("line", sorted({line for _, line in COMMAND_LINES if "hysteretic launch" not in line}))
 def test_commands_are_taken_by_their_own_parser(line):
     """Whatever hardware they need: flags, values, and the names of recipes and algorithms."""
-    from hysteretic.lab import compare, evaluation, export, plan, probe, settings, show, warmup
+    from hysteretic.lab import compare, dry_run, evaluation, export, plan, probe, settings, show, warmup
     from hysteretic.lab.recipes import read_recipe
     from hysteretic.presets import ALGORITHMS
 
     command, *words = shlex.split(line.split("hysteretic ", 1)[1], comments=True)
     assert command in COMMANDS
     if command == "train":
+        words = dry_run.words_of(words) or words
+        words = words if words[0].startswith("-") else ["--config", *words]
         given = settings._given(settings._parser(), words)
         content = read_recipe(given["config"]) if "config" in given else {}
         assert given.get("algorithm", "a-hpo") in ALGORITHMS

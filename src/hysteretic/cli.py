@@ -47,7 +47,10 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 done, 2 a mistake in the command or settings, 130 stopped."""
+    """Run a command; returns its exit code: 0 done, 2 a mistake in the command or settings, 130 stopped.
+
+    The others are the command's own; for `train`, hysteretic.lab.outcome.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:8}{text}" for name, text in COMMANDS.items())), end="")
