@@ -179,19 +179,21 @@ def test_the_report_notes_alarms_by_arm(tmp_path):
     assert {len(run["alarms"]) for run in results["runs"] if run["arm"] == "grpo"} == {0}
 
 
-def test_a_run_made_to_collapse_says_so_once(tmp_path, capsys):
-    """The tiny model at a learning rate of 1e-2; then resumed, where it is not said again."""
-    flags = ["train", "--model", "tiny", "--algorithm", "a-hpo", "--steps_per_generation", "1"]
+@pytest.mark.parametrize("algorithm", ["a-hpo", "positive-only"])
+def test_a_run_made_to_collapse_says_so_once(algorithm, tmp_path, capsys):
+    """The tiny model at a learning rate of 1e-2, also with alpha 0; then resumed, where it is not said again."""
+    flags = ["train", "--model", "tiny", "--steps_per_generation", "1"]
     flags += ["--per_device_train_batch_size", "64", "--save_steps", "10", "--eval_problems", "0"]
     flags += ["--disable_tqdm", "true"]
     collapsed = tmp_path / "collapsed"
-    assert main([*flags, "--learning_rate", "1e-2", "--max_steps", "20", "--output", str(collapsed)]) == 0
+    flags += ["--algorithm", algorithm, "--learning_rate", "1e-2"]
+    assert main([*flags, "--max_steps", "24", "--output", str(collapsed)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("Alarm after update") == 1
     assert "All groups were silent in 5 rollouts in a row (mean reward 0)" in said
     (kept,) = json.loads((collapsed / "run.json").read_text())["alarms"]
     assert kept["name"] == "silent"
     assert f"Alarm after update {kept['step']}:" in said
-    assert main(["train", "--resume", "--output", str(collapsed), "--max_steps", "22"]) == 0
+    assert main(["train", "--resume", "--output", str(collapsed), "--max_steps", "26"]) == 0
     assert "Alarm" not in capsys.readouterr().out
     assert json.loads((collapsed / "run.json").read_text())["alarms"] == [kept]
