@@ -1,6 +1,7 @@
 """A run is killed wherever it is, and goes on as if it had not been: same weights, same figures, bit for bit."""
 
 import json
+import multiprocessing
 import random
 import shutil
 import signal
@@ -20,17 +21,15 @@ REWARDS = """\
 import os, time
 
 def score(response, answer):
-    if "REWARDS_HANG_ON" in os.environ and int(os.environ["REWARDS_HANG_ON"]) == score.calls:
-        time.sleep(600)
     score.calls += 1
+    if os.environ.get("REWARDS_HANG_ON") == str(score.calls):
+        if "REWARDS_SIGNAL" in os.environ:
+            os.kill(os.getpid(), int(os.environ["REWARDS_SIGNAL"]))
+        time.sleep(600)
     return sum(map(ord, response)) % 3 == 0
 
 score.calls = 0
 """
-LASTS = {"generation": 0.2, "update": 0.05, "checkpoint": 0.05, "evaluation": 0.1}
-"""Seconds, at most what a phase of this run takes; the moment is drawn from them."""
-TIMES = {"generation": 4, "update": 16, "checkpoint": 4, "evaluation": 2}
-"""How often a run enters it."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,8 @@ def flags(random_model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(flags, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "undisturbed"
-    assert run(["train", *flags, "--output", folder], folder.with_suffix(".log")) == 0
+    counts = folder.with_suffix(".json")
+    assert run(["train", *flags, "--output", folder], folder.with_suffix(".log"), counts=counts) == 0
     lines = read_lines(folder / "metrics.jsonl")
     assert max(line["grad_norm"] for line in lines) > 0, "a run without a gradient shows nothing"
     return folder
@@ -80,19 +80,28 @@ def left_by(folder):
 
 
 def moments():
-    """Twenty, five in each phase, drawn with a fixed seed."""
+    """Twenty, four in each phase: which of its entries, and how far into it; drawn with a fixed seed."""
     draw = random.Random(20)
-    return [(phase, draw.randint(1, TIMES[phase]), draw.uniform(0, LASTS[phase])) for phase in PHASES for _ in range(5)]
+    return [(phase, draw.random(), draw.random()) for phase in PHASES for _ in range(4)]
 
 
-@pytest.mark.parametrize(("phase", "entry", "delay"), moments())
-def test_killed_and_gone_on_with_it_ends_as_if_undisturbed(phase, entry, delay, flags, undisturbed, tmp_path):
+@pytest.mark.parametrize(("phase", "which", "fraction"), moments())
+def test_killed_and_gone_on_with_it_ends_as_if_undisturbed(phase, which, fraction, flags, undisturbed, tmp_path):
     folder, log = tmp_path / "run", tmp_path / "log"
-    assert run(["train", *flags, "--output", folder], log, phase, entry, delay) == -signal.SIGKILL, log.read_text()
+    entry, calls = moment_of(undisturbed, phase, which, fraction)
+    assert run(["train", *flags, "--output", folder], log, phase, entry, calls) == -signal.SIGKILL, log.read_text()
     assert json.loads((folder / "run.json").read_text())["state"] == "running"
     assert run(["train", "--resume", "--output", folder], log) == 0, log.read_text()
     for found, expected in zip(left_by(folder), left_by(undisturbed), strict=True):
         assert found == expected
+
+
+def moment_of(undisturbed, phase, which, fraction):
+    """An entry into a phase, and a number of calls since; which, fraction: within [0, 1)."""
+    calls = json.loads(undisturbed.with_suffix(".json").read_text())[phase]
+    busy = [index for index, count in enumerate(calls) if count > 10]  # an idle micro-batch is two calls
+    index = busy[int(which * len(busy))]
+    return index + 1, int(0.98 * fraction * calls[index])
 
 
 @pytest.mark.parametrize("calls", [70, 40, 20], ids=["fourth rollout", "second rollout", "before any update"])
@@ -101,7 +110,7 @@ def test_sigterm_saves_the_last_update_and_leaves_within_its_time(calls, flags, 
     folder, log = tmp_path / "run", tmp_path / "log"
     words = ["train", *flags, "--output", folder, "--stop_seconds", "0.5"]
     started = time.monotonic()
-    code = run(words, log, "generation", 1, 2.5, signal.SIGTERM, REWARDS_HANG_ON=str(calls))
+    code = run(words, log, REWARDS_HANG_ON=str(calls), REWARDS_SIGNAL=str(int(signal.SIGTERM)))
     assert code == 143, log.read_text()
     assert time.monotonic() - started < 30
     assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
@@ -112,7 +121,9 @@ def test_sigterm_saves_the_last_update_and_leaves_within_its_time(calls, flags, 
 
 def test_sigterm_lets_a_short_rollout_end(flags, undisturbed, tmp_path):
     folder, log = tmp_path / "run", tmp_path / "log"
-    assert run(["train", *flags, "--output", folder], log, "generation", 2, 0.05, signal.SIGTERM) == 143
+    entry, calls = moment_of(undisturbed, "generation", 0.3, 0.5)
+    assert entry == 2
+    assert run(["train", *flags, "--output", folder], log, "generation", entry, calls, signal.SIGTERM) == 143
     assert list(numbered(folder)) == [4, 2]
     assert "Stopped after update 4; go on with: hysteretic train --resume" in log.read_text()
     assert run(["train", "--resume", "--output", folder], log) == 0, log.read_text()
@@ -120,20 +131,18 @@ def test_sigterm_lets_a_short_rollout_end(flags, undisturbed, tmp_path):
         assert found == expected
 
 
-def test_sigterm_during_an_evaluation_ends_it_at_once(flags, tmp_path):
+def test_sigterm_during_an_evaluation_ends_it_at_once(flags, undisturbed, tmp_path):
     folder, log = tmp_path / "run", tmp_path / "log"
-    assert run(["train", *flags, "--output", folder], log, "evaluation", 1, 0.02, signal.SIGTERM) == 143
+    _, calls = moment_of(undisturbed, "evaluation", 0.0, 0.5)
+    assert run(["train", *flags, "--output", folder], log, "evaluation", 1, calls, signal.SIGTERM) == 143
     assert not (folder / "evaluation.json").exists()
 
 
 def test_a_second_process_on_the_folder_is_refused_and_changes_nothing(flags, tmp_path):
     """While the first one's reward function sleeps."""
     folder, log = tmp_path / "run", tmp_path / "log"
-    first = threading.Thread(
-        target=run,
-        args=(["train", *flags, "--output", folder], log, "generation", 1, 9, signal.SIGKILL),
-        kwargs={"REWARDS_HANG_ON": "70"},
-    )
+    words = ["train", *flags, "--output", folder]
+    first = threading.Thread(target=run, args=(words, log), kwargs={"REWARDS_HANG_ON": "70"})
     first.start()
     while not (folder / "metrics.jsonl").exists():
         time.sleep(0.05)
@@ -142,13 +151,15 @@ def test_a_second_process_on_the_folder_is_refused_and_changes_nothing(flags, tm
     assert run(["train", "--resume", "--output", folder, "--max_steps", "12"], second) == 2
     assert "Another process is training in" in second.read_text()
     assert before == {path: path.read_bytes() for path in before}
+    for process in multiprocessing.active_children():
+        process.kill()
     first.join()
 
 
 @pytest.mark.parametrize("damage", ["torn weights", "torn optimiser", "no state", "deleted"])
 def test_a_bad_newest_checkpoint_falls_back_to_the_one_before(damage, flags, undisturbed, tmp_path):
     folder, log = tmp_path / "run", tmp_path / "log"
-    assert run(["train", *flags, "--output", folder], log, "generation", 4, 0.0) == -signal.SIGKILL
+    assert run(["train", *flags, "--output", folder], log, "generation", 4) == -signal.SIGKILL
     newest = numbered(folder)[6]
     if damage == "deleted":
         shutil.rmtree(newest)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -177,15 +178,15 @@ def test_no_process_outlives_a_killed_run(quick, data, tmp_path):
     seen = []
     (data.parent / "rewards.py").write_text("import time\ndef score(response, answer):\n    time.sleep(600)\n")
     killed = threading.Thread(
-        target=lambda: seen.append(
-            run([*words, "--reward_processes", "2"], log, "generation", 1, 6, SCORING_TEST=str(tmp_path))
-        )
+        target=lambda: seen.append(run([*words, "--reward_processes", "2"], log, SCORING_TEST=str(tmp_path)))
     )
     killed.start()
     deadline = time.monotonic() + 60
     while len(with_mark(tmp_path)) < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert len(with_mark(tmp_path)) >= 3, "a fork server and two workers"
+    for process in multiprocessing.active_children():
+        process.kill()
     killed.join()
     assert seen == [-signal.SIGKILL]
     while with_mark(tmp_path) and time.monotonic() < deadline + 20:

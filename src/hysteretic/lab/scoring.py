@@ -40,7 +40,7 @@ def here(task: Task, seconds: float | None = None) -> Scoring:
 
     def scores(problems: Sequence[Problem], responses: Sequence[str]) -> list[Score | Unscored]:
         rows = list(zip(problems, responses, strict=True))
-        if isinstance(task, ScoresAsync):
+        if isinstance(task, ScoresAsync) and task.is_async:
             return asyncio.run(_together(task, rows, seconds))
         return [score(task, problem, response) for problem, response in rows]
 

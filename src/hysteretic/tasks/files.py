@@ -75,12 +75,10 @@ class FileTask:
 
     def score(self, problem: Problem, response: str) -> Score:
         """Call the reward function. Raises RewardError, naming function and problem, when it gives no reward."""
-        return asyncio.run(self.score_async(problem, response)) if self._is_async else self._score(problem, response)
+        return asyncio.run(self.score_async(problem, response)) if self.is_async else self._score(problem, response)
 
     async def score_async(self, problem: Problem, response: str) -> Score:
-        """The same, waiting for a reward function that is `async def`."""
-        if not self._is_async:
-            return self._score(problem, response)
+        """The same, with a reward function that is `async def`."""
         try:
             value = await self._function(response, problem.answer)  # type: ignore[misc]
         except Exception as error:
@@ -128,7 +126,8 @@ class FileTask:
         return checked
 
     @property
-    def _is_async(self) -> bool:
+    def is_async(self) -> bool:
+        """Whether the reward function is `async def`."""
         function = self._function
         return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 

@@ -129,6 +129,11 @@ class ScoresAsync(Protocol):
         """As a Task's."""
         ...
 
+    @property
+    def is_async(self) -> bool:
+        """Whether scores are waited for; False where they are computed after all (a plain attribute does)."""
+        ...
+
     async def score_async(self, problem: Problem, response: str) -> Score:
         """What `score` gives."""
         ...

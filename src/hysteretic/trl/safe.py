@@ -93,7 +93,8 @@ class SafeTrainer(LeanTrainer):
                 path, ({"prompt": p, "response": c, "unscored": unscored.get(i)} for i, (p, c) in enumerate(rows))
             )
         if failures:
-            raise RewardError(f"{failures[0]} (The batch: {path.parent})") from self._watch.cause
+            logger.warning("The batch that a reward function failed on is in %s.", path.parent)
+            raise RewardError(failures[0]) from self._watch.cause
         rewards_BF = self._without_unscored(rewards_BF, [rows for _, rows in reports])
         is_unrewarded = torch.isnan(rewards_BF).all(dim=1)
         if bool(is_unrewarded.any()):
