@@ -20,6 +20,9 @@ ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "roll
 NO_DUAL_CLIP = 1e9
 """clip_ratio_c: verl also caps what a negative may cost, at 3 times its advantage; TRL and HPO do not."""
 
+ATTENTION = "sdpa"
+"""What torch has by itself; verl's own default, flash_attention_2, is a package that its vllm extra does not install."""
+
 LOGGERS = ("wandb", "tensorboard", "mlflow", "trackio", "swanlab", "clearml")
 
 
