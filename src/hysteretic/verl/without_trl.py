@@ -1,7 +1,7 @@
 """Why may TRL stand beside verl? Because verl, where this package is loaded, does not find it.
 
-Where verl's FSDP engine finds TRL it patches TRL's AutoModelForCausalLMWithValueHead, which newer TRL does not have: every
-model ends in an ImportError. Only a critic of verl uses that class, and HPO has none.
+Where verl's FSDP engine finds TRL it patches TRL's AutoModelForCausalLMWithValueHead. TRL has none any more, and every
+model ends in an ImportError. Only a critic of verl uses that class, and HPO has no critic.
 """
 
 from __future__ import annotations
