@@ -309,7 +309,7 @@ def test_runs_that_differ_have_folders_that_differ(capsys):
     assert len(folders) == len(changes) + 1
     _, script, _ = launch(capsys, "--output", "runs/mine")
     assert settings_of(script)["trainer.default_local_dir"].endswith("runs/mine")
-    assert settings_of(script)["trainer.experiment_name"] == f"'{RECIPE}'"
+    assert settings_of(script)["trainer.experiment_name"] == RECIPE
 
 
 def test_a_run_is_not_written_over_and_goes_on_only_from_its_checkpoint(capsys, tmp_path):
