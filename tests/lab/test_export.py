@@ -8,6 +8,7 @@ import pytest
 
 import hysteretic.tasks
 from hysteretic.cli import main
+from hysteretic.lab.errors import UsageError
 from hysteretic.lab.export import drawn, rows_of, write
 from hysteretic.tasks import Problem
 from hysteretic.tasks.exported import compute_score
@@ -146,3 +147,115 @@ def test_streams_have_the_problems_in_the_same_order(name):
     task = hysteretic.tasks.load(name)
     for split in ("train", "test"):
         assert tuple(islice(task.stream(split, seed=5), 20)) == tuple(task.problems(split, seed=5, count=20))
+
+
+def own_data(folder, rows=30):
+    """A data file of so many problems and its reward; flags of export for it."""
+    lines = [json.dumps({"prompt": f"{number}?", "answer": number}) for number in range(rows)]
+    (folder / "data.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "mine.py").write_text("def right(response, answer):\n    return response == str(answer)\n")
+    return ["--reward", f"{folder}/mine.py:right"]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+FEW = ["--train-problems", "5", "--validation-problems", "3"]
+
+
+def test_the_same_export_again_changes_nothing(tmp_path, capsys):
+    """A script that exports and trains can be run twice."""
+    out = tmp_path / "out"
+    assert export(out, *FEW) == 0
+    before = contents(out)
+    capsys.readouterr()
+    assert export(out, *FEW) == 0
+    assert "holds this export already" in capsys.readouterr().out
+    assert contents(out) == before
+    (out / "validation.parquet").unlink()
+    assert export(out, *FEW) == 0
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "task", "message"),
+    [
+        (FEW, "countdown-4", "task was 'countdown-3' and is 'countdown-4'"),
+        ([*FEW, "--seed", "1"], "countdown-3", "seed was 0 and is 1"),
+        ([*FEW, "--task-options", '{"largest": 50}'], "countdown-3", "task_options was {} and is {'largest': 50}"),
+        (["--train-problems", "6", *FEW[2:]], "countdown-3", "problems was 5 and is 6"),
+        ([*FEW[:2], "--validation-problems", "4"], "countdown-3", "problems was 3 and is 4"),
+        ([*FEW, "--validation-split", "train"], "countdown-3", "split was 'test' and is 'train'"),
+    ],
+)
+def test_another_export_in_the_folder_is_refused_with_what_differs(tmp_path, capsys, flags, task, message):
+    """Training on whatever lies in a folder is training on another task."""
+    export(tmp_path, *FEW)
+    assert export(tmp_path, *flags, task=task) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "--data of" in error or "another --data" in error
+
+
+def test_a_data_file_that_changed_and_files_of_others_are_another_export(tmp_path, capsys):
+    """The words are the same, the problems are not."""
+    flags, out = own_data(tmp_path), tmp_path / "out"
+    task = str(tmp_path / "data.jsonl")
+    assert export(out, *flags, task=task) == 0
+    own_data(tmp_path, rows=31)
+    assert export(out, *flags, task=task) == 2
+    assert "file was '" in capsys.readouterr().err
+    (out / "train.parquet").write_bytes(b"something else")
+    assert export(out, *flags, task=task) == 2
+    assert "it does not say what it was made from" in capsys.readouterr().err
+
+
+def test_a_small_data_set_gives_what_it_has(tmp_path, capsys):
+    """200 are usual, not needed, as in `hysteretic train`; a number that was asked for is needed."""
+    flags, task = own_data(tmp_path), str(tmp_path / "data.jsonl")
+    assert export(tmp_path / "out", *flags, task=task) == 0
+    rows = pyarrow.parquet.read_metadata(tmp_path / "out" / "validation.parquet").num_rows
+    assert 0 < rows < 10
+    assert export(tmp_path / "deep" / "new", *flags, "--validation-problems", "20", task=task) == 2
+    assert "--validation-problems" in capsys.readouterr().err
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_task_that_streams_few_problems_gives_what_it_has(tmp_path):
+    """The other way in which a task tells its problems."""
+    few = [Problem(str(n), "q", 1) for n in range(3)]
+
+    class Few(Endless):
+        name = "few"
+
+        def stream(self, split="train", seed=0):
+            return iter(few)
+
+    assert list(drawn(Few(), "test", 0, 200, is_asked=False)) == few
+    with pytest.raises(ValueError, match="--validation-problems"):
+        list(drawn(Few(), "test", 0, 200))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(ValueError("no more"), "no more"), (OSError(28, "No space left on device"), "No space left")],
+)
+def test_an_export_that_fails_half_way_changes_neither_file(tmp_path, capsys, monkeypatch, error, message):
+    """Validation is written first; the old training problems beside new validation problems might be the same."""
+    out = tmp_path / "out"
+    export(out, *FEW)
+    before = contents(out)
+    written = []
+
+    def failing(path, *others):
+        if written:
+            path.write_bytes(b"half")
+            raise UsageError(str(error)) if isinstance(error, ValueError) else error
+        written.append(path)
+        return write(path, *others)
+
+    monkeypatch.setattr("hysteretic.lab.export.write", failing)
+    assert export(out, *FEW, "--seed", "1", "--overwrite") == 2
+    assert message in capsys.readouterr().err
+    assert contents(out) == before

@@ -119,7 +119,7 @@ def engine_of(policy):
     return engine
 
 
-def verl_gradient(case, found, rank, ranks, micro_batch, order):
+def verl_gradient(case, found, rank, ranks, micro_batch, order, is_packed=False):
     """Estimator on the whole batch, as verl's driver does; then this rank's rows through the engine."""
     _, estimator, options, mode_of_mean, loss, settings = case
     ids, attention, mask, rewards, old = found

@@ -12,7 +12,9 @@ from verl.trainer.ppo import core_algos
 from verl.trainer.ppo.ray_trainer import compute_advantage
 
 from hysteretic.parts import Adaptive
+from hysteretic.verl import estimator
 from hysteretic.verl.estimator import estimate, watched
+from hysteretic.verl.settings import check_run
 
 ESTIMATORS = {name: core_algos.get_adv_estimator_fn(name) for name in ("hpo", "a_hpo")}
 
@@ -192,7 +194,20 @@ def root(**changes):
             8,
             root(actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean"),
         ),
-        ("sapo loss always uses seq-mean-token-mean", 8, root(actor_rollout_ref__actor__policy_loss__loss_mode="sapo")),
+        (
+            r"sapo loss always uses seq-mean-token-mean, but \S+ is token-mean; say \+algorithm.hpo.length=response",
+            8,
+            root(actor_rollout_ref__actor__policy_loss__loss_mode="sapo"),
+        ),
+        ("use_kl_in_reward is true.*no group is silent.*use_kl_loss", 8, root(algorithm__use_kl_in_reward=True)),
+        *(
+            (
+                f"loss_mode is {name}; a_hpo is known with vanilla",
+                8,
+                root(actor_rollout_ref__actor__policy_loss__loss_mode=name),
+            )
+            for name in ("geo_mean", "gpg", "clip_cov", "kl_cov", "dro", "dppo_tv", "bypass_mode")
+        ),
         ("no option 'alpha_mni'. Did you mean 'alpha_min'", 8, root(algorithm__hpo={"alpha_mni": 0.1})),
         ("alpha is set.*adv_estimator=hpo", 8, root(algorithm__hpo={"alpha": 0.1})),
         ("alpha_min is 1.5", 8, root(algorithm__hpo={"alpha_min": 1.5})),
@@ -225,6 +240,60 @@ def test_mini_batches_are_explained_once(caplog):
     said = [record.message for record in caplog.records if "ppo_mini_batch_size is 2" in record.message]
     assert len(said) == 1
     assert "the mean length is that of each mini-batch" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "cap", "is_noted"), [("vanilla", 3.0, True), ("vanilla", 1e9, False), ("cispo", 3.0, False)]
+)
+def test_verls_cap_on_what_a_negative_costs_is_noted(loss, cap, is_noted):
+    """verl's default; HPO has none, and only the vanilla loss reads it."""
+    config = root(actor_rollout_ref__actor__clip_ratio_c=cap, actor_rollout_ref__actor__policy_loss__loss_mode=loss)
+    assert any("clip_ratio_c is 3.0" in note and "=1e9" in note for note in check_run(config)) == is_noted
+
+
+def test_lost_rollouts_are_told_once_whatever_their_number(caplog, monkeypatch):
+    """Not a line a step."""
+    monkeypatch.setattr(estimator, "_said", set())
+    for keep in (5, 9, 13):
+        rewards, mask, uid, *_ = sparse_batch(prompts=4, responses=4, rate=0.5, seed=1)
+        call("a_hpo", (rewards[:keep], mask[:keep], uid[:keep]))
+    assert sum("one response left" in record.message for record in caplog.records) == 1
+
+
+def test_process_rewards_of_equal_sums_are_silent():
+    """Summed in float32 they differ: 0.0625 is lost beside 2^24, where it comes first."""
+    large = 2.0**24
+    rewards = torch.tensor([[0.0625, large, -large], [large, -large, 0.0625]])
+    assert rewards[0].sum() != rewards[1].sum()
+    advantages, _ = call("a_hpo", (rewards, torch.ones(2, 3), uids(1, 2)))
+    assert (advantages == 0).all()
+
+
+@pytest.mark.parametrize(("dtype", "large"), [(torch.float16, 2048.0), (torch.bfloat16, 256.0)])
+def test_short_floats_are_not_summed_as_such(dtype, large):
+    """2048 and 1 are 2048 in float16: all responses alike, and nothing learned."""
+    rewards = torch.tensor([[large, 1.0], [large, 0.0]], dtype=dtype)
+    advantages, _ = call("a_hpo", (rewards, torch.ones(2, 2), uids(1, 2)))
+    assert advantages.dtype == dtype
+    assert advantages[0, 0] > 0 > advantages[1, 0]
+
+
+def test_whole_numbers_as_rewards_have_advantages():
+    """In their own type every advantage would be cut to 0."""
+    mask = mask_of([3, 3, 3, 3], 3)
+    rewards = token_level([1.0, 0.0, 0.0, 0.0], mask)
+    expected, _ = call("a_hpo", (rewards, mask, uids(1, 4)))
+    found, _ = call("a_hpo", (rewards.long(), mask, uids(1, 4)))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected)
+
+
+def test_rewards_too_far_apart_for_their_type_are_refused():
+    """Finite each, but an infinite advantage would be no error in verl."""
+    mask = mask_of([3, 3, 3], 3)
+    rewards = token_level([3e38, -3e38, -3e38], mask)
+    with pytest.raises(ValueError, match=r"advantage of row 0 \(uid prompt-0\) is beyond torch.float32"):
+        call("a_hpo", (rewards, mask, uids(1, 3)), norm_adv_by_std_in_grpo=False)
 
 
 def test_a_reward_that_is_no_number_is_named():

@@ -3,65 +3,104 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.evaluation import load_task, mapping
+from hysteretic.lab.exported import WORDS, is_there, words_of
 from hysteretic.tasks.exported import exported_row
-from hysteretic.tasks.task import Problem, Streams, Task
+from hysteretic.tasks.task import Problem, Streams, Task, up_to
 
 ROWS_AT_A_TIME = 1000
 """Held in memory: one row group of the file."""
 
+USUAL_VALIDATION = 200
+"""Or as many as there are, where no number was asked for: as `hysteretic train` does."""
+
+PLAIN_PROMPTS = (
+    "The prompts are plain strings; each is one user message now, and verl applies the model's chat template, which "
+    "`hysteretic train` does not."
+)
+
 
 def main(arguments: Sequence[str]) -> int:
-    """Write train.parquet and validation.parquet."""
+    """Write train.parquet and validation.parquet, both or none; files that are this very export are left alone."""
     options = _parser().parse_args(arguments)
     task = load_task(options)
     task_options = absolute(dict(options.task_options or {}) | ({"reward": options.reward} if options.reward else {}))
-    folder = Path(options.output)
-    files = {
-        "train": (folder / "train.parquet", "train", options.train_problems),
-        "validation": (folder / "validation.parquet", options.validation_split, options.validation_problems),
+    name, folder = task_name(options.task), Path(options.output)
+    parts = {
+        folder / "train.parquet": ("train", options.train_problems),
+        folder / "validation.parquet": (options.validation_split, options.validation_problems),
     }
-    for path, _, _ in files.values():
-        if path.exists() and not options.overwrite:
-            raise UsageError(f"{path} exists; give another --output, or --overwrite.")
-    folder.mkdir(parents=True, exist_ok=True)
+    words = {path: words_of(name, task_options, split, options.seed, count) for path, (split, count) in parts.items()}
+    if is_there(words, options.overwrite):
+        print(f"{folder} holds this export already; nothing is written.")
+        return 0
     seen: set[str] = set()
-    for name, (path, split, count) in reversed(files.items()):
-        problems = drawn(task, split, options.seed, count)
-        if name == "validation":
-            problems = _remembered(problems, seen)
-        elif split != options.validation_split:
-            problems = _disjoint(problems, seen, task)
-        rows = write(path, rows_of(task_name(options.task), task_options, problems, split))
-        print(f"{path}: {rows} problems of split {split!r}, seed {options.seed}")
+    with _both_or_none(list(parts)) as partial:
+        for path, (split, count) in reversed(parts.items()):
+            if path.name == "validation.parquet":
+                usual = USUAL_VALIDATION if count is None else count
+                problems = _remembered(drawn(task, split, options.seed, usual, count is not None), seen)
+            else:
+                problems = drawn(task, split, options.seed, count)
+                problems = problems if split == options.validation_split else _disjoint(problems, seen, task)
+            rows = write(partial[path], rows_of(name, task_options, problems, split), words[path])
+            print(f"{path}: {rows} problems of split {split!r}, seed {options.seed}")
     first = next(iter(drawn(task, "train", options.seed, 1)))
     if isinstance(first.prompt, str):
-        print(
-            "The prompts are plain strings; each is one user message now, and verl applies the model's chat template."
-        )
+        print(PLAIN_PROMPTS)
     return 0
 
 
-def drawn(task: Task, split: str, seed: int, count: int | None) -> Iterator[Problem]:
-    """The first `count` problems of a split, one at a time where the task can. Raises UsageError."""
+@contextmanager
+def _both_or_none(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+    """Where to write each file until all are whole. What failed leaves nothing behind, not even a folder."""
+    folder = paths[0].parent
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    partial = {path: path.with_name(path.name + ".partial") for path in paths}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield partial
+        for path, written in partial.items():
+            written.replace(path)
+    except BaseException as error:
+        for written in partial.values():
+            written.unlink(missing_ok=True)
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
+        if isinstance(error, OSError):
+            raise UsageError(f"Cannot write to {folder} ({error.strerror or error}); give another --output.") from error
+        raise
+
+
+def drawn(task: Task, split: str, seed: int, count: int | None, is_asked: bool = True) -> Iterator[Problem]:
+    """The first `count` problems of a split, one at a time where the task can; fewer where it has no more.
+
+    Raises UsageError, also for fewer where is_asked.
+    """
+    made = 0
     try:
         if count is None or not isinstance(task, Streams):
-            yield from task.problems(split, seed=seed, count=count)
+            yield from up_to(task, split, seed, count, is_asked)
             return
-        made = 0
         for problem in islice(task.stream(split, seed=seed), count):
             made += 1
             yield problem
     except (ValueError, OSError, ImportError) as error:
-        raise UsageError(str(error)) from error
-    if made < count:
-        raise UsageError(f"{count} problems of split {split!r} asked, but {task.name} has {made}; ask for fewer.")
+        raise UsageError(f"{error} (--train-problems, --validation-problems, --validation-split)") from error
+    if made < count and is_asked:
+        raise UsageError(
+            f"{count} problems of split {split!r} asked, but {task.name} has {made}; ask for fewer "
+            "(--train-problems, --validation-problems)."
+        )
 
 
 def rows_of(
@@ -75,24 +114,20 @@ def rows_of(
             raise UsageError(str(error)) from error
 
 
-def write(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Write rows as parquet, a row group at a time; the file is there when it is complete. Returns their number.
+def write(path: Path, rows: Iterable[dict[str, Any]], words: dict[str, Any] | None = None) -> int:
+    """Write rows as parquet, a row group at a time; returns their number. words: kept in the file, for `is_there`.
 
     Raises UsageError when there are none.
     """
     pyarrow, parquet = _pyarrow()
-    partial = path.with_name(path.name + ".partial")
     waiting, total = iter(rows), 0
-    try:
-        with parquet.ParquetWriter(partial, _schema(pyarrow)) as writer:
-            while chunk := list(islice(waiting, ROWS_AT_A_TIME)):
-                writer.write_table(pyarrow.Table.from_pylist(chunk, schema=writer.schema))
-                total += len(chunk)
-        if not total:
-            raise UsageError(f"There are no problems for {path.name}; ask for 1 or more.")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    schema = _schema(pyarrow).with_metadata({WORDS: json.dumps(words)})
+    with parquet.ParquetWriter(path, schema) as writer:
+        while chunk := list(islice(waiting, ROWS_AT_A_TIME)):
+            writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
+            total += len(chunk)
+    if not total:
+        raise UsageError(f"There are no problems for {path.name.removesuffix('.partial')}; ask for 1 or more.")
     return total
 
 
@@ -169,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=["verl"], default="verl", help="whose columns (default verl)")
     parser.add_argument("--output", required=True, help="folder for train.parquet and validation.parquet")
     parser.add_argument("--train-problems", type=_number, help="how many (default: the task's)")
-    parser.add_argument("--validation-problems", type=_number, default=200, help="how many (default 200)")
+    parser.add_argument("--validation-problems", type=_number, help="how many (default 200, or as many as there are)")
     parser.add_argument(
         "--validation-split", default="test", help="the task's split they come from (default test, as in `train`)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def read_recipe(name: str) -> dict[str, Any]:
             f"{path} holds a {type(content).__name__}; it must be a mapping of settings, such as task: countdown-3."
         )
     return content
+
+
+def processes_of(name: str) -> int | None:
+    """How many processes a recipe's batch is meant for: --num_processes of the command in its comments, if it is there.
+
+    It is no setting: `accelerate launch` starts them, and they multiply per_device_train_batch_size.
+    """
+    path = Path(name) if Path(name).is_file() else recipes()[name]
+    comments = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    found = re.search(r"--num_processes[ =](\d+)", "\n".join(comments))
+    return int(found.group(1)) if found else None
 
 
 def read_yaml(path: Path) -> Any:

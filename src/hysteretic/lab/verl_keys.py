@@ -1,9 +1,9 @@
-"""Which of verl's keys say what a recipe's parts and numbers say?"""
+"""Which of verl's keys say what a recipe's objective, batch and sampling say? `verl_training` has the optimiser's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "roll
 NO_DUAL_CLIP = 1e9
 """clip_ratio_c: verl also caps what a negative may cost, at 3 times its advantage; TRL and HPO do not."""
 
-LOGGERS = ("wandb", "tensorboard", "mlflow", "trackio", "swanlab", "clearml")
+NEVER = 1e9
+"""A bound that nothing reaches: importance ratios of verl are at most e^20."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,16 @@ def of_batch(request: Request, batch: Batch, cluster: Cluster, max_prompt_length
     }
     if training.beta:
         found["actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu"] = micro_batch
-    if training.tokens_per_micro_batch is not None:
+    if training.tokens_per_micro_batch is not None:  # verl stops at a row that does not fit; here it would go alone
+        longest = found["data.max_prompt_length"] + training.max_completion_length
         found |= {f"{ACTOR}.use_dynamic_bsz": True}
-        found |= {f"{ACTOR}.ppo_max_token_len_per_gpu": training.tokens_per_micro_batch}
+        found |= {f"{ACTOR}.ppo_max_token_len_per_gpu": max(training.tokens_per_micro_batch, longest)}
     if training.max_steps > 0:
         # Epochs must not end the run first.
         found["trainer.total_training_steps"] = math.ceil(training.max_steps / batch.updates)
         found["trainer.total_epochs"] = 1_000_000
     else:
-        found["trainer.total_epochs"] = math.ceil(training.num_train_epochs)
+        found["trainer.total_epochs"] = int(training.num_train_epochs)
     return found
 
 
@@ -111,61 +113,9 @@ def _prompt_length(training: Any, asked: int | None) -> int:
     if whole is None or whole <= training.max_completion_length:
         raise UsageError(
             "verl needs the longest prompt in tokens, which TRL does not; give --max-prompt-length (countdown: 256, "
-            "telelogs: 4096), or vllm_max_model_length above max_completion_length in the recipe."
+            "telelogs: 3072), or vllm_max_model_length above max_completion_length in the recipe."
         )
     return int(whole - training.max_completion_length)
-
-
-def of_training(request: Request, batch: Batch) -> Overrides:
-    """Optimiser, model, checkpoints and logs. Raises UsageError for a logger that verl does not have."""
-    training, model = request.training, request.model
-    schedule = getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type)
-    saves = str(getattr(training.save_strategy, "value", training.save_strategy)) == "steps"
-    found: Overrides = {
-        f"{ACTOR}.optim.lr": training.learning_rate,
-        f"{ACTOR}.optim.lr_scheduler_type": schedule,
-        f"{ACTOR}.optim.lr_warmup_steps": _warmup(training, batch),
-        f"{ACTOR}.optim.weight_decay": training.weight_decay,
-        f"{ACTOR}.optim.betas": [training.adam_beta1, training.adam_beta2],
-        f"{ACTOR}.optim.clip_grad": training.max_grad_norm,
-        f"{ACTOR}.grad_clip": training.max_grad_norm,
-        f"{ACTOR}.fsdp_config.model_dtype": "bf16" if model.dtype == "bfloat16" else "fp32",
-        f"{ACTOR}.fsdp_config.seed": training.seed,
-        f"{ACTOR}.data_loader_seed": training.seed,
-        f"{ROLLOUT}.seed": training.seed,
-        "data.seed": training.seed,
-        f"{MODEL}.path": request.run.model,
-        f"{MODEL}.enable_gradient_checkpointing": bool(training.gradient_checkpointing),
-        "trainer.save_freq": max(1, round(training.save_steps / batch.updates)) if saves else -1,
-        "trainer.resume_mode": "auto" if request.run.resume else "disable",
-        "trainer.logger": ["console", *_loggers(training.report_to)],
-    }
-    if training.save_total_limit is not None:
-        found["trainer.max_actor_ckpt_to_keep"] = training.save_total_limit
-    if model.use_peft:
-        modules = model.lora_target_modules
-        whole = modules is None or modules in ("all-linear", ["all-linear"])
-        found |= {f"{MODEL}.lora_rank": model.lora_r, f"{MODEL}.lora_alpha": model.lora_alpha}
-        found |= {f"{MODEL}.target_modules": "all-linear" if whole else modules}
-        found |= {f"{ROLLOUT}.load_format": "safetensors"}  # vLLM needs the frozen weights, not only the adapter
-    return found
-
-
-def _warmup(training: Any, batch: Batch) -> int:
-    """In rollouts: verl moves the learning rate once a rollout, TRL once an update."""
-    steps = training.warmup_steps
-    if 0 < steps < 1:
-        steps = math.ceil(steps * max(training.max_steps, 0))
-    return math.ceil(steps / batch.updates) if steps else -1
-
-
-def _loggers(report_to: Any) -> list[str]:
-    names = [report_to] if isinstance(report_to, str) else list(report_to or [])
-    names = [name for name in names if name != "none"]
-    for name in names:
-        if name not in LOGGERS:
-            raise UsageError(f"report_to is {name!r}; verl reports to {', '.join(LOGGERS)}.")
-    return names
 
 
 def of_sampling(request: Request, given: Collection[str]) -> Overrides:
@@ -179,6 +129,7 @@ def of_sampling(request: Request, given: Collection[str]) -> Overrides:
         f"{ROLLOUT}.top_k": training.top_k or -1,
         f"{ROLLOUT}.tensor_model_parallel_size": training.vllm_tensor_parallel_size,
     }
+    found |= of_correction(training)
     if "vllm_gpu_memory_utilization" in given:
         found[f"{ROLLOUT}.gpu_memory_utilization"] = training.vllm_gpu_memory_utilization
     if "vllm_enable_sleep_mode" in given:
@@ -186,22 +137,24 @@ def of_sampling(request: Request, given: Collection[str]) -> Overrides:
     return found
 
 
-def hydra(overrides: Mapping[str, Any]) -> list[str]:
-    """As words of a command line, key=value in hydra's grammar."""
-    return [f"{key}={_value(value)}" for key, value in overrides.items()]
+def of_correction(training: Any) -> Overrides:
+    """What is done about vLLM's probabilities being a little other than the model's: in TRL a correction, by default.
 
+        weight = pi_old / pi_vLLM, of a token or of a whole response; above clip_max (and below clip_min) it is 0
+        ("mask") or the bound itself ("truncate"). It multiplies the loss of a token before any mean.
 
-def _value(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_value, value))}]"
-    text = str(value)
-    if text and all(character.isalnum() or character in "/-_.+@:" for character in text) and text[0] not in "+@:":
-        return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    verl computes the same: with one bound it truncates, with "lower_upper" it masks.
+    """
+    prefix = "algorithm.rollout_correction"
+    if not (training.use_vllm and training.vllm_importance_sampling_correction):
+        return {f"{prefix}.rollout_is": None}
+    level, _, bound = training.vllm_importance_sampling_mode.partition("_")
+    lower, upper = training.vllm_importance_sampling_clip_min, training.vllm_importance_sampling_clip_max
+    upper = NEVER if upper is None else upper
+    threshold = float(upper) if bound == "truncate" else f"{float(lower or 0.0)}_{float(upper)}"
+    # verl's own figures on it, and the weights, need the probabilities that vLLM gave.
+    return {
+        f"{prefix}.rollout_is": level,
+        f"{prefix}.rollout_is_threshold": threshold,
+        f"{ROLLOUT}.calculate_log_probs": True,
+    }

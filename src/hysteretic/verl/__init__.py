@@ -17,5 +17,7 @@ __all__ = ["compute_score"]
 refuse_other_versions(installed_version())
 
 from hysteretic.verl.estimator import register  # noqa: E402 - it imports verl, whose version is known by now
+from hysteretic.verl.without_trl import hide_trl  # noqa: E402
 
 register()
+hide_trl()

@@ -99,9 +99,9 @@ def estimate(
     to its group, but its sign is not counted. A group that lost responses to failed rollouts is compared within what
     is left; of one response nothing can be said, and its advantage is 0.
     Raises ValueError when no group has two responses, when a group is larger than group_size (rows of one rollout
-    cannot be told from rollouts), and for a reward that is not finite.
+    cannot be told from rollouts), for a reward that is not finite, and for one so large that an advantage is not.
     """
-    rewards = token_level_rewards.sum(dim=-1).double()
+    rewards = token_level_rewards.sum(dim=-1, dtype=torch.float64)  # equal rewards stay equal: silence depends on it
     lengths = (response_mask != 0).sum(dim=-1, dtype=torch.int32)  # a third of the time of int64
     _refuse_other_shapes(rewards, lengths, index)
     group = _numbered(index, rewards.device)
@@ -124,9 +124,10 @@ def estimate(
 
     statistics = BatchStatistics.of_lengths(advantages[is_real], lengths[is_real])
     _report(statistics, weight, silent)
-    mask = response_mask.to(token_level_rewards.dtype)
-    weighted = weight(advantages, statistics)
-    return _over_tokens(weighted, mask), _over_tokens(advantages, mask)
+    kind = token_level_rewards.dtype if token_level_rewards.is_floating_point() else torch.float32
+    _refuse_too_large(advantages.to(kind), index)
+    mask = response_mask.to(kind)
+    return _over_tokens(weight(advantages, statistics), mask), _over_tokens(advantages, mask)
 
 
 @contextmanager
@@ -190,6 +191,15 @@ def _refuse_not_finite(rewards: Tensor, is_real: Tensor, index: Sequence[Any]) -
         )
 
 
+def _refuse_too_large(advantages: Tensor, index: Sequence[Any]) -> None:
+    bad = (~torch.isfinite(advantages)).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(
+            f"The advantage of row {bad[0]} (uid {index[bad[0]]}) is beyond {advantages.dtype}: its group's rewards "
+            "are too far apart. Bound the reward function."
+        )
+
+
 def _refuse_sizes(sizes: Tensor, group_size: int | None) -> None:
     if not len(sizes):  # nothing but padding
         return
@@ -210,11 +220,13 @@ def _refuse_sizes(sizes: Tensor, group_size: int | None) -> None:
     if single:
         _say_once(
             f"{single} of {len(sizes)} prompts have one response left (failed rollouts); with nothing to compare it "
-            "with, its advantage is 0."
+            "with, its advantage is 0. This is said once; hpo/silent_share counts such responses.",
+            "one response left",
         )
 
 
-def _say_once(text: str) -> None:
-    if text not in _said:
-        _said.add(text)
+def _say_once(text: str, about: str | None = None) -> None:
+    """about: what is said once, where its figures may change."""
+    if (about or text) not in _said:
+        _said.add(about or text)
         logger.warning("hysteretic: %s", text)

@@ -2,6 +2,8 @@
 
 algorithm.hpo.*         alpha (hpo), alpha_min (a_hpo), length (what loss_agg_mode is meant to be)
 loss_agg_mode           must be the one that computes that length
+policy_loss.loss_mode   must be one whose objective is known here
+use_kl_in_reward        must be off: it makes rewards of equal responses differ
 ppo_mini_batch_size     smaller than train_batch_size: allowed, and explained
 rollout.n               at least 2
 """
@@ -20,6 +22,13 @@ OPTIONS = {"hpo": "alpha", "a_hpo": "alpha_min"}
 
 LENGTHS = {"batch": "token-mean", "response": "seq-mean-token-mean", "constant": "seq-mean-token-sum-norm"}
 """verl's loss_agg_mode for each length of `hysteretic.trl.HPOConfig`."""
+
+
+LOSSES = ("vanilla", "gspo", "sapo", "cispo")
+"""verl's policy losses that are compared with this package's objectives; others ignore loss_agg_mode, or advantages."""
+
+HIGHEST_RATIO = 1e8
+"""A clip_ratio_c above this is out of the way: verl's importance ratios are at most e^20."""
 
 
 def options_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -88,22 +97,45 @@ def check_run(root: Any) -> list[str]:
             "actor_rollout_ref.rollout.n is 1, but advantages need a group to compare with; set it to 2 or more (8 is "
             "usual)."
         )
+    if root.algorithm.get("use_kl_in_reward", False):
+        raise ValueError(
+            "algorithm.use_kl_in_reward is true: the KL penalty is in the rewards then, so no two responses have equal "
+            "ones, no group is silent and the signs are not those of the task. Use actor_rollout_ref.actor.use_kl_loss."
+        )
     actor = root.actor_rollout_ref.actor
+    if actor.policy_loss.loss_mode not in LOSSES:
+        raise ValueError(
+            f"actor_rollout_ref.actor.policy_loss.loss_mode is {actor.policy_loss.loss_mode}; {name} is known with "
+            f"{', '.join(LOSSES)}. Use one of them."
+        )
     length = options_of(root.algorithm).get("length", "batch")
     loss = actor.policy_loss.loss_mode
     mode = "seq-mean-token-mean" if loss in losses_with_own_length() else actor.loss_agg_mode
     if mode != LENGTHS[length]:
         meant = next((key for key, value in LENGTHS.items() if value == mode), None)
-        other = "" if meant is None else f", or say +algorithm.hpo.length={meant} to have the weight with that length"
-        where = f"verl's {loss} loss always uses" if mode != actor.loss_agg_mode else "loss_agg_mode is"
+        mends = [] if meant is None else [f"say +algorithm.hpo.length={meant} to have the weight with that length"]
+        if loss in losses_with_own_length():
+            where = f"verl's {loss} loss always uses"
+        else:
+            where = "loss_agg_mode is"
+            mends.insert(0, f"set actor_rollout_ref.actor.loss_agg_mode={LENGTHS[length]}")
         raise ValueError(
-            f"{where} {mode}, but algorithm.hpo.length={length} is {LENGTHS[length]}; set "
-            f"actor_rollout_ref.actor.loss_agg_mode={LENGTHS[length]}{other}."
+            f"{where} {mode}, but algorithm.hpo.length={length} is {LENGTHS[length]}; {', or '.join(mends)}."
         )
-    return _notes(root, length)
+    return [*_note_on_dual_clip(actor), *_notes_on_mini_batches(root, length)]
 
 
-def _notes(root: Any, length: str) -> list[str]:
+def _note_on_dual_clip(actor: Any) -> list[str]:
+    cap = actor.get("clip_ratio_c", None)
+    if actor.policy_loss.loss_mode != "vanilla" or cap is None or cap > HIGHEST_RATIO:
+        return []
+    return [
+        f"clip_ratio_c is {cap}: verl's vanilla loss also caps what a negative may cost, at {cap} times its advantage; "
+        "HPO does not. actor_rollout_ref.actor.clip_ratio_c=1e9 puts the cap out of the way."
+    ]
+
+
+def _notes_on_mini_batches(root: Any, length: str) -> list[str]:
     mini, whole = root.actor_rollout_ref.actor.ppo_mini_batch_size, root.data.train_batch_size
     if mini == whole:
         return []
