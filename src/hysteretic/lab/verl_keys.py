@@ -151,7 +151,8 @@ def of_correction(training: Any) -> Overrides:
     level, _, bound = training.vllm_importance_sampling_mode.partition("_")
     lower, upper = training.vllm_importance_sampling_clip_min, training.vllm_importance_sampling_clip_max
     upper = NEVER if upper is None else upper
-    threshold = float(upper) if bound == "truncate" else f"{float(lower or 0.0)}_{float(upper)}"
+    lower = lower or 1 / NEVER  # verl wants one above 0
+    threshold = float(upper) if bound == "truncate" else f"{float(lower)}_{float(upper)}"
     # verl's own figures on it, and the weights, need the probabilities that vLLM gave.
     return {
         f"{prefix}.rollout_is": level,
