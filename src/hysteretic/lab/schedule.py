@@ -19,11 +19,12 @@ from hysteretic.lab.comparison import (
 )
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.files import write_json, write_text
-from hysteretic.lab.live import Live, clock
+from hysteretic.lab.live import Live
 from hysteretic.lab.measures import measures, read_record
 from hysteretic.lab.processes import Command, Ended, run_all
 from hysteretic.lab.results import write_results
 from hysteretic.lab.run_folder import read_json
+from hysteretic.lab.terminal import clock
 
 TRIAL_ROLLOUTS = 2
 """Rollouts of the trial that the expected time comes from."""

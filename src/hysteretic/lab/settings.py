@@ -23,9 +23,13 @@ from hysteretic.trl import HPOConfig
 
 
 def defaults() -> dict[str, Any]:
-    """Where a run differs from TRL's own defaults: one seed, a line an update, and bf16 only where a GPU has it."""
+    """Where a run differs from TRL's own defaults: one seed, a line an update, and bf16 only where a GPU has it.
+
+    disable_tqdm: transformers switches progress off by itself where its own messages are.
+    """
     has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return {"report_to": "none", "logging_steps": 1, "seed": 0, **({} if has_bf16 else {"bf16": False})}
+    own = {"report_to": "none", "logging_steps": 1, "seed": 0, "disable_tqdm": False}
+    return own if has_bf16 else {**own, "bf16": False}
 
 
 def setting(text: str, default: Any = None) -> Any:

@@ -27,12 +27,14 @@ from hysteretic.lab.evaluation import refuse_same_ids
 from hysteretic.lab.held_out import Evaluation
 from hysteretic.lab.loading import load_tokenizer, model_arguments
 from hysteretic.lab.outcome import FINISHED, Outcome, ended_by, stopped
-from hysteretic.lab.progress import Progress, Warn, WriteMetrics
+from hysteretic.lab.progress import Lines, Progress, Warn, WriteMetrics
 from hysteretic.lab.resuming import before, find_checkpoint, is_last, refuse_other_settings, step_of
 from hysteretic.lab.run_folder import RunFolder, now, versions
 from hysteretic.lab.scoring import Scoring, ScoringProcesses, here
 from hysteretic.lab.settings import Request, parse
 from hysteretic.lab.stopping import StopGently
+from hysteretic.lab.terminal import is_terminal
+from hysteretic.lab.watching import prepare_reports
 from hysteretic.models import model_path
 from hysteretic.tasks.task import Problem, Task, up_to
 from hysteretic.trl import HPOTrainer
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = RunFolder(request.run.output or default_folder(request))
     request.training.output_dir = str(folder.path)
     is_main = request.training.process_index == 0
+    prepare_reports(request, folder)
     task = load_task(request)
     if is_main:
         folder.claim(request.run.resume)
@@ -252,7 +255,7 @@ def build_trainer(
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     if not training.disable_tqdm:
-        trainer.add_callback(Progress())
+        trainer.add_callback(Progress() if is_terminal(sys.stderr) else Lines())
     return trainer, tokenizer
 
 
