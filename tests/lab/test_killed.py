@@ -67,12 +67,12 @@ def undisturbed(flags, tmp_path_factory):
     return folder
 
 
-def left_by(folder):
+def left_by(folder, weights="model.safetensors"):
     """What a run leaves, but for the clock."""
     metrics = [{k: v for k, v in line.items() if k != "step_time"} for line in read_lines(folder / "metrics.jsonl")]
     evaluation = json.loads((folder / "evaluation.json").read_text())
     return (
-        (folder / "model" / "model.safetensors").read_bytes(),
+        (folder / "model" / weights).read_bytes(),
         metrics,
         evaluation,
         read_lines(folder / "samples.jsonl"),
@@ -117,6 +117,21 @@ def test_sigterm_saves_the_last_update_and_leaves_within_its_time(calls, flags, 
     assert run(["train", "--resume", "--output", folder], log) == 0, log.read_text()
     for found, expected in zip(left_by(folder), left_by(undisturbed), strict=True):
         assert found == expected
+
+
+@pytest.mark.parametrize(("phase", "which"), [("generation", 0.6), ("evaluation", 0.9)])
+def test_adapters_averages_and_a_reference_go_on_too(phase, which, flags, tmp_path):
+    """LoRA, a moving average of alpha and a KL to the reference, by epochs in place of max_steps."""
+    steps = flags.index("--max_steps")
+    words = ["train", *flags[:steps], *flags[steps + 2 :], "--num_train_epochs", "2"]
+    words += ["--use_peft", "true", "--lora_target_modules", "q_proj", "v_proj"]
+    words += ["--alpha_ema", "0.5", "--beta", "0.1"]
+    whole, folder, log = tmp_path / "whole", tmp_path / "run", tmp_path / "log"
+    assert run([*words, "--output", whole], log, counts=whole.with_suffix(".json")) == 0, log.read_text()
+    entry, calls = moment_of(whole, phase, which, 0.5)
+    assert run([*words, "--output", folder], log, phase, entry, calls) == -signal.SIGKILL, log.read_text()
+    assert run(["train", "--resume", "--output", folder], log) == 0, log.read_text()
+    assert left_by(folder, "adapter_model.safetensors") == left_by(whole, "adapter_model.safetensors")
 
 
 def test_sigterm_lets_a_short_rollout_end(flags, undisturbed, tmp_path):

@@ -206,9 +206,8 @@ def _print_plan(comparison: Comparison, folder: ComparisonFolder, length: Length
     arms = ", ".join(arm.name for arm in comparison.arms)
     task, model = (comparison.settings.get(key, default) for key, default in _DEFAULTS.items())
     runs, tuning = folder.runs(comparison, {}), folder.tuning_runs(comparison)
-    print(
-        f"{task} with {model}: {arms}; {len(comparison.seeds)} seeds, {length.updates} updates each, {jobs} at a time."
-    )
+    seeds = f"{len(comparison.seeds)} seed{'s' * (len(comparison.seeds) > 1)}"
+    print(f"{task} with {model}: {arms}; {seeds}, {length.updates} updates each, {jobs} at a time.")
     if tuning:
         rates = ", ".join(f"{rate:g}" for rate in comparison.rates)
         print(

@@ -44,6 +44,10 @@ class StopGently(TrainerCallback):
         }
 
     @property
+    def is_asked(self) -> bool:
+        return self._asked is not None
+
+    @property
     def code(self) -> int:
         """The exit code that says which signal stopped the run."""
         return TERMINATED if self._asked == signal.SIGTERM else INTERRUPTED
@@ -68,7 +72,7 @@ class StopGently(TrainerCallback):
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         is_end = state.global_step % self._updates_per_rollout == 0
-        if is_end and any(gather_object([self._asked is not None])):
+        if is_end and any(gather_object([self.is_asked])):
             control.should_save = True
             control.should_training_stop = True
 

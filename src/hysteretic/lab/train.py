@@ -88,6 +88,8 @@ def main(arguments: Sequence[str]) -> int:
             outcome = run(trainer, evaluation, folder, checkpoint, stop)
         except BaseException as error:
             known = ended_by(error, folder.path, trainer.state.global_step, stop.code)
+            if known is None and stop.is_asked and not is_main:  # the main process has left in the middle of something
+                known = stopped(folder.path, trainer.state.global_step, stop.code)
             if known is None:
                 raise
             outcome = known

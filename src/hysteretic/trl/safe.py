@@ -43,6 +43,7 @@ class SafeTrainer(LeanTrainer):
     def __init__(self, model: Any, reward_funcs: Any, args: HPOConfig, *arguments: Any, **options: Any) -> None:
         self._watch = RewardWatch(takes_unscored=args.max_unscored > 0)
         self._batch_rewards: Tensor | None = None
+        self._sampler: Any = None
         self._unscored, self._has_unscored_P = 0, torch.zeros(0, dtype=torch.bool)
         super().__init__(model, self._watched(reward_funcs), args, *arguments, **options)
         self._last_update = LastUpdate(self.carried)
@@ -159,6 +160,10 @@ class SafeTrainer(LeanTrainer):
     def _checkpoint_folder(self, trial: Any = None) -> Path:
         return Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
 
+    def _get_train_sampler(self, *arguments: Any, **options: Any) -> Any:
+        self._sampler = super()._get_train_sampler(*arguments, **options)
+        return self._sampler
+
     def carried(self) -> dict[str, Any]:
         """What a checkpoint keeps beyond transformers' own."""
         return {"unscored": self._unscored, "left_out": self._guard.left_out}
@@ -171,8 +176,10 @@ class SafeTrainer(LeanTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         # Micro-batches already taken: a run resumed inside a rollout goes on with the rest of it, generated anew.
         # From the checkpoint, for transformers 5.0 sets self.state.global_step only after this.
-        saved = None if checkpoint is None else Path(checkpoint) / TRAINER_STATE_NAME
-        updates = json.loads(saved.read_text())["global_step"] if saved is not None and saved.exists() else 0
-        self._step = updates * self.args.gradient_accumulation_steps
+        path = None if checkpoint is None else Path(checkpoint) / TRAINER_STATE_NAME
+        saved = json.loads(path.read_text()) if path is not None and path.exists() else {}
+        self._step = saved.get("global_step", 0) * self.args.gradient_accumulation_steps
+        for _ in range(int(saved.get("epoch") or 0) if self._sampler is not None else 0):
+            next(iter(self._sampler), None)  # TRL's sampler draws the order of an epoch as it begins
         if checkpoint is not None and (Path(checkpoint) / _STATE_FILE).exists():
             self.carry_on(json.loads((Path(checkpoint) / _STATE_FILE).read_text()))
