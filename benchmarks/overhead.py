@@ -6,7 +6,7 @@ Four trainers take turns on the same model, prompts and seed: A-HPO with the lea
 drop_finished), which does TRL's work and no less; the same with alpha fixed at 1; TRL's own GRPOTrainer with the loss
 that alpha = 1 is (loss_type "dapo"); and A-HPO as it comes, lean parts on. Whole runs differ by the noise of the
 machine, so the added code is also timed by itself, with the lean parts off: what HPOTrainer's methods take beyond the
-stock methods inside them, lean ones that only pass on included.
+stock methods inside them, lean ones that only pass on included, and its two callbacks (guard, random state).
 Not counted there: checking the values of the reward function, some tens of microseconds a rollout.
 """
 
@@ -32,6 +32,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from hysteretic.models.tokenizer import build_tokenizer
 from hysteretic.trl import HPOConfig, HPOTrainer
+from hysteretic.trl.guard import Guard
+from hysteretic.trl.preemption import LastUpdate
 
 PROMPTS, RESPONSES, LENGTH, UPDATES = 32, 8, 16, 4
 PLAIN: dict[str, Any] = {"drop_silent": False, "share_prompts": False, "drop_finished": False}
@@ -41,6 +43,7 @@ METHODS = (
     "_generate_single_turn",
     "_get_per_token_logps_and_entropies",
     "_calculate_rewards",
+    "_get_train_sampler",
     "_prepare_inputs",
     "training_step",
     "compute_loss",
@@ -73,10 +76,29 @@ class Stock(GRPOTrainer):
 class Extended(HPOTrainer, Stock):
     """HPOTrainer's methods under the clock; the stock ones run inside them."""
 
+    clock: defaultdict[str, float]
+
 
 for _name in METHODS:
     setattr(Stock, _name, clocked("without", _name))
     setattr(Extended, _name, clocked("with", _name))
+
+
+def clocked_callback(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A callback's method, whose seconds are added code as a whole."""
+
+    def timed(self: Any, *arguments: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return method(self, *arguments, **options)
+        finally:
+            Extended.clock["with"] += time.perf_counter() - start
+
+    return timed
+
+
+for _callback, _name in ((Guard, "on_pre_optimizer_step"), (LastUpdate, "on_step_end")):
+    setattr(_callback, _name, clocked_callback(getattr(_callback, _name)))
 
 
 class Stopwatch(TrainerCallback):
