@@ -11,7 +11,7 @@ import torch
 from policy import prompts, random_policy, settings
 
 from hysteretic.trl import HPOConfig, HPOTrainer, RewardError
-from hysteretic.trl.guard import BadUpdateError
+from hysteretic.trl.guard import BadUpdateError, write_rows
 from hysteretic.trl.rewards import Unscored
 
 NAN, INF = float("nan"), float("inf")
@@ -138,6 +138,13 @@ def test_more_responses_without_a_reward_than_allowed_stop_the_run(tmp_path):
     with pytest.raises(RewardError, match=r"returned nan for row 0.*2 responses without a reward.*max_unscored is 1"):
         trainer.train()
     assert json.loads((tmp_path / "checkpoint-1" / "hpo_state.json").read_text())["unscored"] == 1
+
+
+def test_any_text_can_be_written_down(tmp_path):
+    """Half of a surrogate pair has no bytes in UTF-8."""
+    write_rows(tmp_path / "bad" / "rows.jsonl", [{"response": "\ud800 \x00"}, {"response": "ü"}])
+    lines = (tmp_path / "bad" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["response"] for line in lines] == ["\ud800 \x00", "ü"]
 
 
 @pytest.mark.parametrize("flaw", ["text", None])

@@ -107,9 +107,9 @@ def write_down(stem: Path, losses: list[float], inputs: Iterable[Any], decode: A
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a row a line."""
+    """Write a row a line; a text may hold what UTF-8 has no bytes for."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
