@@ -106,7 +106,7 @@ TABLE = [
         [],  # TRL's default, which verl does not share
         {
             f"{CORRECTION}.rollout_is": "sequence",
-            f"{CORRECTION}.rollout_is_threshold": "'0.0_3.0'",
+            f"{CORRECTION}.rollout_is_threshold": "'1e-09_3.0'",
             f"{ROLLOUT}.calculate_log_probs": "True",
         },
     ),
