@@ -39,4 +39,5 @@ if [ $# -gt 0 ]; then
 fi
 pytest tests/verl
 export PYTHONPATH="$here/oldest"
-pytest tests/verl/test_estimator.py tests/verl/test_losses.py tests/verl/test_gradients.py tests/verl/test_launch.py
+pytest tests/verl/test_estimator.py tests/verl/test_losses.py tests/verl/test_gradients.py tests/verl/test_launch.py \
+    tests/verl/test_registration.py tests/verl/test_model.py

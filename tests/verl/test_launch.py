@@ -128,7 +128,7 @@ def read_back(text):
 @pytest.mark.parametrize("mode", ["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"])
 @pytest.mark.parametrize("bounds", [(None, 3.0), (0.5, 2.0), (None, None)])
 def test_the_correction_for_vllm_is_that_of_trl(mode, bounds):
-    """Weights from both: verl's function with our settings, and TRL's lines (_generate_and_score_completions)."""
+    """The weights: verl's function with the settings of ours, and the lines of TRL's GRPOTrainer."""
     lower, upper = bounds if mode.endswith("mask") else (None, bounds[1])
     training = SimpleNamespace(
         use_vllm=True,

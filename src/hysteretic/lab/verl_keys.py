@@ -21,7 +21,7 @@ NO_DUAL_CLIP = 1e9
 """clip_ratio_c: verl also caps what a negative may cost, at 3 times its advantage; TRL and HPO do not."""
 
 NEVER = 1e9
-"""A bound that nothing reaches: importance ratios of verl are at most e^20."""
+"""A bound that nothing reaches: importance ratios of verl are from e^-20 to e^20."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ def of_correction(training: Any) -> Overrides:
     level, _, bound = training.vllm_importance_sampling_mode.partition("_")
     lower, upper = training.vllm_importance_sampling_clip_min, training.vllm_importance_sampling_clip_max
     upper = NEVER if upper is None else upper
-    lower = lower or 1 / NEVER  # verl wants one above 0
-    threshold = float(upper) if bound == "truncate" else f"{float(lower)}_{float(upper)}"
+    threshold = float(upper) if bound == "truncate" else f"{float(lower or 1 / NEVER)}_{float(upper)}"
     # verl's own figures on it, and the weights, need the probabilities that vLLM gave.
     return {
         f"{prefix}.rollout_is": level,
