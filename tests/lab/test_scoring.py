@@ -16,7 +16,7 @@ from hysteretic.lab.run_folder import read_lines
 from hysteretic.lab.scoring import ScoringProcesses, here
 from hysteretic.tasks import load
 from hysteretic.tasks.scored import Unscored
-from hysteretic.tasks.task import Problem, RewardError
+from hysteretic.tasks.task import Problem
 
 REWARDS = """\
 import asyncio, os, signal, time
@@ -29,6 +29,8 @@ def score(response, answer):
         time.sleep(600)
     if "exit" in response:
         os._exit(3)
+    if "quit" in response:
+        raise SystemExit(0)
     if "killed" in response:
         os.kill(os.getpid(), signal.SIGKILL)
     if "raise" in response:
@@ -93,6 +95,7 @@ def test_scores_in_processes_are_those_here(processes, data):
         ("exit", "ended with exit code 3"),
         ("killed", "ended with exit code -9"),
         ("raise", "ZeroDivisionError: on purpose"),
+        ("quit", "raised SystemExit"),
         ("greedy", "scoring took more than 1 GiB"),
     ],
 )
@@ -120,8 +123,10 @@ def test_async_rewards_are_asked_together(data):
     assert scores(here(task), *["x" * i for i in range(50)]) == list(range(50))
     assert time.monotonic() - started < 5, "one after the other they take 10 s"
     assert scores(here(task, seconds=1), "hang", "abc") == ["scoring took more than 1 s", 3.0]
-    with pytest.raises(RewardError, match="ZeroDivisionError: on purpose"):
-        scores(here(task), "abc", "raise")
+    fine, failed = scores(here(task), "abc", "raise")
+    assert fine == 3
+    assert "ZeroDivisionError: on purpose" in failed
+    assert 'raise ZeroDivisionError("on purpose")' in failed, "with its traceback"
     assert task.score(PROBLEM, "abcd").reward == 4
 
 
@@ -192,6 +197,41 @@ def test_no_process_outlives_a_killed_run(quick, data, tmp_path):
     while with_mark(tmp_path) and time.monotonic() < deadline + 20:
         time.sleep(0.2)
     assert with_mark(tmp_path) == []
+
+
+def with_reward(data, body):
+    (data.parent / "rewards.py").write_text(f"import sys\ndef score(response, answer):\n    {body}\n")
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_a_reward_that_calls_exit_does_not_end_the_run_as_finished(processes, quick, data, tmp_path):
+    """A chain of commands would go on; and the folder would say that the run is at work."""
+    with_reward(data, "sys.exit(0)")
+    log, words = tmp_path / "log", ["train", *flags(quick, data, "score"), "--output", tmp_path / "run"]
+    assert run([*words, "--reward_processes", processes, "--max_unscored", "0"], log) == 3, log.read_text()
+    assert "SystemExit" in log.read_text()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "failed"
+
+
+@pytest.mark.parametrize(("allowed", "code"), [("500", 0), ("0", 3)])
+def test_nan_from_a_data_files_reward_is_put_up_with_where_that_is_allowed(allowed, code, quick, data, tmp_path):
+    with_reward(data, "return float('nan') if sum(map(ord, response)) % 5 == 0 else len(response) % 2")
+    log, words = tmp_path / "log", ["train", *flags(quick, data, "score"), "--output", tmp_path / "run"]
+    assert run([*words, "--max_unscored", allowed], log) == code, log.read_text()
+    assert "returned nan" in log.read_text()
+
+
+def test_a_defect_is_written_down_as_a_failure(quick, data, tmp_path, monkeypatch):
+    from hysteretic.cli import main
+    from hysteretic.trl import HPOTrainer
+
+    def broken(self, batch):
+        raise ZeroDivisionError("of the trainer's own")
+
+    monkeypatch.setattr(HPOTrainer, "_weigh", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", *flags(quick, data, "of_letters"), "--output", str(tmp_path / "run")])
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "failed"
 
 
 @pytest.mark.parametrize(

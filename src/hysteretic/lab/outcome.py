@@ -1,6 +1,7 @@
 """How did a run end, and with which exit code? What can be mended is told in words; the rest is a defect.
 
     0    finished
+    1    a defect, with its traceback
     3    a reward function failed
     4    the disk is full
     5    a loss or gradient was NaN or infinite

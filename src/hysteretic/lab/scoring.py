@@ -12,14 +12,16 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import signal
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as OutOfTime  # pebble's; before Python 3.11 not the builtin one
 from typing import Any
 
 from hysteretic.lab.errors import UsageError
 from hysteretic.lab.processes import die_with_parent
 from hysteretic.tasks.scored import Unscored, score, score_async
-from hysteretic.tasks.task import Problem, RewardError, Score, ScoresAsync, Task
+from hysteretic.tasks.task import NotFiniteError, Problem, RewardError, Score, ScoresAsync, Task
 
 Scoring = Callable[[Sequence[Problem], Sequence[str]], "list[Score | Unscored]"]
 """Scores of responses, each to the problem at its place."""
@@ -36,13 +38,23 @@ _task: Task | None = None
 
 
 def here(task: Task, seconds: float | None = None) -> Scoring:
-    """Scoring in this process. seconds: for one response of an async task. Raises RewardError as the task does."""
+    """Scoring in this process. seconds: for one response of an async task.
+
+    A reward that is not finite, and whatever goes wrong with one response of an async task (a judge that does not
+    answer), is an Unscored. Raises RewardError where a plain task does.
+    """
+
+    def one(problem: Problem, response: str) -> Score | Unscored:
+        try:
+            return score(task, problem, response)
+        except NotFiniteError as error:
+            return Unscored(str(error))
 
     def scores(problems: Sequence[Problem], responses: Sequence[str]) -> list[Score | Unscored]:
         rows = list(zip(problems, responses, strict=True))
         if isinstance(task, ScoresAsync) and task.is_async:
             return asyncio.run(_together(task, rows, seconds))
-        return [score(task, problem, response) for problem, response in rows]
+        return [one(problem, response) for problem, response in rows]
 
     return scores
 
@@ -58,6 +70,8 @@ async def _together(
                 return await asyncio.wait_for(score_async(task, problem, response), seconds)
             except asyncio.TimeoutError:
                 return Unscored(f"scoring took more than {seconds:g} s")
+            except RewardError as error:
+                return Unscored(_told(error))
 
     return list(await asyncio.gather(*(one(*row) for row in rows)))
 
@@ -110,10 +124,12 @@ class ScoringProcesses:
         for future in futures:
             try:
                 found.append(future.result())
-            except TimeoutError:
+            except OutOfTime:
                 found.append(Unscored(f"scoring took more than {self._seconds:g} s, and its process was ended"))
             except ProcessExpired as error:
                 found.append(_Crashed(self._ending(error.exitcode)))
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - nothing that a worker sends may end the run
+                found.append(Unscored(f"scoring raised {type(error).__name__}: {error}"))
         return found
 
     def _ending(self, code: int | None) -> str:
@@ -132,6 +148,7 @@ def _begin(name: str, options: Mapping[str, Any], gib: float) -> None:
     from hysteretic.tasks import load
 
     die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its rollout first
     _task = load(name, **options)
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
@@ -152,6 +169,10 @@ def _score(problem: Problem, response: str) -> Score | Unscored:
     except RewardError as error:
         if isinstance(error.__cause__, MemoryError):
             os._exit(OUT_OF_MEMORY)
-        cause = error.__cause__
-        trace = "" if cause is None else "\n" + "".join(traceback.format_exception(cause))
-        return Unscored(f"{error}{trace}")
+        return Unscored(_told(error))
+
+
+def _told(error: RewardError) -> str:
+    """The error with the traceback of what caused it."""
+    cause = error.__cause__
+    return str(error) if cause is None else "\n".join([str(error), *traceback.format_exception(cause)])

@@ -91,6 +91,13 @@ def main(arguments: Sequence[str]) -> int:
             if known is None and stop.is_asked and not is_main:  # the main process has left in the middle of something
                 known = stopped(folder.path, trainer.state.global_step, stop.code)
             if known is None:
+                if is_main:
+                    end(
+                        folder,
+                        record,
+                        Outcome("failed", 1, f"{type(error).__name__}: {error}"),
+                        trainer.state.global_step,
+                    )
                 raise
             outcome = known
         finally:

@@ -16,7 +16,7 @@ from typing import Any
 from .named_object import named_object
 from .rows import SUFFIXES, Row, column, read_tables
 from .splits import check_fraction, digest, in_order, side
-from .task import Problem, RewardError, Score
+from .task import NotFiniteError, Problem, RewardError, Score
 
 Reward = Callable[[str, Any], "float | bool | Score"]
 
@@ -104,7 +104,8 @@ class FileTask:
         else:
             reward, is_correct, has_format = value, isinstance(value, Real) and float(value) >= 1, True
         if not isinstance(reward, Real) or not math.isfinite(reward):
-            raise RewardError(
+            kind = NotFiniteError if isinstance(reward, Real) else RewardError
+            raise kind(
                 f"The reward function {self._reward_name} returned {value!r} on problem {problem.id!r}, which is no "
                 "finite number; return a float, a bool or a Score."
             )

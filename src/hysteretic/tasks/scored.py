@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .task import Problem, RewardError, Score, ScoresAsync, Task
+from .task import NotFiniteError, Problem, RewardError, Score, ScoresAsync, Task
 
 
 class Unscored:
@@ -24,7 +24,7 @@ def score(task: Task, problem: Problem, response: str) -> Score:
         found = task.score(problem, response)
     except RewardError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() in a reward must not end the run, and as if it had finished
         raise _failed(task, problem, error) from error
     return _checked(task, problem, found)
 
@@ -35,18 +35,19 @@ async def score_async(task: ScoresAsync, problem: Problem, response: str) -> Sco
         found = await task.score_async(problem, response)
     except RewardError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() in a reward must not end the run, and as if it had finished
         raise _failed(task, problem, error) from error
     return _checked(task, problem, found)
 
 
-def _failed(task: Any, problem: Problem, error: Exception) -> RewardError:
+def _failed(task: Any, problem: Problem, error: BaseException) -> RewardError:
     return RewardError(f"Task {task.name} raised {type(error).__name__} for problem {problem.id}: {error}.")
 
 
 def _checked(task: Any, problem: Problem, found: Any) -> Score:
     reward = getattr(found, "reward", None)
     if not isinstance(reward, int | float) or not math.isfinite(reward):
-        raise RewardError(f"Task {task.name} scored problem {problem.id} {found!r}; it must give a finite reward.")
+        kind = NotFiniteError if isinstance(reward, int | float) else RewardError
+        raise kind(f"Task {task.name} scored problem {problem.id} {found!r}; it must give a finite reward.")
     checked: Score = found
     return checked

@@ -154,3 +154,7 @@ def up_to(task: Task, split: str, seed: int, count: int | None, is_asked: bool) 
 
 class RewardError(ValueError):
     """A reward function failed or returned no finite number. Never turned into a reward of 0."""
+
+
+class NotFiniteError(RewardError):
+    """A reward is a number, and NaN or infinite: the function works, and has no reward for this response."""

@@ -52,7 +52,7 @@ class RewardWatch:
                     return self._checked(name, await function(**inputs), len(inputs["prompts"]), allow_none)
                 except RewardError as error:
                     return self._failed(str(error), inputs, error)
-                except Exception as error:  # noqa: BLE001 - raised again as RewardError on every rank
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as RewardError on every rank
                     return self._failed(f"Reward function {name} raised {type(error).__name__}: {error}", inputs, error)
 
             return _named_as(function, name, watched_async)
@@ -62,7 +62,7 @@ class RewardWatch:
                 return self._checked(name, function(**inputs), len(inputs["prompts"]), allow_none)
             except RewardError as error:  # it says itself what and where
                 return self._failed(str(error), inputs, error)
-            except Exception as error:  # noqa: BLE001 - raised again as RewardError on every rank
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as RewardError on every rank
                 row = _row_that_raises(function, inputs)
                 where = "on this batch" if row is None else f"on row {row}"
                 return self._failed(
@@ -138,7 +138,7 @@ def _row_that_raises(function: Callable[..., Any], inputs: dict[str, Any]) -> in
         }
         try:
             function(**alone)
-        except Exception:  # noqa: BLE001 - only looking for the row; the first error is the one reported
+        except (Exception, SystemExit):  # noqa: BLE001 - only looking for the row; the first error is the one reported
             return row
     return None
 
