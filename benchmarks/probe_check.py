@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hysteretic.lab import probe
-from hysteretic.lab.run_folder import RunFolder, read_json, read_lines, versions
+from hysteretic.probe import probe
+from hysteretic.runs.folder import RunFolder, read_json, read_lines, versions
 from hysteretic.sparsity import Forecast, forecasts
 
 ROLLOUTS = (1, 3, 10)

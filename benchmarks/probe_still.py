@@ -29,8 +29,8 @@ from safetensors.torch import load_file
 from scipy.stats import binomtest
 
 from hysteretic.cli import main as hysteretic
-from hysteretic.lab.run_folder import RunFolder, read_json, versions
 from hysteretic.models import tiny, tiny_model
+from hysteretic.runs.folder import RunFolder, read_json, versions
 from hysteretic.sparsity import forecasts
 from hysteretic.statistics import mean_interval
 from hysteretic.tasks.countdown_problems import problem_counts

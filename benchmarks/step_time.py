@@ -50,9 +50,9 @@ from transformers import (
 from trl import GRPOConfig, GRPOTrainer
 
 import hysteretic.tasks
-from hysteretic.lab.data import as_dataset, task_reward
 from hysteretic.models import tiny_model
 from hysteretic.models.tokenizer import build_tokenizer
+from hysteretic.rewards.reward_function import as_dataset, task_reward
 from hysteretic.trl import HPOConfig, HPOTrainer
 
 SHORTEST, LONGEST = 64, 256

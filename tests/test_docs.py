@@ -4,16 +4,13 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from policy import random_policy
 
 from hysteretic.cli import COMMANDS, main
-
-sys.path.insert(0, str(Path(__file__).parent / "trainer"))
-from policy import random_policy
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -99,7 +96,7 @@ def test_yaml_blocks_parse_and_their_scripts_too(code):
 
 def test_the_comparison_in_yaml_is_one():
     """Arms by name and with settings, and rates to choose from."""
-    from hysteretic.lab.comparison import read
+    from hysteretic.compare.spec import read
 
     code = next(code for page, language, code in BLOCKS if (page, language) == ("when.md", "yaml"))
     found = read(yaml.safe_load(code), "mine.yaml")
@@ -118,9 +115,14 @@ def test_launch_commands_print_a_command(line, capsys):
 @pytest.mark.parametrize("line", sorted({line for _, line in COMMAND_LINES if "hysteretic launch" not in line}))
 def test_commands_are_taken_by_their_own_parser(line):
     """Whatever hardware they need: flags, values, and the names of recipes and algorithms."""
-    from hysteretic.lab import compare, dry_run, evaluation, export, plan, probe, settings, show, warmup
-    from hysteretic.lab.recipes import read_recipe
+    from hysteretic.cli import compare, plan, show, warmup
+    from hysteretic.config import settings
+    from hysteretic.config.recipes import read_recipe
+    from hysteretic.dry_run import rehearsal as dry_run
+    from hysteretic.evals import evaluation
+    from hysteretic.launch import export
     from hysteretic.presets import ALGORITHMS
+    from hysteretic.probe import probe
 
     command, *words = shlex.split(line.split("hysteretic ", 1)[1], comments=True)
     assert command in COMMANDS

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from policy import random_policy
 from transformers import AutoModelForCausalLM
 
 import hysteretic as hy
 import hysteretic.models
 from hysteretic.tasks import Score
 from hysteretic.tasks.countdown import Countdown
-
-sys.path.insert(0, str(Path(__file__).parent / "trainer"))
-from policy import random_policy
 
 OWN_LOOP = Path(__file__).parent.parent / "examples" / "own_loop.py"
 

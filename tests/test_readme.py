@@ -4,12 +4,9 @@ import importlib.util
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "trainer"))
 from policy import random_policy
 
 ROOT = Path(__file__).parents[1]

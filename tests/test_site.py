@@ -105,7 +105,7 @@ def test_every_setting_of_ours_is_in_the_reference(site):
 
     from trl import GRPOConfig
 
-    from hysteretic.lab.settings import RunConfig
+    from hysteretic.config.settings import RunConfig
     from hysteretic.trl import HPOConfig
 
     folder, pages = site

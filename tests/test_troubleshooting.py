@@ -1,15 +1,10 @@
 """What docs/troubleshooting.md says of logged figures, in one update of a random model each."""
 
-import sys
-from pathlib import Path
-
 import pytest
+from policy import low_first_byte, prompts, random_policy, settings
 from transformers import TrainerCallback
 
 from hysteretic.trl import HPOConfig, HPOTrainer
-
-sys.path.insert(0, str(Path(__file__).parent / "trainer"))
-from policy import low_first_byte, prompts, random_policy, settings
 
 
 def always(reward):

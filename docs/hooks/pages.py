@@ -84,7 +84,7 @@ def _made(kind: str, *arguments: str) -> Sequence[str]:
 
 def _settings(owner: str, *groups: str) -> Sequence[str]:
     """A table of a configuration's own fields; groups: the first and the last of them, as a..b."""
-    from hysteretic.lab.settings import RunConfig
+    from hysteretic.config.settings import RunConfig
     from hysteretic.trl import HPOConfig
 
     kind = {"RunConfig": RunConfig, "HPOConfig": HPOConfig}[owner]

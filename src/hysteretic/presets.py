@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hysteretic.names import algorithm_name, nearest
+from hysteretic.common.errors import algorithm_name, nearest
 from hysteretic.objective import Objective
 from hysteretic.parts import (
     Adaptive,

@@ -4,7 +4,7 @@ import pytest
 from peft import LoraConfig
 from published_models import CONFIGS, write_config
 
-from hysteretic.lab.plan import parse_for
+from hysteretic.cli.plan import parse_for
 from hysteretic.sizing.architecture import architecture, read_config
 from hysteretic.sizing.work import work_of
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from telelogs_questions import question
 
 import hysteretic.tasks
-from hysteretic.lab.data import task_reward
+from hysteretic.rewards.reward_function import task_reward
 from hysteretic.tasks import TASKS
 from hysteretic.tasks.countdown import solve
 from hysteretic.tasks.exported import compute_score, exported_row

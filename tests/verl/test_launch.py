@@ -19,10 +19,10 @@ from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_weig
 from verl.trainer.ppo.utils import need_critic
 
 from hysteretic.cli import main
-from hysteretic.lab.errors import UsageError
-from hysteretic.lab.hydra_words import value_of
-from hysteretic.lab.recipes import recipes
-from hysteretic.lab.verl_keys import of_correction
+from hysteretic.common.errors import UsageError
+from hysteretic.config.recipes import recipes
+from hysteretic.launch.hydra import value_of
+from hysteretic.launch.keys import of_correction
 from hysteretic.verl.composed import check
 from hysteretic.verl.estimator import weight_of
 from hysteretic.verl.settings import _note_on_dual_clip

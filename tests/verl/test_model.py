@@ -11,7 +11,7 @@ from verl.workers.config import HFModelConfig
 from verl.workers.engine.fsdp import transformer_impl
 
 import hysteretic.verl  # noqa: F401 - what every process of a run has imported
-from hysteretic.lab.verl_training import ATTENTION
+from hysteretic.launch.training import ATTENTION
 
 SIZES = {
     "vocab_size": 37,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hysteretic.names import nearest
+from hysteretic.common.errors import nearest
 
 GIB = 2**30
 

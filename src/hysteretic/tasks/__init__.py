@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..names import nearest
+from ..common.errors import nearest
 from .countdown import Countdown
 from .files import FileTask
 from .named_object import named_object

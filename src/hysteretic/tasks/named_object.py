@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..names import nearest
+from ..common.errors import nearest
 
 
 def named_object(reference: str, kind: str) -> Any:

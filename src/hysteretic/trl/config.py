@@ -8,7 +8,7 @@ from typing import Any
 
 from trl import GRPOConfig
 
-from hysteretic.names import nearest
+from hysteretic.common.errors import nearest
 from hysteretic.objective import Objective
 from hysteretic.parts import (
     Adaptive,

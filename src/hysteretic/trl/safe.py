@@ -2,7 +2,7 @@
 
 rewards      of the whole batch, watched (rewards.py); a group with a response that has none is left out
 updates      loss and gradient must be finite (guard.py)
-checkpoints  sealed when they are on the disk (hysteretic.checkpoints), and made when a run has to leave (preemption.py)
+checkpoints  sealed when they are on the disk (common/checkpoints.py), and made when a run has to leave (preemption.py)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from hysteretic.checkpoints import SEAL, keep_newest, seal, whole_or_not_at_all
+from hysteretic.common.checkpoints import SEAL, keep_newest, seal, whole_or_not_at_all
 from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.guard import FOLDER, BadUpdateError, Guard, write_rows
 from hysteretic.trl.lean import LeanTrainer

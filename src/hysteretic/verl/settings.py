@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hysteretic.names import nearest
+from hysteretic.common.errors import nearest
 from hysteretic.parts import Adaptive, Fixed, Weight
 from hysteretic.verl.supported import installed_version
 

@@ -1,0 +1,115 @@
+"""`hysteretic launch verl RECIPE`: a recipe of `hysteretic train`, run by verl on one node or on many."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from hysteretic.common.errors import UsageError
+from hysteretic.launch.export import main as export
+from hysteretic.launch.plan import Plan, plan_of, refuse_too_few, refuse_unknown_flags
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the commands, or run them: 0 when they succeeded."""
+    parser = _parser()
+    options, flags = parser.parse_known_args(arguments)
+    own = [name[2:] for action in parser._actions for name in action.option_strings if name.startswith("--")]
+    refuse_unknown_flags(flags, own)
+    for name in ("nodes", "gpus_per_node", "processes"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}; give 1 or more.")
+    plan = plan_of(options, flags)
+    _ask_verl(plan)
+    for note in plan.notes:
+        print(f"# {note}", file=sys.stderr if options.print else sys.stdout)
+    print(plan.script())
+    if options.print or options.dry_run:
+        return 0
+    return _run(plan, options)
+
+
+def _has_verl() -> bool:
+    return find_spec("verl") is not None and find_spec("ray") is not None
+
+
+def _ask_verl(plan: Plan) -> None:
+    """Where verl is installed, what it says about the settings. Raises UsageError."""
+    if not _has_verl():
+        return
+    try:
+        import_module("hysteretic.verl")
+        import_module("hysteretic.verl.composed").check(plan.overrides)
+    except (ImportError, ValueError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _run(plan: Plan, options: argparse.Namespace) -> int:
+    if plan.train[0] == "python3":
+        if not _has_verl():
+            raise UsageError(
+                "verl is not installed here; install it (docs/verl.md), or print the commands with --print and run "
+                "them where it is."
+            )
+        import torch
+
+        if torch.cuda.device_count() < options.gpus_per_node:
+            raise UsageError(
+                f"--gpus-per-node is {options.gpus_per_node}, but this machine has {torch.cuda.device_count()} GPUs; "
+                "give as many as there are, or --print and run the commands elsewhere."
+            )
+        plan.train[0] = sys.executable
+    else:
+        plan.train[0] = _beside_python(plan.train[0])
+    code = export(plan.export[2:])
+    if code:
+        return code
+    import pyarrow.parquet
+
+    refuse_too_few(pyarrow.parquet.read_metadata(plan.data / "train.parquet").num_rows, plan.prompts)
+    return subprocess.run(plan.train, env={**os.environ, **plan.environment}, check=False).returncode
+
+
+def _beside_python(name: str) -> str:
+    """A command of this environment, activated or not, or else of the PATH. Raises UsageError."""
+    own = Path(sys.executable).with_name(name)
+    found = str(own) if own.is_file() else shutil.which(name)
+    if found is None:
+        raise UsageError(f"{name} is not installed here; it comes with ray[default].")
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hysteretic launch",
+        description=__doc__,
+        epilog="Further flags are those of `hysteretic train`, such as --algorithm hpo; they overrule the recipe.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("engine", choices=["verl"])
+    parser.add_argument("recipe", help="a YAML file or a recipe of `hysteretic list`")
+    parser.add_argument("--print", action="store_true", help="only print the commands (notes go to stderr)")
+    parser.add_argument("--dry-run", action="store_true", help="print notes and commands, run nothing")
+    parser.add_argument("--nodes", type=int, default=1, help="machines (default 1); more are sent to a Ray cluster")
+    parser.add_argument("--gpus-per-node", type=int, default=1, help="GPUs of each (default 1)")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        help="processes the recipe is written for; they multiply its batch (default: --num_processes in its comments)",
+    )
+    parser.add_argument("--address", help="of the Ray cluster's dashboard (default http://127.0.0.1:8265)")
+    parser.add_argument("--data", help="folder of the parquet files (default data/TASK)")
+    parser.add_argument("--max-prompt-length", type=int, help="longest prompt in tokens")
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="SETTING", help="leave out what verl cannot do"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of verl's own, last")
+    return parser

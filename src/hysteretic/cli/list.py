@@ -1,0 +1,29 @@
+"""`hysteretic list`: what is there to name?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from hysteretic.config.recipes import recipes
+from hysteretic.presets import ALGORITHMS
+from hysteretic.tasks import TASKS
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print tasks, algorithms and recipes, one a line."""
+    parser = argparse.ArgumentParser(prog="hysteretic list", description="Tasks, algorithms and recipes.")
+    parser.parse_args(arguments)
+    sections = {
+        "tasks": TASKS,
+        "algorithms": {name: (preset.__doc__ or "").strip() for name, preset in ALGORITHMS.items()},
+        "recipes": {
+            name: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for name, path in recipes().items()
+        },
+    }
+    for title, entries in sections.items():
+        width = max(map(len, entries), default=0)
+        print(f"{title}:")
+        for name, text in entries.items():
+            print(f"  {name:{width}}  {text}")
+    return 0

@@ -1,0 +1,1 @@
+"""What every room may use: errors and hints, files written whole, checkpoints, subprocesses, the terminal."""

@@ -1,0 +1,1 @@
+"""Arms by seeds: the specification, the scheduler, measures, verdicts, results and their page."""

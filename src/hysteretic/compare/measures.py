@@ -1,0 +1,131 @@
+"""What is a finished run worth? Its measures, from the figures it left behind.
+
+r_i: mean reward of rollout i = 1..n. c_i: cost of the run up to the end of rollout i, in tokens or seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from hysteretic.runs.folder import read_json, read_lines
+from hysteretic.statistics import pass_at_k
+
+MEASURES = {
+    "area": ("Whole run", "mean reward over all rollouts: the area under the learning curve, per update"),
+    "early": ("First quarter", "mean reward over the first quarter of the rollouts"),
+    "end": ("End", "mean reward over the last tenth of the rollouts"),
+    "pass@1 greedy": ("Held-out pass@1, greedy", "share of held-out problems that the greedy response solves"),
+    "pass@1 sampled": ("Held-out pass@1, sampled", "share of sampled responses to held-out problems that are right"),
+    "pass@k": ("Held-out pass@{k}", "chance that one of {k} sampled responses is right (unbiased estimate)"),
+    "area_by_token": (
+        "Per generated token",
+        "mean reward over generated tokens, up to what the run with the fewest generated",
+    ),
+    "area_by_second": (
+        "Per second",
+        "mean reward over seconds of rollouts and updates, up to what the fastest run took",
+    ),
+}
+"""Label and meaning by measure, fixed before any run."""
+
+CHOOSABLE = ("area", "early", "end", "pass@1 greedy", "pass@1 sampled")
+"""Measures of one run by itself, that a comparison may decide by."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run's figures, an entry for each rollout.
+
+    updates, tokens, seconds: cumulative, at the end of the rollout's updates. panels: what was logged, by key.
+    """
+
+    updates: list[int]
+    rewards: list[float]
+    tokens: list[float]
+    seconds: list[float]
+    panels: dict[str, list[float | None]]
+    evaluation: Mapping[str, Any]
+    about: Mapping[str, Any]
+
+
+def read_record(folder: Path, panels: Sequence[str] = ()) -> Record:
+    """The figures of a run folder, without a line torn by a power cut. Raises ValueError for what cannot be used."""
+    path = folder / "metrics.jsonl"
+    lines = read_lines(path) if path.is_file() else []
+    starts = [i for i, line in enumerate(lines) if "reward" in line]
+    if not starts:
+        raise ValueError("no rollout is recorded")
+    about = read_json(folder / "run.json") or {}
+    steps = [line.get("step") for line in lines]
+    if about.get("state") == "finished" and steps != list(range(1, about.get("updates", 0) + 1)):
+        raise ValueError(
+            f"{path.name} is torn: {len(steps)} lines for {about.get('updates')} updates; remove the run's folder, and "
+            "it is made again"
+        )
+    responses = about.get("settings", {}).get("generation_batch_size") or 1
+    record = Record([], [], [], [], {key: [] for key in panels}, read_json(folder / "evaluation.json") or {}, about)
+    tokens = seconds = 0.0
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        rollout = lines[start:end]
+        reward = rollout[0]["reward"]
+        if not isinstance(reward, int | float) or not math.isfinite(reward):
+            raise ValueError(f"the reward of update {rollout[0]['step']} is {reward}, no finite number")
+        tokens += (rollout[0].get("completions/mean_length") or 0.0) * responses
+        seconds += sum(line.get("step_time") or 0.0 for line in rollout)
+        record.updates.append(rollout[-1]["step"])
+        record.rewards.append(float(reward))
+        record.tokens.append(tokens)
+        record.seconds.append(seconds)
+        for key, values in record.panels.items():
+            found = [line[key] for line in rollout if isinstance(line.get(key), int | float)]
+            values.append(fmean(found) if found else None)
+    return record
+
+
+def measures(record: Record) -> dict[str, float]:
+    """The measures of one run by itself (MEASURES without the last two)."""
+    rewards, n = record.rewards, len(record.rewards)
+    figures = {
+        "area": fmean(rewards),
+        "early": fmean(rewards[: math.ceil(n / 4)]),
+        "end": fmean(rewards[-math.ceil(n / 10) :]),
+    }
+    after = record.evaluation.get("after", {})
+    for decoding in ("greedy", "sampled"):
+        if decoding in after:
+            figures[f"pass@1 {decoding}"] = after[decoding]["pass@1"]["value"]
+    k = after.get("sampled", {}).get("responses_per_problem", 1)
+    if k > 1 and "correct_by_problem" in after["sampled"]:
+        figures[f"pass@{k}"] = fmean(pass_at_k(k, c, k) for c in after["sampled"]["correct_by_problem"])
+    return figures
+
+
+def label_and_meaning(measure: str) -> tuple[str, str]:
+    """Of a measure by name, pass@4 among them."""
+    if measure in MEASURES:
+        return MEASURES[measure]
+    label, meaning = MEASURES["pass@k"]
+    k = measure.removeprefix("pass@")
+    return label.format(k=k), meaning.format(k=k)
+
+
+def area_up_to(rewards: Sequence[float], costs: Sequence[float], budget: float) -> float:
+    """Mean reward of a run over its cost up to a budget that it reaches.
+
+        1/budget sum_i r_i (min(c_i, budget) - min(c_{i-1}, budget))
+
+    costs: cumulative. Raises ValueError for a budget of 0 or beyond the run's cost.
+    """
+    if not 0 < budget <= costs[-1] * (1 + 1e-9):
+        raise ValueError(f"The budget is {budget:g}, and the run cost {costs[-1]:g}; give one above 0 and within it.")
+    total, before = 0.0, 0.0
+    for reward, cost in zip(rewards, costs, strict=True):
+        reached = min(cost, budget)
+        total += reward * (reached - before)
+        before = reached
+    return total / budget

@@ -1,0 +1,88 @@
+"""What does a comparison show while it runs? A bar over all updates with its ETA, and one for each run at work."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from types import TracebackType
+
+from tqdm import tqdm
+
+from hysteretic.common.subprocesses import Going
+from hysteretic.common.terminal import is_terminal
+from hysteretic.runs.folder import read_lines
+
+RECENT = 10
+"""Rollouts that the reward beside a bar is the mean of."""
+
+SECONDS = 60.0
+"""Between lines on the runs at work, where there is no terminal."""
+
+
+class Live:
+    """Bars on a terminal; elsewhere a line whenever a run ends, and one a minute on those at work."""
+
+    def __init__(self, title: str, metrics: Mapping[str, Path], updates: int, jobs: int) -> None:
+        self._metrics, self._updates, self._title = metrics, updates, title
+        self._over = 0
+        has_bars = is_terminal(sys.stderr)
+        self._told = time.monotonic()
+        self._all = tqdm(
+            total=len(metrics) * updates, initial=0, desc=title, unit="update", disable=not has_bars, position=0
+        )
+        self._slots = [
+            tqdm(total=updates, position=1 + slot, disable=not has_bars, leave=False) for slot in range(jobs)
+        ]
+
+    def __enter__(self) -> Live:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:  # runs ended since the bars were looked at
+            self._all.n = self._over * self._updates
+        for bar in [*self._slots, self._all]:
+            bar.close()
+
+    def show(self, going: Sequence[Going]) -> None:
+        """Bring the bars, or the lines, up to what the runs have written."""
+        if self._all.disable:
+            self._tell(going)
+            return
+        made = self._over * self._updates
+        for one in going:
+            bar = self._slots[one.slot]
+            bar.set_description_str(one.command.name, refresh=False)
+            bar.n, reward = self._state_of(one)
+            if reward is not None:
+                bar.set_postfix(reward=f"{reward:.3f}", refresh=False)
+            bar.refresh()
+            made += bar.n
+        self._all.n = made
+        self._all.refresh()
+
+    def _tell(self, going: Sequence[Going]) -> None:
+        if time.monotonic() - self._told < SECONDS:
+            return
+        self._told = time.monotonic()
+        for one in going:
+            step, reward = self._state_of(one)
+            known = "" if reward is None else f", reward {reward:.3f}"
+            print(f"  {one.command.name}: update {step}/{self._updates}{known}", flush=True)
+
+    def _state_of(self, one: Going) -> tuple[int, float | None]:
+        """The last update of a run, and its mean reward over the last rollouts."""
+        path = self._metrics[one.command.name]
+        lines = read_lines(path) if path.is_file() else []
+        rewards = [line["reward"] for line in lines if isinstance(line.get("reward"), float)]
+        return lines[-1]["step"] if lines else 0, fmean(rewards[-RECENT:]) if rewards else None
+
+    def line(self, text: str) -> None:
+        """Say that a run ended."""
+        self._over += 1
+        tqdm.write(f"[{self._over}/{len(self._metrics)}] {text}", file=sys.stdout)
+        sys.stdout.flush()

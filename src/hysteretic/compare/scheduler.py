@@ -1,0 +1,187 @@
+"""In which order are a comparison's runs made? A trial for the time, then those that choose rates, then the others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import yaml
+
+from hysteretic.common.errors import UsageError
+from hysteretic.common.files import write_json, write_text
+from hysteretic.common.subprocesses import Command, Ended, run_all
+from hysteretic.common.terminal import clock
+from hysteretic.compare.measures import measures, read_record
+from hysteretic.compare.progress import Live
+from hysteretic.compare.results import write_results
+from hysteretic.compare.spec import (
+    Comparison,
+    ComparisonFolder,
+    Run,
+    finished,
+    unfinished,
+)
+from hysteretic.runs.folder import read_json
+
+TRIAL_ROLLOUTS = 2
+"""Rollouts of the trial that the expected time comes from."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """Updates of a run, and updates of a rollout (the most that an arm makes)."""
+
+    updates: int
+    of_rollout: int
+
+
+def carry_out(comparison: Comparison, folder: ComparisonFolder, length: Length, jobs: int) -> list[str]:
+    """Make every run that is not finished; returns the names of those that failed. Raises Stopped and UsageError."""
+    for run in [*folder.tuning_runs(comparison), *folder.runs(comparison, {})]:
+        if finished(run):
+            tidy(run)
+    _expect(comparison, folder, length, jobs)
+    tuning = folder.tuning_runs(comparison)
+    failed = _train(comparison, folder, tuning, length.updates, jobs, "Choosing rates")
+    rates: dict[str, float] = {}
+    if tuning:
+        chosen = {**choose_rates(comparison, tuning), **_kept_rates(comparison, folder)}
+        write_json(folder.tuning, chosen)
+        rates = {arm: entry["learning_rate"] for arm, entry in chosen.items()}
+        print("Rates: " + ", ".join(f"{arm} {rate:g}" for arm, rate in rates.items()), flush=True)
+    runs = folder.runs(comparison, rates)
+    return failed + _train(comparison, folder, runs, length.updates, jobs, "Comparing")
+
+
+def _train(
+    comparison: Comparison, folder: ComparisonFolder, runs: Sequence[Run], updates: int, jobs: int, title: str
+) -> list[str]:
+    """Make the runs that are not finished; results are written whenever one ends. Returns the names of failed ones."""
+    waiting = unfinished(runs)
+    if not waiting:
+        return []
+    by_name = {run.name: run for run in waiting}
+    failed = []
+    with Live(title, {run.name: run.folder / "metrics.jsonl" for run in waiting}, updates, jobs) as live:
+
+        def ended(one: Ended) -> None:
+            run = by_name[one.command.name]
+            error = None if one.code == 0 and finished(run) else f"exit code {one.code}"
+            if error is None:
+                try:
+                    value = measures(read_record(run.folder))[comparison.measure]
+                    live.line(f"{run.name}: {comparison.measure} {value:.4f} in {clock(one.seconds)}")
+                    tidy(run)
+                except ValueError as unusable:
+                    error = str(unusable)
+            if error is not None:
+                failed.append(run.name)
+                write_json(run.failure, {"error": error, "last_lines": one.last_lines})
+                live.line(f"{run.name} failed ({error}); the end of {one.command.log}:\n{one.last_lines}")
+            write_results(folder)
+
+        run_all([_command_of(run, comparison) for run in waiting], jobs, ended, live.show)
+    return failed
+
+
+def _command_of(run: Run, comparison: Comparison, **changes: Any) -> Command:
+    """`hysteretic train` for a run, going on where it was stopped."""
+    config = run.folder.with_name(f"{run.folder.name}.yaml")
+    config.parent.mkdir(parents=True, exist_ok=True)
+    write_text(config, yaml.safe_dump({**run.settings(comparison), **changes}))
+    run.failure.unlink(missing_ok=True)
+    words = ["train", "--config", str(config), "--output", str(run.folder)]
+    if (run.folder / "run.json").is_file():
+        words.append("--resume")
+    elif run.folder.exists():
+        shutil.rmtree(run.folder)  # killed before its first line: it holds nothing
+    return Command(run.name, tuple(words), run.folder.with_name(f"{run.folder.name}.log"))
+
+
+def tidy(run: Run) -> None:
+    """Remove what a finished run needs no more: what --resume goes on from, and the model of a tuning run."""
+    for folder in [*run.folder.glob("checkpoint-*"), *([run.folder / "model"] if run.is_tuning else [])]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _expect(comparison: Comparison, folder: ComparisonFolder, length: Length, jobs: int) -> None:
+    """Print the expected time, from a trial of a few rollouts that is made once.
+
+    Raises UsageError when not one arm can make a trial: then nothing would come of the rest.
+    """
+    left = len(unfinished([*folder.tuning_runs(comparison), *folder.runs(comparison, {})]))
+    if not left:
+        return
+    timing = read_json(folder.timing)
+    if timing is None:
+        steps = min(TRIAL_ROLLOUTS * length.of_rollout, length.updates)
+        print(f"A trial of {steps} updates, for the expected time …", flush=True)
+        timing = _trial(comparison, folder, steps, min(jobs, left))
+        write_json(folder.timing, timing)
+    seconds = (timing["seconds_around_a_run"] + length.updates * timing["seconds_an_update"]) * left / jobs
+    print(f"{left} runs to make: about {clock(seconds)}.", flush=True)
+
+
+def _trial(comparison: Comparison, folder: ComparisonFolder, steps: int, jobs: int) -> dict[str, float]:
+    """Seconds of a run besides its updates, and of an update, with as many runs side by side as there will be."""
+    trials = [Run(arm, comparison.seeds[0], None, folder.path / "trial" / arm.folder) for arm in comparison.arms]
+    over: list[Ended] = []
+    for start in range(0, len(trials), jobs):
+        tried = trials[start : start + jobs]
+        for trial in tried:
+            shutil.rmtree(trial.folder, ignore_errors=True)
+        run_all([_command_of(trial, comparison, max_steps=steps) for trial in tried], jobs, over.append, lambda _: None)
+        whole = {one.command.name: one.seconds for one in over if one.code == 0}
+        timed = [(whole[t.name], read_record(t.folder).seconds[-1]) for t in tried if t.name in whole and finished(t)]
+        for trial in tried:
+            shutil.rmtree(trial.folder / "model", ignore_errors=True)
+        if timed:
+            return {
+                "seconds_around_a_run": fmean(all_of_it - updates for all_of_it, updates in timed),
+                "seconds_an_update": fmean(updates / steps for _, updates in timed),
+            }
+    raise UsageError(f"No arm can be trained; the end of {over[0].command.log}:\n{over[0].last_lines}")
+
+
+def _kept_rates(comparison: Comparison, folder: ComparisonFolder) -> dict[str, Any]:
+    """Rates that runs were started with: they stay, whatever a tuning run that is made later says."""
+    before = folder.rates()
+    started = {run.arm.name for run in folder.runs(comparison, {}) if (run.folder / "run.json").is_file()}
+    return {arm: entry for arm, entry in before.items() if arm in started}
+
+
+def choose_rates(comparison: Comparison, tuning: Sequence[Run]) -> dict[str, Any]:
+    """Each arm's rate with the largest mean measure over the tuning seeds.
+
+    A rate at which a run failed is not chosen: it is not known to be safe, and its mean would be of other seeds than
+    the others'. Raises UsageError for an arm that has no rate left.
+    """
+    chosen = {}
+    for arm in comparison.arms:
+        values: dict[float, list[float]] = {rate: [] for rate in comparison.rates}
+        for run in tuning:
+            if run.arm == arm and run.rate is not None and finished(run):
+                try:
+                    values[run.rate].append(measures(read_record(run.folder))[comparison.measure])
+                except ValueError:
+                    continue  # as good as failed, and shown as such when it ended
+        whole = {rate: fmean(found) for rate, found in values.items() if len(found) == len(comparison.tuning_seeds)}
+        if not whole:
+            raise UsageError(
+                f"Tuning {arm.name} failed at every rate; see the logs in the tuning folder, mend the settings, and "
+                "call this again."
+            )
+        best = max(whole, key=lambda rate: whole[rate])
+        chosen[arm.name] = {
+            "learning_rate": best,
+            "rates": [
+                {"learning_rate": rate, "mean": fmean(found) if found else None, "seeds": len(found)}
+                for rate, found in values.items()
+            ],
+            "seeds": list(comparison.tuning_seeds),
+            "at_edge": len(comparison.rates) > 1 and best in (min(comparison.rates), max(comparison.rates)),
+        }
+    return chosen

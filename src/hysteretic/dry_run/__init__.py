@@ -1,0 +1,1 @@
+"""One small update of any recipe, on a CPU, without its weights."""

@@ -1,0 +1,108 @@
+"""Did one update do what an update does? Finite, felt by the right weights alone, and written down."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+from transformers import TrainerCallback
+
+from hysteretic.common.checkpoints import flaw_of, numbered
+from hysteretic.runs.folder import RunFolder
+
+WEIGHTS = ("*.safetensors", "*.bin", "*.distcp")
+"""Files that hold them."""
+
+
+class CheckError(Exception):
+    """Something that every run does was not done."""
+
+
+def local(tensor: Any) -> Tensor:
+    """What this rank holds of a tensor that may be sharded."""
+    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return part.detach()
+
+
+class Watch(TrainerCallback):
+    """Notes the weights before and after, whether gradients are finite, and how the model was run."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, Tensor] = {}
+        self.trainable: set[str] = set()
+        self.moved: set[str] = set()
+        self.bad_gradients: set[str] = set()
+        self.has_gradient = False
+        self.checkpoints_gradients = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self._before = {name: local(weight).clone() for name, weight in model.named_parameters()}
+        self.trainable = {name for name, weight in model.named_parameters() if weight.requires_grad}
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self.checkpoints_gradients = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+        for name, weight in model.named_parameters():
+            if weight.grad is not None:
+                gradient = local(weight.grad)
+                self.has_gradient |= bool((gradient != 0).any())
+                if not bool(torch.isfinite(gradient).all()):
+                    self.bad_gradients.add(name)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        for name, weight in model.named_parameters():
+            if not torch.equal(local(weight), self._before[name]):
+                self.moved.add(name)
+
+    def over_ranks(self) -> None:
+        """Replace what was seen here by what was seen on any rank."""
+        seen = gather_object([(self.moved, self.bad_gradients, self.has_gradient)])
+        self.moved = set().union(*(moved for moved, _, _ in seen))
+        self.bad_gradients = set().union(*(bad for _, bad, _ in seen))
+        self.has_gradient = any(has for _, _, has in seen)
+
+
+def check_update(watch: Watch, history: list[dict[str, Any]]) -> str:
+    """One update, in words. Raises CheckError where it was none."""
+    steps = [line for line in history if "loss" in line]
+    if not steps:
+        raise CheckError("No update was made: the trainer logged no loss.")
+    loss, norm = steps[-1]["loss"], steps[-1].get("grad_norm")
+    for name, value in (("loss", loss), ("gradient norm", norm)):
+        if value is not None and not math.isfinite(value):
+            raise CheckError(f"The {name} is {value}.")
+    if watch.bad_gradients:
+        raise CheckError(f"The gradient of {min(watch.bad_gradients)} is not finite.")
+    if not watch.has_gradient:
+        raise CheckError("All gradients are 0, though rewards differ within every group.")
+    moved = watch.moved & watch.trainable
+    if not moved:
+        raise CheckError("No weight moved in the update.")
+    if watch.moved - watch.trainable:
+        raise CheckError(f"{min(watch.moved - watch.trainable)} is frozen, and moved in the update.")
+    told = f"loss {loss:.4g}" + ("" if norm is None else f", gradient norm {norm:.3g}")
+    return f"{told}; {len(moved)} of {len(watch.trainable)} trainable tensors moved, and nothing else"
+
+
+def check_files(folder: RunFolder, is_saved: bool, is_sharded: bool) -> str:
+    """What was written, in words. Raises CheckError where something is missing.
+
+    is_saved: whether the run makes checkpoints. is_sharded: whether the model is.
+    """
+    written = [folder.model]
+    if is_saved:
+        checkpoint = next(iter(numbered(folder.path).values()), None)
+        if checkpoint is None:
+            raise CheckError("No checkpoint was written after the update.")
+        flaw = flaw_of(checkpoint)
+        if flaw is not None:
+            raise CheckError(f"{checkpoint.name} is not whole: {flaw}.")
+        written.insert(0, checkpoint)
+    for path in written:
+        if not any(file.stat().st_size for kind in WEIGHTS for file in path.rglob(kind)):
+            mend = " Set fsdp_state_dict_type to FULL_STATE_DICT (SHARDED_STATE_DICT saves none)." if is_sharded else ""
+            raise CheckError(f"{path.name} was written without weights.{mend}")
+    names = " and ".join(path.name for path in written)
+    return f"{names} written" + ("" if is_saved else " (save_strategy is no: no checkpoint)") + ", then removed"

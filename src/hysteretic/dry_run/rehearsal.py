@@ -1,0 +1,198 @@
+"""`hysteretic train --dry-run RECIPE`: would this run start? One update with a few thousand parameters, on a CPU.
+
+The request is read as `hysteretic train` reads it, shrunk, and goes through the same functions: build_trainer, then
+run, which evaluates, trains and saves. No weights are downloaded, and nothing is left.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from accelerate import PartialState
+from accelerate.utils import DistributedType, broadcast_object_list
+
+from hysteretic.common.errors import UsageError
+from hysteretic.config.settings import Request, parse, parse_settings
+from hysteretic.dry_run.checks import CheckError, Watch, check_files, check_update
+from hysteretic.dry_run.model import config_of, difference, random_model, refuse_unknown_targets, shrunk
+from hysteretic.dry_run.report import Report, facts_of
+from hysteretic.dry_run.settings import changed
+from hysteretic.dry_run.sharding import allow_fsdp_on_cpus, is_fsdp_asked, prepare_launch, refuse_unsharded
+from hysteretic.dry_run.task import ShortTask, short_task
+from hysteretic.dry_run.tokenizer import refuse_dropped_prompts, small_tokenizer
+from hysteretic.models import model_path
+from hysteretic.runs.folder import RunFolder
+from hysteretic.runs.held_out import Evaluation
+from hysteretic.runs.signals import StopGently
+from hysteretic.runs.train import build_trainer, draw_problems, refuse_too_few, run
+from hysteretic.tasks.task import Problem, RewardError
+from hysteretic.trl import HPOTrainer
+from hysteretic.trl.preemption import Preempted
+
+FLAGS = ("--dry-run", "--dry_run")
+MACHINE = {"report_to": "none", "logging_steps": 1, "seed": 0}
+"""Defaults of a run on a machine with GPUs, which is the one that a dry run is for."""
+STOP_SECONDS = 5.0
+"""From SIGTERM until the update is given up."""
+
+
+class FailedError(Exception):
+    """A part of the run failed; the message says which, and how."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A dry run that passed: the trainer after its update, and what there is to tell."""
+
+    trainer: HPOTrainer
+    report: Report
+
+
+def words_of(arguments: Sequence[str]) -> list[str] | None:
+    """A command line without --dry-run, with a recipe that follows it in front; None where the flag is not there."""
+    words = list(arguments)
+    flag = next((word for word in words if word in FLAGS), None)
+    if flag is None:
+        return None
+    place = words.index(flag)
+    recipe = [word for word in words[place + 1 : place + 2] if not word.startswith("-")]
+    return [*recipe, *words[:place], *words[place + 1 + len(recipe) :]]
+
+
+def main(words: Sequence[str]) -> int:
+    """The dry run of a command line (without the flag): 0 passed, 1 a part failed. Raises UsageError."""
+    instead = prepare_launch()
+    request = parse([*words, "--use_cpu", "true"], machine=MACHINE)
+    try:
+        found = rehearse(request, instead)
+    except FailedError as error:
+        print(f"hysteretic: The dry run failed {error}", file=sys.stderr)
+        return 1
+    if found.trainer.accelerator.is_main_process:
+        print(found.report)
+    return 0
+
+
+def rehearse(request: Request, replaced: Sequence[str] = ()) -> Rehearsal:
+    """One small update of a request. Raises UsageError for what can be mended, FailedError for a part that failed.
+
+    replaced: what was replaced already, to be told.
+    """
+    if request.run.resume:
+        raise UsageError("--dry-run makes an update of its own and has nothing to resume; drop --resume.")
+    started = time.monotonic()
+    report = Report(f"{request.run.task} with {request.run.model}")
+    stop = StopGently(1, None if is_fsdp_asked() else STOP_SECONDS)  # from here on a signal leaves no folder behind
+    try:
+        with _shared_folder() as folder, redirect_stdout(StringIO()):
+            task, small = _shrink(request, folder, report)
+            report.replaced += replaced
+            found = _update(task, small, RunFolder(folder / "run"), report, stop)
+    except Preempted as error:
+        raise KeyboardInterrupt from error
+    finally:
+        stop.restore()
+    report.seconds = time.monotonic() - started
+    return found
+
+
+def _shrink(request: Request, folder: Path, report: Report) -> tuple[ShortTask, Request]:
+    """A task and a request of seconds; the model that it names is in the folder. Raises UsageError."""
+    run, model = request.run, request.model
+    path = model_path(run.model, run.task)
+    config, source = config_of(path, model.model_revision)
+    tokenizer, template = small_tokenizer(path, model.model_revision, config.model_type)
+    task, twin = short_task(request)
+    problems = _first_problems(task, request)
+    refuse_dropped_prompts(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
+    small = shrunk(config, tokenizer)
+    stand_in = random_model(small, config.dtype if str(model.dtype) == "auto" else None)
+    if model.use_peft:
+        refuse_unknown_targets(model.lora_target_modules, stand_in, run.model)
+    if PartialState().is_main_process:
+        tokenizer.save_pretrained(folder / "model")
+        stand_in.save_pretrained(folder / "model")
+    PartialState().wait_for_everyone()
+
+    settings, report.shrunk, report.replaced = changed(request, folder, PartialState().num_processes)
+    report.replaced += [] if twin is None else [twin]
+    report.shrunk.insert(0, difference(config, small))
+    report.checked["model"] = f"{source}; random weights"
+    report.checked["prompts"] = f"{len(problems)} of {task.name}, cut; {template}"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="save_steps is")  # after its only update, not after a rollout
+        return task, parse_settings(settings, "The dry run", MACHINE)
+
+
+def _first_problems(task: ShortTask, request: Request) -> Sequence[Problem]:
+    """Those of the run's own first rollout. Raises UsageError where there are too few."""
+    needed = request.training.generation_batch_size // request.training.num_generations
+    asked = request.run.train_problems
+    count = needed if asked is None else min(asked, needed)
+    problems, _ = draw_problems(task, replace(request, run=replace(request.run, train_problems=count, eval_problems=0)))
+    refuse_too_few(problems, request)
+    return problems
+
+
+def _update(task: ShortTask, request: Request, folder: RunFolder, report: Report, stop: StopGently) -> Rehearsal:
+    """What `hysteretic train` does, watched. Raises FailedError, UsageError."""
+    request.training.output_dir = str(folder.path)
+    with _part("while problems were drawn"):
+        problems, held_out = draw_problems(task, request)
+    allow_fsdp_on_cpus()
+    with _part("while the trainer was built"):
+        trainer, tokenizer = build_trainer(request, task, problems, folder)
+        refuse_unsharded(trainer.accelerator)
+    watch = Watch()
+    trainer.add_callback(watch)
+    trainer.add_callback(stop)
+    is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+    evaluation = Evaluation(folder, task, [] if is_sharded else held_out, request, tokenizer)
+    with _part("in its rollout, its update, or in saving"):
+        outcome = run(trainer, evaluation, folder, None, stop)
+    if outcome.code:
+        raise KeyboardInterrupt
+    with _part("in what was checked after the update"):
+        watch.over_ranks()
+        report.checked |= facts_of(trainer, watch, task)
+        report.checked["update"] = check_update(watch, trainer.state.log_history)
+        trainer.accelerator.wait_for_everyone()  # all ranks look at the same files
+        report.checked["files"] = check_files(folder, trainer.args.save_strategy != "no", is_sharded)
+    return Rehearsal(trainer, report)
+
+
+@contextmanager
+def _part(when: str) -> Iterator[None]:
+    """Whatever fails within is told without a traceback: to find it is what a dry run is for."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        if isinstance(error, CheckError | RewardError):
+            raise FailedError(f"{when}: {error}") from error
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        raise FailedError(f"{when}: {type(error).__name__}: {error} ({where})") from error
+
+
+@contextmanager
+def _shared_folder() -> Iterator[Path]:
+    """A temporary folder of all ranks, removed by the main one when all are done with it."""
+    if not PartialState().is_main_process:
+        yield Path(broadcast_object_list([None])[0])
+        PartialState().wait_for_everyone()
+        return
+    with TemporaryDirectory(prefix="hysteretic-dry-run-", ignore_cleanup_errors=True) as name:
+        broadcast_object_list([name])
+        yield Path(name)
+        PartialState().wait_for_everyone()

@@ -1,0 +1,131 @@
+"""How does a stand-in read a task's prompts? One token a byte, and the special tokens and chat template of its family.
+
+The model's own template is taken where its tokenizer is at hand; else that of its family, written anew and short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from hysteretic.common.errors import UsageError
+from hysteretic.models.loading import refuse_no_template
+from hysteretic.sizing.prompts import SMALLEST
+from hysteretic.tasks.task import Problem
+
+LARGEST = 1000
+"""Tokens of a vocabulary that is small enough to be used as it is."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Special tokens and template that instruct models of one kind share."""
+
+    name: str
+    special: tuple[str, ...]
+    eos: str | None
+    pad: str | None
+    bos: str | None
+    template: str | None
+
+
+CHATML = Family(
+    "ChatML, as of Qwen2.5",
+    ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+    eos="<|im_end|>",
+    pad="<|endoftext|>",
+    bos=None,
+    template="{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+)
+LLAMA3 = Family(
+    "Llama 3's headers",
+    ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    eos="<|eot_id|>",
+    pad=None,  # as published: TRL then pads with the end of text
+    bos="<|begin_of_text|>",
+    template="{{ bos_token }}{% for m in messages %}"
+    "{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' + m.content.strip() + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
+)
+FAMILIES = {"llama": LLAMA3}
+"""By model_type; the others get ChatML."""
+
+
+def small_tokenizer(path: str, revision: str | None, model_type: str) -> tuple[Any, str]:
+    """A tokenizer of a few hundred tokens for a model, and in words whose template it has. Nothing is downloaded."""
+    own = _own(path, revision)
+    if own is not None and len(own) <= LARGEST:
+        return own, "its own tokenizer"
+    if own is None:
+        family = FAMILIES.get(model_type, CHATML)
+        return build(family), f"{family.name} (no tokenizer at hand)"
+    template = own.chat_template if isinstance(own.chat_template, str) else None
+    ends = [token for token in (own.bos_token, own.eos_token, own.pad_token) if token]
+    named = [token for token in own.added_tokens_encoder if token in ends or token in (template or "")]
+    special = tuple(dict.fromkeys([*ends, *named]))
+    return build(Family("", special, own.eos_token, own.pad_token, own.bos_token, template)), "its own template"
+
+
+def _own(path: str, revision: str | None) -> Any:
+    """The model's tokenizer where it is on this machine; None where it is not."""
+    try:
+        found = AutoTokenizer.from_pretrained(path, revision=revision, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError):
+        return None  # transformers says many things about a folder without a tokenizer
+    return found if len(found) > SMALLEST else None
+
+
+def build(family: Family) -> Any:
+    """The tokenizer of a family: its marks and the 256 bytes."""
+    tokens = [*family.special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    backend = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        eos_token=family.eos,
+        pad_token=family.pad,
+        bos_token=family.bos,
+        additional_special_tokens=list(family.special),
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = family.template
+    return tokenizer
+
+
+def refuse_dropped_prompts(tokenizer: Any, problems: Sequence[Problem], options: Any, model: str, task: str) -> None:
+    """Raises UsageError where chat messages have no template, or one that fails or leaves the last message out."""
+    for problem in problems:
+        refuse_no_template(tokenizer, problem, model, task)
+        if isinstance(problem.prompt, str):
+            continue
+        text = _render(tokenizer, problem, options or {}, model)
+        words = str(problem.prompt[-1]["content"]).strip()
+        if words not in text:
+            raise UsageError(
+                f"The chat template of {model} drops the prompt: the text of problem {problem.id} is "
+                f"{_short(text)!r}, without the message {_short(words)!r}. Mend chat_template in its tokenizer."
+            )
+
+
+def _render(tokenizer: Any, problem: Problem, options: Any, model: str) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        rendered: str = tokenizer.apply_chat_template(
+            problem.prompt, tokenize=False, add_generation_prompt=True, **options
+        )
+    except (TemplateError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"The chat template of {model} fails on problem {problem.id}: {error} Mend chat_template in its tokenizer."
+        ) from error
+    return rendered
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:60] + " ... " + text[-15:]

@@ -1,0 +1,178 @@
+"""How good is a model on held-out problems? pass@1, greedy and sampled, with 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist, fmean, stdev
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from hysteretic.rewards.scoring import Scoring, here
+from hysteretic.tasks.scored import Unscored
+from hysteretic.tasks.task import Problem, RewardError, Score, Task
+
+Z = NormalDist().inv_cdf(0.975)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    problems: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+def rate(successes_by_problem: Sequence[Sequence[float]]) -> Rate:
+    """Mean success, and its interval over problems (they are the independent units, not the responses).
+
+    One response a problem, or no spread between problems: Wilson's score interval. Several: the mean of the problems'
+    shares +- 1.96 standard errors.
+    Raises ValueError without problems.
+    """
+    if not successes_by_problem:
+        raise ValueError("There are no problems to take a rate of; evaluate on at least one.")
+    shares, n = [fmean(successes) for successes in successes_by_problem], len(successes_by_problem)
+    mean = fmean(shares)
+    if n > 1 and len(successes_by_problem[0]) > 1 and (spread := stdev(shares)) > 0:
+        half = Z * spread / math.sqrt(n)
+        return Rate(mean, max(mean - half, 0.0), min(mean + half, 1.0), n)
+    centre = (mean + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(mean * (1 - mean) / n + Z**2 / (4 * n**2))
+    return Rate(mean, max(centre - half, 0.0), min(centre + half, 1.0), n)
+
+
+def report(scores: dict[str, list[list[Score]]]) -> dict[str, Any]:
+    """Per way of decoding ("greedy", "sampled"): pass@1, the share of responses in the right format, and counts.
+
+    correct_by_problem: right responses of each problem, from which pass@k is estimated.
+    """
+    return {
+        decoding: {
+            "pass@1": asdict(rate([[score.is_correct for score in row] for row in rows])),
+            "format": asdict(rate([[score.has_format for score in row] for row in rows])),
+            "responses_per_problem": len(rows[0]),
+            "correct_by_problem": [sum(score.is_correct for score in row) for row in rows],
+        }
+        for decoding, rows in scores.items()
+        if rows
+    }
+
+
+def respond(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    samples: int,
+    max_new_tokens: int,
+    batch_rows: int = 128,
+    seed: int = 0,
+    temperature: float = 1.0,
+) -> list[list[str]]:
+    """Responses by problem: `samples` at the temperature, or one greedy response when samples is 0.
+
+    The seed is of this call alone: torch's global random state is left as it was.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}; sample above 0, or greedily with samples=0.")
+    per_problem = max(samples, 1)
+    prompts = [prompt_text(problem, tokenizer) for problem in problems]
+    order = [index for index in range(len(problems)) for _ in range(per_problem)]
+    options: dict[str, Any] = {"do_sample": False}
+    if samples:
+        options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    ends = model.generation_config.eos_token_id
+    generation = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id if ends is None else ends,
+        **options,
+    )
+    was_training = model.training
+    model.eval()
+    responses: list[list[str]] = [[] for _ in problems]
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
+        torch.manual_seed(seed)
+        for start in range(0, len(order), batch_rows):
+            chunk = order[start : start + batch_rows]
+            batch = tokenizer(
+                [prompts[index] for index in chunk],
+                return_tensors="pt",
+                padding=True,
+                padding_side="left",
+                add_special_tokens=not any(isinstance(problems[index].prompt, list) for index in chunk),
+            ).to(model.device)
+            sequences = model.generate(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=generation
+            )
+            texts = tokenizer.batch_decode(sequences[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+            for index, text in zip(chunk, texts, strict=True):
+                responses[index].append(text)
+    model.train(was_training)
+    return responses
+
+
+def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The problem as the model reads it. Raises ValueError for chat messages without a chat template."""
+    if isinstance(problem.prompt, str):
+        return problem.prompt
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"Problem {problem.id} is a chat, but this model's tokenizer has no chat template; use an instruct model, "
+            'or plain prompts (for Countdown: task_options {"prompt": "plain"}).'
+        )
+    text: str = tokenizer.apply_chat_template(problem.prompt, tokenize=False, add_generation_prompt=True)
+    return text
+
+
+def score_all(
+    task: Task, problems: Sequence[Problem], responses: Sequence[Sequence[str]], scoring: Scoring | None = None
+) -> list[list[Score]]:
+    """The task's scores of each problem's responses. scoring: where, in this process when not given.
+
+    Raises RewardError where there is no score.
+    """
+    asked = [problem for problem, texts in zip(problems, responses, strict=True) for _ in texts]
+    found = iter((scoring or here(task))(asked, [text for texts in responses for text in texts]))
+    return [[_scored(next(found), problem) for _ in texts] for problem, texts in zip(problems, responses, strict=True)]
+
+
+def _scored(found: Score | Unscored, problem: Problem) -> Score:
+    if isinstance(found, Unscored):
+        raise RewardError(f"A response to problem {problem.id} has no score: {found.reason}.")
+    return found
+
+
+def evaluate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    problems: Sequence[Problem],
+    samples: int,
+    max_new_tokens: int,
+    batch_rows: int = 128,
+    seed: int = 0,
+    scoring: Scoring | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The report, and a few responses to look at."""
+    scores, kept = {}, []
+    for decoding, count in [("greedy", 0), ("sampled", samples)]:
+        if decoding == "sampled" and not samples:
+            continue
+        responses = respond(model, tokenizer, problems, count, max_new_tokens, batch_rows, seed)
+        scores[decoding] = score_all(task, problems, responses, scoring)
+        for problem, texts, row in list(zip(problems, responses, scores[decoding], strict=True))[:4]:
+            kept.append(
+                {"problem": problem.id, "decoding": decoding, "prompt": problem.prompt, "response": texts[0]}
+                | asdict(row[0])
+            )
+    return report(scores), kept

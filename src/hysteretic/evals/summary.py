@@ -1,0 +1,110 @@
+"""How is an evaluation told? As a record for JSON, and as a table and sentences for the terminal and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hysteretic.common.terminal import text_table
+from hysteretic.evals.evaluate import Rate
+from hysteretic.evals.metrics import consistency, figures
+from hysteretic.evals.variants import Guise, Judged
+from hysteretic.html.markup import NONE, visible
+
+Record = Mapping[str, Any]
+DECODINGS = ("greedy", "sampled", "given")
+WIDEST = 16
+"""Classes of a confusion that a terminal has room for."""
+
+
+def describe(guises: Sequence[Guise], judged: Judged) -> dict[str, Any]:
+    """The figures by decoding; those of the randomised set apart, and how far the two sets agree.
+
+    {"greedy": {"pass@1": rate, ...}, "sampled": ..., "randomised": {"task": name, "greedy": ...}, "consistency": ...}
+    """
+    tasks = {guise.name: guise.task for guise in guises}
+    record: dict[str, Any] = figures(tasks["plain"], judged.get("plain", {}))
+    if "randomised" in judged:
+        other = tasks["randomised"]
+        record["randomised"] = {"task": other.name, **figures(other, judged["randomised"])}
+        found = {
+            decoding: consistency(rows, judged["randomised"].get(decoding, []))
+            for decoding, rows in judged.get("plain", {}).items()
+        }
+        record["consistency"] = {decoding: rate for decoding, rate in found.items() if rate is not None}
+    return record
+
+
+def sets(record: Record) -> Iterator[tuple[str, str, Record]]:
+    """Guise, decoding and figures of everything that was judged."""
+    for guise, figures_of in [("plain", record), ("randomised", record.get("randomised", {}))]:
+        for decoding in DECODINGS:
+            if decoding in figures_of:
+                yield guise, decoding, figures_of[decoding]
+
+
+def headline(record: Record) -> str:
+    """What was evaluated."""
+    problems = max(figure["pass@1"]["problems"] for _, _, figure in sets(record))
+    what = f"model {record['model']}" if record["responses"] is None else f"responses in {record['responses']}"
+    return (
+        f"{record['task']}, {what}: {problems} problem{'s' * (problems > 1)} of split {record['split']}, seed "
+        f"{record['seed']}; 95 % intervals over problems"
+    )
+
+
+def table_rows(record: Record) -> list[list[str]]:
+    """Header and a row for each guise and decoding."""
+    found = list(sets(record))
+    metrics = list(dict.fromkeys(key for _, _, figure in found for key in figure if "@" in key))
+    has_guises = "randomised" in record
+    header = [*(["set"] if has_guises else []), "decoding", *metrics, "right format", "responses"]
+    rows = [header]
+    for guise, decoding, figure in found:
+        rates = [str(Rate(**figure[key])) if key in figure else NONE for key in (*metrics, "format")]
+        problems = figure["pass@1"]["problems"]
+        rows.append([*([guise] if has_guises else []), decoding, *rates, f"{problems} x {responses(figure)}"])
+    return rows
+
+
+def responses(figure: Record) -> str:
+    """How many a problem, on average where they differ."""
+    counted = figure["responses"] / figure["pass@1"]["problems"]
+    return f"{counted:g}" if counted == int(counted) else f"{counted:.1f}"
+
+
+def sentences(record: Record) -> list[str]:
+    """How far the two sets agree."""
+    said = []
+    for decoding, found in record.get("consistency", {}).items():
+        what = {
+            "greedy": "of the problems get the same greedy answer in both sets",
+            "sampled": "of the pairs of sampled responses, one from each set, give the same answer",
+            "given": "of the pairs of responses, one from each set, give the same answer",
+        }[decoding]
+        said.append(f"Consistency: {Rate(**found)} {what}, right or wrong.")
+    return said
+
+
+def confusion_rows(table: Record) -> list[list[str]]:
+    """Header and a row for each class; what no response gave is a dot."""
+    has_other = any(table["other"])
+    header = ["expected", *table["classes"], *(["other"] if has_other else []), "none"]
+    rows = [header]
+    for i, expected in enumerate(table["classes"]):
+        cells = [*table["counts"][i], *([table["other"][i]] if has_other else []), table["none"][i]]
+        rows.append([expected, *(str(cell) if cell else "·" for cell in cells)])
+    return rows
+
+
+def as_text(record: Record) -> str:
+    """For the terminal: the table, the agreement, and the first confusion."""
+    parts = [headline(record), "", text_table(table_rows(record))]
+    if agreement := sentences(record):
+        parts += ["", *agreement]
+    guise, decoding, figure = next(sets(record))
+    table = figure.get("confusion")
+    if table is not None and len(table["classes"]) <= WIDEST:
+        where = f"{guise}, {decoding}" if "randomised" in record else decoding
+        parts += ["", f"Answers given ({where}), by the expected one:", text_table(confusion_rows(table))]
+    return visible("\n".join(parts))

@@ -1,0 +1,113 @@
+"""Which responses does `hysteretic eval` judge? Those of a model, greedy and sampled, or those in a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hysteretic.common.errors import UsageError
+from hysteretic.evals.evaluate import prompt_text, respond, score_all
+from hysteretic.evals.metrics import Answered, answered
+from hysteretic.tasks.task import Problem, Randomises, Task
+
+
+@dataclass(frozen=True)
+class Guise:
+    """A task and its problems; name: "plain", or "randomised" for the same in another guise."""
+
+    name: str
+    task: Task
+    problems: Sequence[Problem]
+
+
+Judged = dict[str, dict[str, list[Answered]]]
+"""By the name of the guise, then by decoding: "greedy" and "sampled" of a model, "given" of a file."""
+
+
+def guises(task: Task, problems: Sequence[Problem], options: argparse.Namespace) -> list[Guise]:
+    """The task, and its randomised counterpart where it has one and --plain-only does not leave it out."""
+    other = task.randomised() if isinstance(task, Randomises) and not options.plain_only else None
+    if other is None:
+        return [Guise("plain", task, problems)]
+    others = other.problems(options.split, seed=options.seed, count=len(problems))
+    if len(others) != len(problems):
+        raise UsageError(
+            f"{task.name} has {len(problems)} problems, but {other.name} has {len(others)}; they cannot be compared. "
+            "Give --plain-only, or mend `randomised` of the task."
+        )
+    return [Guise("plain", task, problems), Guise("randomised", other, others)]
+
+
+def of_model(found: Sequence[Guise], options: argparse.Namespace) -> Judged:
+    """The model's responses to every problem of every guise. Raises UsageError."""
+    from hysteretic.evals.evaluation import load_model
+
+    tokenizer, model = load_model(options)
+    try:
+        for guise in found:
+            prompt_text(guise.problems[0], tokenizer)
+    except ValueError as error:  # chat messages, and no chat template
+        raise UsageError(str(error)) from error
+    longest = options.max_completion_length or 1024
+    judged: Judged = {}
+    for guise in found:
+        judged[guise.name] = {}
+        for decoding, samples in [("greedy", 0), ("sampled", options.samples)]:
+            if decoding == "greedy" or samples:
+                texts = respond(model, tokenizer, guise.problems, samples, longest, seed=options.seed)
+                scores = score_all(guise.task, guise.problems, texts)
+                judged[guise.name][decoding] = answered(guise.task, guise.problems, texts, scores)
+    return judged
+
+
+def of_file(found: Sequence[Guise], path: Path) -> Judged:
+    """The responses in a file, which may answer either guise. Raises UsageError."""
+    places = {problem.id: (guise.name, i) for guise in found[::-1] for i, problem in enumerate(guise.problems)}
+    texts: dict[str, list[list[str]]] = {guise.name: [[] for _ in guise.problems] for guise in found}
+    for number, name, response in _lines(path):
+        if name not in places:
+            plain = found[0].problems
+            raise UsageError(
+                f"Line {number} of {path} answers problem {name!r}, which is not among the {len(plain)} problems "
+                f"chosen (the first is {plain[0].id!r}); give the same --seed, --split, --problems and options."
+            )
+        where, index = places[name]
+        texts[where][index].append(response)
+    judged: Judged = {}
+    for guise in found:
+        some = texts[guise.name]
+        rows = answered(guise.task, guise.problems, some, score_all(guise.task, guise.problems, some))
+        if rows:
+            judged[guise.name] = {"given": rows}
+            if len(rows) < len(some):
+                which = "" if len(found) == 1 else f"{guise.name} "
+                print(
+                    f"{len(some) - len(rows)} of {len(some)} {which}problems have no response in {path} and are left "
+                    "out."
+                )
+    if not judged:
+        raise UsageError(f"{path} holds no responses.")
+    return judged
+
+
+def _lines(path: Path) -> list[tuple[int, str, str]]:
+    """Number, problem and response of each line."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 within a response
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            found.append((number, str(row["problem"]), str(row["response"])))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UsageError(
+                f'Line {number} of {path} is not {{"problem": id, "response": text}}: {type(error).__name__} {error}.'
+            ) from error
+    return found

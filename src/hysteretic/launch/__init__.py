@@ -1,0 +1,1 @@
+"""A recipe as verl's command, and its problems exported for it."""

@@ -1,0 +1,1 @@
+"""Before any training: will it start, and with which group size?"""

@@ -1,0 +1,1 @@
+"""Where responses are scored, and the reward function that TRL is handed."""

@@ -1,0 +1,63 @@
+"""What did training change on held-out problems? pass@1 before and after, kept in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hysteretic.config.settings import Request
+from hysteretic.evals.evaluate import Rate, evaluate
+from hysteretic.rewards.scoring import Scoring
+from hysteretic.runs.folder import RunFolder, read_json
+from hysteretic.tasks.task import Problem, Task
+
+
+class Evaluation:
+    """Held-out pass@1 before and after training, kept in the run folder."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        task: Task,
+        held_out: Sequence[Problem],
+        request: Request,
+        tokenizer: Any,
+        scoring: Scoring | None = None,
+    ) -> None:
+        self._folder, self._task, self._held_out, self._request = folder, task, held_out, request
+        self._tokenizer, self._scoring = tokenizer, scoring
+        self._taken: dict[str, Any] = read_json(folder.evaluation) or {}
+
+    def take(self, when: str, model: Any) -> None:
+        """Evaluate, unless nothing is held out or a resumed run was evaluated before its first update already.
+
+        Raises RewardError.
+        """
+        if not self._held_out or (when == "before" and when in self._taken):
+            return
+        print(f"Evaluating on {len(self._held_out)} held-out problems ({when} training) …")
+        figures, samples = evaluate(
+            model,
+            self._tokenizer,
+            self._task,
+            self._held_out,
+            self._request.run.eval_samples,
+            self._request.training.max_completion_length,
+            scoring=self._scoring,
+        )
+        self._taken[when] = figures
+        self._folder.note_samples(when, samples)
+        self._folder.write_json(self._folder.evaluation, self._taken)
+
+    def table(self) -> str:
+        """Before and after, a line for each way of decoding."""
+        lines = []
+        for decoding in self._taken.get("after", {}):
+            before, after = (
+                Rate(**self._taken[when][decoding]["pass@1"]) if when in self._taken else "not taken"
+                for when in ("before", "after")
+            )
+            lines.append(f"  {decoding:8} before {before}   after {after}")
+        if not lines:
+            return "No held-out evaluation was asked for."
+        return "\n".join(["Held-out pass@1, 95 % intervals over problems:", *lines])

@@ -1,0 +1,41 @@
+"""Under which name, and where, does a run report to TensorBoard, Trackio or W&B? The reporting itself is TRL's.
+
+name       run_name, or the run folder's
+project    project (Trackio), WANDB_PROJECT (W&B), or "hysteretic"
+files      TensorBoard: tensorboard/ in the run folder; W&B: wandb/ there; Trackio: TRACKIO_DIR, which all runs share
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+from hysteretic.common.errors import UsageError
+from hysteretic.config.settings import Request
+from hysteretic.runs.folder import RunFolder
+
+PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
+"""What each must have installed."""
+
+PROJECT = "hysteretic"
+
+
+def prepare_reports(request: Request, folder: RunFolder) -> None:
+    """Name the run for what it reports to. Raises UsageError for a tool that is not installed."""
+    training = request.training
+    asked = [name for name in training.report_to if name in PACKAGES]
+    for name in asked:
+        if find_spec(PACKAGES[name]) is None:
+            raise UsageError(
+                f"report_to is {name}, which is not installed here; pip install {PACKAGES[name]}, or set report_to to "
+                "none (metrics.jsonl in the run's folder has the same figures)."
+            )
+    if not asked:
+        return
+    if training.run_name is None:
+        training.run_name = folder.path.name
+    if "project" not in request.asked:
+        training.project = PROJECT
+    os.environ.setdefault("WANDB_PROJECT", PROJECT)
+    os.environ.setdefault("WANDB_DIR", str(folder.path))
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder.path / "tensorboard"))

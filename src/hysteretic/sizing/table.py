@@ -1,0 +1,191 @@
+"""How is a plan shown? A page of a terminal, and JSON."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import asdict
+from typing import Any
+
+from hysteretic.common.terminal import text_table
+from hysteretic.sizing.gpus import GIB
+from hysteretic.sizing.memory import WAYS, Memory
+from hysteretic.sizing.pace import BANDWIDTH, COMPUTE, LINK
+from hysteretic.sizing.plan import Plan
+
+WIDTH = 100
+SAYS = {"yes": "fits", "tight": "tight", "no": "too much"}
+EITHER = ("one layer at work", "LM head tiles")
+
+
+def as_text(plan: Plan) -> str:
+    parts = [_head(plan), _memory(plan), _tokens(plan), *_verdict(plan)]
+    parts += [_wrapped("Warning: " + warning) for warning in plan.warnings]
+    parts.append(_wrapped("Uncalibrated: computed from formulae and datasheets; no GPU has been measured."))
+    return "\n\n".join(parts)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _head(plan: Plan) -> str:
+    model, work = plan.model, plan.work
+    trains = f"LoRA of {model.adapter / 1e6:,.1f} M" if work.is_lora else "all of them trained"
+    cards = f"{work.gpus} x {plan.gpu.name} of {plan.gpu.memory:.1f} GiB"
+    return _wrapped(f"{plan.name}: {model.name}, {model.parameters:,} parameters, {trains}; {cards}")
+
+
+def _memory(plan: Plan) -> str:
+    """Parts by way, then the moments, then what might be set otherwise."""
+    held = plan.memories
+    header = ["GiB a GPU", *(_name(way, plan.work.gpus) for way in held)]
+    rows = [[part, *(_gib(memory.fixed[part]) for memory in held.values())] for part in next(iter(held.values())).fixed]
+    update = next(iter(held.values())).update
+    for part in update:
+        label = f"{part} *" if part in EITHER else part
+        rows.append([label, *(_gib(memory.update[part]) for memory in held.values())])
+    if plan.work.engine is None:
+        rows.append(["generation's cache", *(_gib(memory.generation["cache"]) for memory in held.values())])
+    rows = [row for row in rows if row[0] in ("gradients", "activations") or any(cell != "-" for cell in row[1:])]
+    moments = [
+        [f"at {moment}", *(_gib(memory.moments[moment]) for memory in held.values())]
+        for moment in ("generation", "update", "step")
+    ]
+    peaks = [["peak", *(_judged(memory, plan) for memory in held.values())]]
+    peaks += [[label, *(_judged(memory, plan) for memory in row.values())] for label, row in plan.variants.items()]
+    lines = text_table([header, *rows, *moments, *peaks]).splitlines()
+    first, second = 2 + len(rows), 2 + len(rows) + len(moments)
+    rule = lines[1]
+    table = [*lines[:first], rule, *lines[first:second], rule, *lines[second:]]
+    notes = ["* only the larger of the two is held at once."]
+    if plan.work.engine is not None:
+        cache = held[plan.way].engine_cache or 0.0
+        full = cache / (plan.work.prompt + plan.work.response)
+        sleeps = ", and sleeps during updates" if plan.work.engine.sleeps else ""
+        notes.append(
+            f"vLLM takes {plan.work.engine.share:.0%} of the GPU{sleeps}: beside its weights {max(cache, 0):,.0f} "
+            f"tokens of keys and values, {max(full, 0):,.0f} of the longest responses at once."
+        )
+    elif plan.work.has_server:
+        notes.append("vLLM runs as a server: its GPUs are not counted here.")
+    return "\n".join([*table, *map(_wrapped, notes)])
+
+
+def _name(way: str, gpus: int) -> str:
+    return "one GPU alone" if gpus == 1 and way == "ddp" else WAYS[way]
+
+
+def _gib(value: float) -> str:
+    size = value / GIB
+    return "-" if size < 0.0005 else f"{size:.3f}" if size < 0.1 else f"{size:.1f}"
+
+
+def _judged(memory: Memory, plan: Plan) -> str:
+    return f"{_gib(memory.peak)} {SAYS[memory.fits(plan.gpu)]}"
+
+
+def _tokens(plan: Plan) -> str:
+    work, is_sharded = plan.work, plan.way != "ddp"
+    forwarded, _ = work.forwarded(is_sharded)
+    most = work.micro_batch(is_sharded)[0]
+    lines = [
+        f"A rollout: {work.prompts} prompts of up to {work.prompt} tokens ({plan.prompt_source}) x {work.group} "
+        f"responses of up to {work.response}; {work.updates_a_rollout} updates of "
+        f"{work.responses * work.accumulation // work.rounds} responses each.",
+        f"A step: {work.responses * work.mean_response / work.updates_a_rollout:,.0f} tokens generated and "
+        f"{forwarded:,.0f} pushed through the update, with {work.mean_response:g} tokens a response in the mean; the "
+        f"largest micro-batch holds {most:,.0f} tokens.",
+    ]
+    if work.silent:
+        lines[-1] += f" {work.silent:.0%} of the responses are silent."
+    if plan.pace is None:
+        why = "it does not fit" if plan.gpu.compute else f"the speed of a GPU of {plan.gpu.name} is not; name one"
+        lines.append(f"Seconds: not known, for {why}.")
+    else:
+        pace, gpu = plan.pace, plan.gpu
+        hours = pace.step * work.updates / 3600
+        total = f"; {work.updates} updates take about {_time(hours)}" if work.updates > 0 else ""
+        lines += [
+            f"About {_seconds(pace.step)} s a step with {_name(plan.way, work.gpus)}: a rollout's generation "
+            f"{_seconds(pace.generation)} s, old log-probs {_seconds(pace.old_log_probs)} s, each update "
+            f"{_seconds(pace.update)} s{total}.",
+            f"Assumed: {COMPUTE:.0%} of {gpu.compute:g} TFLOP/s, {BANDWIDTH:.0%} of {gpu.bandwidth:g} GB/s memory, "
+            f"{LINK:.0%} of {gpu.link:g} GB/s between GPUs; rewards, checkpoints and evaluations not counted.",
+        ]
+    return "\n".join(map(_wrapped, lines))
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _time(hours: float) -> str:
+    return (
+        f"{hours * 60:.0f} minutes" if hours < 1.5 else f"{hours:.0f} hours" if hours < 72 else f"{hours / 24:.0f} days"
+    )
+
+
+def _verdict(plan: Plan) -> list[str]:
+    fits, peak = plan.memories[plan.way].fits(plan.gpu), plan.memories[plan.way].peak
+    size = f"{_gib(peak)} of {plan.gpu.memory:.1f} GiB with {_name(plan.way, plan.work.gpus)}"
+    said = {
+        "yes": f"It fits: {size}.",
+        "tight": f"Tight: {size}, which formulae cannot decide.",
+        "no": f"It does not fit: {size}.",
+    }[fits]
+    if plan.memories[plan.way].is_engine_too_small:
+        said = (
+            f"It does not fit: vLLM's share of {plan.gpu.memory:.1f} GiB does not hold its weights and one response of "
+            "the longest."
+        )
+    if plan.change is not None:
+        said += f" The smallest change that makes it fit: {plan.change.text}"
+    elif fits == "no":
+        said += (
+            " No change of memory settings, of the way, up to 64 GPUs, or to LoRA makes it fit: take larger GPUs, a "
+            "smaller model or shorter responses."
+        )
+    where = "; ".join(
+        f"{count} x {gpu.name}" + (f" with {WAYS[way]}" if way != "ddp" else "") for gpu, count, way in plan.elsewhere
+    )
+    return [_wrapped(said), _wrapped(f"As it is, it fits on: {where or 'none of the GPUs known here, up to 64'}.")]
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """Bytes, tokens and seconds; keys as in hysteretic.sizing."""
+    return {
+        "name": plan.name,
+        "calibrated": False,
+        "model": asdict(plan.model),
+        "work": asdict(plan.work),
+        "gpu": asdict(plan.gpu),
+        "gpus": plan.work.gpus,
+        "way": plan.way,
+        "fits": plan.memories[plan.way].fits(plan.gpu),
+        "memory_bytes": {way: _memory_json(memory, plan) for way, memory in plan.memories.items()},
+        "variants": {
+            label: {way: _memory_json(memory, plan) for way, memory in row.items()}
+            for label, row in plan.variants.items()
+        },
+        "tokens": {
+            "prompt_source": plan.prompt_source,
+            "responses_a_rollout": plan.work.responses,
+            "forwarded_a_step": plan.work.forwarded(plan.way != "ddp")[0],
+            "largest_micro_batch": plan.work.micro_batch(plan.way != "ddp")[0],
+        },
+        "seconds": None if plan.pace is None else {**asdict(plan.pace), "step": plan.pace.step},
+        "assumed": {"compute": COMPUTE, "bandwidth": BANDWIDTH, "link": LINK},
+        "change": None if plan.change is None else plan.change.text,
+        "fits_on": [{"gpu": gpu.name, "gpus": count, "way": way} for gpu, count, way in plan.elsewhere],
+        "warnings": plan.warnings,
+    }
+
+
+def _memory_json(memory: Memory, plan: Plan) -> dict[str, Any]:
+    return {
+        **asdict(memory),
+        "static": memory.static,
+        "moments": memory.moments,
+        "peak": memory.peak,
+        "fits": memory.fits(plan.gpu),
+    }
