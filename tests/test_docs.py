@@ -132,7 +132,7 @@ def test_commands_are_taken_by_their_own_parser(line):
         given = settings._given(settings._parser(), words)
         content = read_recipe(given["config"]) if "config" in given else {}
         assert given.get("algorithm", "a-hpo") in ALGORITHMS
-        settings.refuse_unknown(content, dict.fromkeys(settings.setting_names()), line)
+        settings.check_known_settings(content, dict.fromkeys(settings.setting_names()), line)
     elif command == "compare":
         _, content = compare._command(words)
         assert set(content["algorithms"].split(",")) <= set(ALGORITHMS)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from hysteretic.common import checkpoints
-from hysteretic.common.checkpoints import flaw_of, keep_newest, numbered, seal, set_aside, whole_or_not_at_all
+from hysteretic.common.checkpoints import atomic_checkpoint, find_corruption, keep_newest, numbered, seal, set_aside
 
 
 def checkpoint(folder, number=2, is_sealed=True):
@@ -25,7 +25,7 @@ def checkpoint(folder, number=2, is_sealed=True):
 
 @pytest.mark.parametrize("is_sealed", [True, False])
 def test_a_whole_checkpoint_has_no_flaw(is_sealed, tmp_path):
-    assert flaw_of(checkpoint(tmp_path, is_sealed=is_sealed)) is None
+    assert find_corruption(checkpoint(tmp_path, is_sealed=is_sealed)) is None
 
 
 @pytest.mark.parametrize("is_sealed", [True, False])
@@ -35,27 +35,27 @@ def test_a_file_that_is_cut_off_is_found_with_and_without_a_seal(name, cut, is_s
     path = checkpoint(tmp_path, is_sealed=is_sealed)
     content = (path / name).read_bytes()
     (path / name).write_bytes(content[:-cut])
-    assert name in flaw_of(path)
+    assert name in find_corruption(path)
 
 
 def test_a_missing_file_is_found_by_the_seal(tmp_path):
     path = checkpoint(tmp_path)
     (path / "optimizer.pt").unlink()
-    assert flaw_of(path) == "optimizer.pt is missing"
+    assert find_corruption(path) == "optimizer.pt is missing"
 
 
 @pytest.mark.parametrize("state", ["", '{"global', "[1]", None])
 def test_a_checkpoint_without_its_last_file_was_not_written_to_its_end(state, tmp_path):
     path = checkpoint(tmp_path)
     (path / "trainer_state.json").unlink() if state is None else (path / "trainer_state.json").write_text(state)
-    assert flaw_of(path) == "it was not written to its end"
+    assert find_corruption(path) == "it was not written to its end"
 
 
 def test_zeros_in_place_of_weights_have_no_header(tmp_path):
     """What a power cut leaves of a file that was never flushed."""
     path = checkpoint(tmp_path, is_sealed=False)
     (path / "model.safetensors").write_bytes(bytes(5000))
-    assert flaw_of(path) == "model.safetensors has no readable header"
+    assert find_corruption(path) == "model.safetensors has no readable header"
 
 
 def test_checkpoints_are_numbered_newest_first_and_copies_are_none(tmp_path):
@@ -96,7 +96,7 @@ def test_what_could_not_be_written_is_removed_and_a_full_disk_named(is_full, rai
     path = tmp_path / "checkpoint-2"
 
     def write():
-        with whole_or_not_at_all(path):
+        with atomic_checkpoint(path):
             checkpoint(tmp_path, is_sealed=False)
             raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
 
@@ -109,9 +109,9 @@ def test_what_could_not_be_written_is_removed_and_a_full_disk_named(is_full, rai
 def test_a_seal_is_of_what_is_there_now(tmp_path):
     """Written over, a checkpoint is no longer sealed until it is whole again."""
     path = checkpoint(tmp_path)
-    with whole_or_not_at_all(path):
+    with atomic_checkpoint(path):
         assert not (path / "sealed.json").exists()
         (path / "more.bin").write_bytes(b"x" * 10)
         os.remove(path / "more.bin")
         seal(path)
-    assert flaw_of(path) is None
+    assert find_corruption(path) is None

@@ -13,7 +13,7 @@ from hysteretic.config.settings import parse
 from hysteretic.dry_run.rehearsal import MACHINE, FailedError, rehearse, words_of
 from hysteretic.dry_run.settings import ALWAYS
 from hysteretic.sizing.published import published_config
-from hysteretic.trl.obstacles import base_model
+from hysteretic.trl.compat import base_model
 
 NAMES = sorted(recipes())
 CLASSES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}

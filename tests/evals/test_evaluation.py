@@ -22,12 +22,12 @@ def responses_file(path, rows):
 
 @pytest.fixture
 def both(tmp_path):
-    """Responses to 16 problems in both guises: the label C3 in either, whatever it means; C1, a right one, nothing."""
+    """16 problems in both variants: the label C3 in either, whatever it means; C1, a right one, nothing."""
     task = load("telelogs-synthetic")
     rows = []
-    for guise in (task, task.randomised()):
-        for problem in guise.problems("test", count=16):
-            texts = ["\\boxed{C3}", "\\boxed{C3}", boxed(guise, problem, guise.class_of(problem)), "no idea"]
+    for variant in (task, task.randomised()):
+        for problem in variant.problems("test", count=16):
+            texts = ["\\boxed{C3}", "\\boxed{C3}", boxed(variant, problem, variant.class_of(problem)), "no idea"]
             rows += [(problem.id, text) for text in texts]
     return responses_file(tmp_path / "responses.jsonl", rows)
 
@@ -77,7 +77,7 @@ def test_plain_only_leaves_the_other_guise_out(both, tmp_path, capsys):
 
 def test_a_file_may_lack_some_problems_and_a_whole_guise(tmp_path, capsys):
     task = load("telelogs-synthetic")
-    plain, other = (guise.problems("test", count=16) for guise in (task, task.randomised()))
+    plain, other = (variant.problems("test", count=16) for variant in (task, task.randomised()))
     rows = [(plain[0].id, "\\boxed{C1}"), (plain[1].id, ""), (other[1].id, ""), (other[2].id, "\\boxed{C2}")]
     saved = tmp_path / "figures.json"
     assert main([*COMMAND, responses_file(tmp_path / "some.jsonl", rows), "--output", str(saved)]) == 0

@@ -138,7 +138,7 @@ def test_agreement_is_by_answer_right_or_wrong_and_none_agrees_with_nothing():
 
 
 def test_agreement_pairs_problems_by_their_place():
-    """A file may answer some problems in one guise and others in the other."""
+    """A file may answer some problems in one variant and others in the other."""
     first, second, third = rows("a", "b", "c")
     assert consistency([first, second], [second, third])["problems"] == 1
     assert consistency([first], [third]) is None

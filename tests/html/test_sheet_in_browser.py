@@ -72,8 +72,8 @@ def evaluation_page(tmp_path_factory):
     task = load("telelogs-synthetic")
     rng = random.Random(1)
     with (folder / "responses.jsonl").open("w") as file:
-        for guise in (task, task.randomised()):
-            for problem in guise.problems("test", count=24):
+        for variant in (task, task.randomised()):
+            for problem in variant.problems("test", count=24):
                 for _ in range(2):
                     text = HOSTILE if rng.random() < 0.3 else f"\\boxed{{C{rng.randint(1, 8)}}}"
                     file.write(json.dumps({"problem": problem.id, "response": text}) + "\n")

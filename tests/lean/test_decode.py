@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 
 from hysteretic.lean import decode
 from hysteretic.lean.decode import sample
-from hysteretic.trl.obstacles import warpers
+from hysteretic.trl.compat import warpers
 
 VOCABULARY = 61
 ENDS = (5, 17)

@@ -13,7 +13,7 @@ import pytest
 from killed_run import PHASES, run
 from quick_runs import quick_flags
 
-from hysteretic.common.checkpoints import SEAL, flaw_of, numbered
+from hysteretic.common.checkpoints import SEAL, find_corruption, numbered
 from hysteretic.runs.folder import read_lines
 
 UPDATES = 8
@@ -203,7 +203,7 @@ def test_a_full_disk_stops_with_a_message_and_leaves_the_checkpoint_before(flags
         assert run(words, log) == 4, log.read_text()
         assert "The disk is full" in log.read_text()
         assert "Traceback" not in log.read_text()
-        assert all(flaw_of(path) is None for path in numbered(folder).values())
+        assert all(find_corruption(path) is None for path in numbered(folder).values())
         assert numbered(folder)
         subprocess.run([*mount[:4], "remount,size=8m", *mount[5:]], check=True)
         assert run(["train", "--resume", "--output", folder], log) == 0, log.read_text()

@@ -1,4 +1,4 @@
-"""What the TeleLogs tasks tell beyond problems and scores: causes, answers, explanations, pictures, the other guise."""
+"""What the TeleLogs tasks offer beyond problems and scores: causes, answers, explanations, pictures, the variant."""
 
 import subprocess
 import sys

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from hysteretic.lean.packed import Packed
-from hysteretic.trl import HPOTrainer, obstacles
+from hysteretic.trl import HPOTrainer, compat
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_half_precision_is_told_from_a_wrong_stream(tmp_path, monkeypatch):
         packed = right(*arguments)
         return dataclasses.replace(packed, position_ids=packed.position_ids * 3)
 
-    monkeypatch.setattr(obstacles.Packed, "of", late)
+    monkeypatch.setattr(compat.Packed, "of", late)
     assert not trained(tmp_path / "wrong", model=random_policy()[0].to(torch.bfloat16), max_steps=1)._packs
 
 

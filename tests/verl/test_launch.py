@@ -227,11 +227,11 @@ def test_the_trainer_is_verls_own_under_its_own_name_and_reports(capsys, caplog)
 
 def test_rows_of_one_rollout_are_refused():
     """The trainer sees verl's keys, which tell rows of one rollout from rollouts."""
-    from hysteretic.verl.trainer import refuse_several_rows
+    from hysteretic.verl.trainer import check_single_rows
 
-    refuse_several_rows(["a_0_0", "a_1_0", "b_0_0"])
+    check_single_rows(["a_0_0", "a_1_0", "b_0_0"])
     with pytest.raises(ValueError, match=r"A rollout has several rows \(a_1_0 and a_1_1\)"):
-        refuse_several_rows(["a_0_0", "a_1_0", "a_1_1"])
+        check_single_rows(["a_0_0", "a_1_0", "a_1_1"])
 
 
 def test_the_version_is_one_that_is_claimed():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hysteretic.verl.supported import NEWEST, OLDEST, refuse_other_versions
+from hysteretic.verl.supported import NEWEST, OLDEST, check_version
 
 
 def python(program, **environment):
@@ -66,7 +66,7 @@ def test_another_version_of_verl_stops_the_loud_way_and_is_named():
 @pytest.mark.parametrize("version", [OLDEST, NEWEST, "0.9.2", "0.9.1.dev0", "0.9.1+cu130"])
 def test_versions_within_the_range_are_taken(version):
     """Local and development builds of a version are that version."""
-    refuse_other_versions(version)
+    check_version(version)
 
 
 @pytest.mark.parametrize(
@@ -75,5 +75,5 @@ def test_versions_within_the_range_are_taken(version):
 def test_others_are_refused_with_what_to_install(version, message):
     """Before anything is registered."""
     with pytest.raises(ImportError, match=message) as refusal:
-        refuse_other_versions(version)
+        check_version(version)
     assert "pip install" in str(refusal.value)

@@ -31,7 +31,7 @@ SAME_FOR_ALL = ("task", "eval_problems", "eval_samples", "logging_steps", "max_s
 def main(arguments: Sequence[str]) -> int:
     """0 when every run finished, 1 when one failed (the report is written in both cases), 130 when stopped."""
     options, content = _command(arguments)
-    _refuse_unknown(content, options)
+    _check_known(content, options)
     comparison = read(content, options.config or "the command line")
     if options.jobs < 1:
         raise UsageError(f"--jobs is {options.jobs}; run at least one at a time.")
@@ -95,7 +95,7 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
     return options, {**{key: content[key] for key in content if key not in flags}, **given, "settings": common | flags}
 
 
-def _refuse_unknown(content: Mapping[str, Any], options: argparse.Namespace) -> None:
+def _check_known(content: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Raises UsageError for a key or flag that is neither compare's own nor a setting, by where it was given."""
     settings = content["settings"]
     given = [*(key for key in content if key not in KEYS), *settings]
@@ -157,7 +157,7 @@ def _checked(comparison: Comparison) -> Length:
 
     quieten()
     for arm in comparison.arms:
-        _refuse_unlikely_model({**comparison.settings, **arm.settings}.get("model", "tiny"), arm.name)
+        _check_likely_model({**comparison.settings, **arm.settings}.get("model", "tiny"), arm.name)
     requests = {
         arm.name: parse_settings({**comparison.settings, **arm.settings}, f"arm {arm.name!r}")
         for arm in comparison.arms
@@ -186,7 +186,7 @@ def _checked(comparison: Comparison) -> Length:
     )
 
 
-def _refuse_unlikely_model(model: Any, arm: str) -> None:
+def _check_likely_model(model: Any, arm: str) -> None:
     """Raises UsageError for what is no folder and cannot be a hub's name, or is all but 'tiny'.
 
     Before anything else is asked of it: with another model other settings are missing, which would be told first.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hysteretic.common.errors import UsageError
 from hysteretic.launch.export import main as export
-from hysteretic.launch.plan import Plan, plan_of, refuse_too_few, refuse_unknown_flags
+from hysteretic.launch.plan import Plan, check_enough_problems, check_flags, plan_of
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options, flags = parser.parse_known_args(arguments)
     own = [name[2:] for action in parser._actions for name in action.option_strings if name.startswith("--")]
-    refuse_unknown_flags(flags, own)
+    check_flags(flags, own)
     for name in ("nodes", "gpus_per_node", "processes"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -74,7 +74,7 @@ def _run(plan: Plan, options: argparse.Namespace) -> int:
         return code
     import pyarrow.parquet
 
-    refuse_too_few(pyarrow.parquet.read_metadata(plan.data / "train.parquet").num_rows, plan.prompts)
+    check_enough_problems(pyarrow.parquet.read_metadata(plan.data / "train.parquet").num_rows, plan.prompts)
     return subprocess.run(plan.train, env={**os.environ, **plan.environment}, check=False).returncode
 
 

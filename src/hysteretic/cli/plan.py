@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hysteretic.common.errors import UsageError
-from hysteretic.config.settings import Request, parse
+from hysteretic.config.settings import RunSpec, parse
 from hysteretic.models import model_path
 from hysteretic.runs.train import quieten
 from hysteretic.sizing.architecture import architecture, read_config
@@ -102,7 +102,7 @@ def make_plan(options: argparse.Namespace, rest: Sequence[str]) -> Plan:
     return plan(name, bare, adapted, work, gpu, options.way, source)
 
 
-def parse_for(gpus: int, arguments: Sequence[str]) -> Request:
+def parse_for(gpus: int, arguments: Sequence[str]) -> RunSpec:
     """The request as `gpus` processes with GPUs would read it, on any machine."""
 
     class Planned(HPOConfig):
@@ -113,7 +113,7 @@ def parse_for(gpus: int, arguments: Sequence[str]) -> Request:
     return parse([*arguments, "--use_cpu", "true"], Planned, machine)
 
 
-def lora(request: Request) -> Any:
+def lora(request: RunSpec) -> Any:
     """The adapter's configuration: as asked, or of rank 16 on all matrices where none was asked for."""
     from peft import LoraConfig
     from trl import get_peft_config

@@ -17,7 +17,7 @@ from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser, get_peft_config, 
 import hysteretic.tasks
 from hysteretic.common.errors import UsageError
 from hysteretic.config.recipes import read_recipe
-from hysteretic.config.settings import defaults, refuse_unknown, setting
+from hysteretic.config.settings import check_known_settings, defaults, setting
 from hysteretic.evals.evaluation import mapping
 from hysteretic.models import model_path
 from hysteretic.models.loading import load_tokenizer, model_arguments
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     words.add_argument("--config")
     file = words.parse_known_args(list(arguments))[0].config
     content = {} if file is None else read_recipe(file)
-    refuse_unknown(content, vars(argparse.ArgumentParser.parse_args(parser, [])), str(file))
+    check_known_settings(content, vars(argparse.ArgumentParser.parse_args(parser, [])), str(file))
     usual = {**defaults(), "learning_rate": 1e-5, "max_length": None, "save_strategy": "no"}
     parser.set_defaults_with_config(**{**usual, **content})
     try:
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
     tokenizer = load_tokenizer(config.model, config.task, problems[0], model.model_revision, side="right")
     rows = [_row(problem, task.demonstration(problem)) for problem in problems]
-    _refuse_too_long(rows, tokenizer, config.model)
+    _check_length(rows, tokenizer, config.model)
     trainer = SFTTrainer(
         model=model_path(config.model, config.task),
         args=training,
@@ -102,7 +102,7 @@ def _row(problem: Problem, response: str) -> dict[str, Any]:
     return {"prompt": problem.prompt, "completion": [{"role": "assistant", "content": response}]}
 
 
-def _refuse_too_long(rows: Sequence[dict[str, Any]], tokenizer: Any, model: str) -> None:
+def _check_length(rows: Sequence[dict[str, Any]], tokenizer: Any, model: str) -> None:
     """Raises UsageError where the longest row is beyond what the model reads."""
     longest = max(rows, key=lambda row: len(str(row)))
     if isinstance(longest["prompt"], str):

@@ -35,7 +35,7 @@ def seal(checkpoint: Path) -> None:
     os.replace(part, checkpoint / SEAL)
 
 
-def flaw_of(checkpoint: Path) -> str | None:
+def find_corruption(checkpoint: Path) -> str | None:
     """What makes a checkpoint unusable, in words; None for a good one."""
     if _json(checkpoint / STATE) is None:
         return "it was not written to its end"
@@ -50,7 +50,7 @@ def flaw_of(checkpoint: Path) -> str | None:
             if path.stat().st_size != size:
                 return f"{name} has {path.stat().st_size:,} bytes of {size:,}"
     for path in sorted(checkpoint.rglob("*")):
-        flaw = _flaw_of_file(path)
+        flaw = _find_corruption_in_file(path)
         if flaw is not None:
             return f"{path.relative_to(checkpoint).as_posix()} {flaw}"
     return None
@@ -67,7 +67,7 @@ def numbered(folder: Path) -> dict[int, Path]:
 
 
 @contextmanager
-def whole_or_not_at_all(checkpoint: Path) -> Iterator[None]:
+def atomic_checkpoint(checkpoint: Path) -> Iterator[None]:
     """Remove a checkpoint that could not be written. Raises OSError (ENOSPC) where the disk is full.
 
     torch and safetensors have errors of their own for a full disk, some without a word of it.
@@ -104,7 +104,7 @@ def set_aside(checkpoint: Path) -> str:
     return f"kept as {aside.name}"
 
 
-def _flaw_of_file(path: Path) -> str | None:
+def _find_corruption_in_file(path: Path) -> str | None:
     """Whether a file of weights or of torch.save is cut off, by what its own format says of its length."""
     if path.suffix == ".safetensors":
         with path.open("rb") as file:

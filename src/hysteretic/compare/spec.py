@@ -265,7 +265,7 @@ class ComparisonFolder:
         text = yaml.safe_dump(comparison.as_yaml(), sort_keys=False, allow_unicode=True)
         if self.comparison.is_file() and self.comparison.read_text(encoding="utf-8") != text:
             if next(self.path.glob("*/**/run.json"), None) is not None:
-                self._refuse_other(comparison)
+                self._check_unchanged(comparison)
             self.timing.unlink(missing_ok=True)
         write_text(self.comparison, text)
 
@@ -316,7 +316,7 @@ class ComparisonFolder:
             raise UsageError(f"{self.comparison} holds no mapping; it was changed or torn.")
         return read(content, str(self.comparison))
 
-    def _refuse_other(self, comparison: Comparison) -> None:
+    def _check_unchanged(self, comparison: Comparison) -> None:
         before, now = self.read().as_yaml(), comparison.as_yaml()
         parts = ({key: each[key] for key in _FIXED if key in each} | each["settings"] for each in (before, now))
         changed = list(_changes(*parts))

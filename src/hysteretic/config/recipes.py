@@ -74,7 +74,7 @@ def read_yaml(path: Path) -> Any:
         root = loader.get_single_node()
         if root is None:
             return None
-        _refuse_key_twice(root, loader, path)
+        _check_duplicate_keys(root, loader, path)
         return loader.construct_document(root)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no YAML: {error}") from error
@@ -82,7 +82,7 @@ def read_yaml(path: Path) -> Any:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def _refuse_key_twice(root: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None:
+def _check_duplicate_keys(root: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None:
     """Looks at the nodes, before merge keys (<<) are resolved: what they bring may be overruled."""
     waiting, seen = [root], set[int]()
     while waiting:

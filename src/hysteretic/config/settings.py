@@ -93,7 +93,7 @@ class RunConfig:
 
 
 @dataclass
-class Request:
+class RunSpec:
     """A parsed command: the three configurations, and what was asked for where it differs from the defaults."""
 
     run: RunConfig
@@ -104,7 +104,7 @@ class Request:
 
 def parse(
     arguments: Sequence[str], training: type[HPOConfig] = HPOConfig, machine: Mapping[str, Any] | None = None
-) -> Request:
+) -> RunSpec:
     """The request in a command line (without the program's name). Raises UsageError; exits on --help and bad flags.
 
     training: a subclass, for a run on other GPUs than this machine's. machine: in place of `defaults()`.
@@ -125,7 +125,7 @@ def parse(
     return _request(parser, arguments, config, config_name or "The configuration", flags, machine)
 
 
-def parse_settings(settings: Mapping[str, Any], name: str, machine: Mapping[str, Any] | None = None) -> Request:
+def parse_settings(settings: Mapping[str, Any], name: str, machine: Mapping[str, Any] | None = None) -> RunSpec:
     """The request of settings as a YAML file has them. name: what errors call them. Raises UsageError."""
     return _request(_parser(), [], settings, name, {}, machine)
 
@@ -155,8 +155,8 @@ def _request(
     name: str,
     flags: Mapping[str, Any],
     machine: Mapping[str, Any] | None = None,
-) -> Request:
-    refuse_unknown(config, vars(argparse.ArgumentParser.parse_args(parser, [])), name)
+) -> RunSpec:
+    check_known_settings(config, vars(argparse.ArgumentParser.parse_args(parser, [])), name)
     model = flags.get("model", config.get("model", "tiny"))
     task = flags.get("task", config.get("task", "countdown-3"))
     recipe = tiny_recipe(task) if model == "tiny" else {}
@@ -168,7 +168,7 @@ def _request(
         run, training, model_config, _ = parser.parse_args_into_dataclasses(list(arguments))
     except (ValueError, TypeError) as error:
         raise UsageError(f"{name}: {error}" if name.startswith("arm ") else str(error)) from error
-    return Request(run, training, model_config, asked)
+    return RunSpec(run, training, model_config, asked)
 
 
 def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def refuse_unknown(config: Mapping[str, Any], known: Mapping[str, Any], name: str) -> None:
+def check_known_settings(config: Mapping[str, Any], known: Mapping[str, Any], name: str) -> None:
     for key in config:
         if key not in known:
             hint = nearest(str(key), known) or " See `hysteretic train --help`."

@@ -10,7 +10,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import TrainerCallback
 
-from hysteretic.common.checkpoints import flaw_of, numbered
+from hysteretic.common.checkpoints import find_corruption, numbered
 from hysteretic.runs.folder import RunFolder
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.distcp")
@@ -96,7 +96,7 @@ def check_files(folder: RunFolder, is_saved: bool, is_sharded: bool) -> str:
         checkpoint = next(iter(numbered(folder.path).values()), None)
         if checkpoint is None:
             raise CheckError("No checkpoint was written after the update.")
-        flaw = flaw_of(checkpoint)
+        flaw = find_corruption(checkpoint)
         if flaw is not None:
             raise CheckError(f"{checkpoint.name} is not whole: {flaw}.")
         written.insert(0, checkpoint)

@@ -124,7 +124,7 @@ def difference(config: Any, small: Any) -> str:
     )
 
 
-def refuse_unknown_targets(targets: Any, model: Any, name: str) -> None:
+def check_lora_targets(targets: Any, model: Any, name: str) -> None:
     """Raises UsageError for one of lora_target_modules that the model does not have. name: what errors call it."""
     if not isinstance(targets, list):  # all-linear, a pattern, or none: peft's to judge
         targets = [targets] if isinstance(targets, str) and targets.isidentifier() else []

@@ -21,19 +21,19 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType, broadcast_object_list
 
 from hysteretic.common.errors import UsageError
-from hysteretic.config.settings import Request, parse, parse_settings
+from hysteretic.config.settings import RunSpec, parse, parse_settings
 from hysteretic.dry_run.checks import CheckError, Watch, check_files, check_update
-from hysteretic.dry_run.model import config_of, difference, random_model, refuse_unknown_targets, shrunk
+from hysteretic.dry_run.model import check_lora_targets, config_of, difference, random_model, shrunk
 from hysteretic.dry_run.report import Report, facts_of
 from hysteretic.dry_run.settings import changed
-from hysteretic.dry_run.sharding import allow_fsdp_on_cpus, is_fsdp_asked, prepare_launch, refuse_unsharded
+from hysteretic.dry_run.sharding import allow_fsdp_on_cpus, check_sharding, is_fsdp_asked, prepare_launch
 from hysteretic.dry_run.task import ShortTask, short_task
-from hysteretic.dry_run.tokenizer import refuse_dropped_prompts, small_tokenizer
+from hysteretic.dry_run.tokenizer import check_prompts_kept, small_tokenizer
 from hysteretic.models import model_path
 from hysteretic.runs.folder import RunFolder
 from hysteretic.runs.held_out import Evaluation
 from hysteretic.runs.signals import StopGently
-from hysteretic.runs.train import build_trainer, draw_problems, refuse_too_few, run
+from hysteretic.runs.train import build_trainer, check_enough_problems, draw_problems, run
 from hysteretic.tasks.task import Problem, RewardError
 from hysteretic.trl import HPOTrainer
 from hysteretic.trl.preemption import Preempted
@@ -82,7 +82,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def rehearse(request: Request, replaced: Sequence[str] = ()) -> Rehearsal:
+def rehearse(request: RunSpec, replaced: Sequence[str] = ()) -> Rehearsal:
     """One small update of a request. Raises UsageError for what can be mended, FailedError for a part that failed.
 
     replaced: what was replaced already, to be told.
@@ -105,7 +105,7 @@ def rehearse(request: Request, replaced: Sequence[str] = ()) -> Rehearsal:
     return found
 
 
-def _shrink(request: Request, folder: Path, report: Report) -> tuple[ShortTask, Request]:
+def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, RunSpec]:
     """A task and a request of seconds; the model that it names is in the folder. Raises UsageError."""
     run, model = request.run, request.model
     path = model_path(run.model, run.task)
@@ -113,11 +113,11 @@ def _shrink(request: Request, folder: Path, report: Report) -> tuple[ShortTask, 
     tokenizer, template = small_tokenizer(path, model.model_revision, config.model_type)
     task, twin = short_task(request)
     problems = _first_problems(task, request)
-    refuse_dropped_prompts(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
+    check_prompts_kept(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
     small = shrunk(config, tokenizer)
     stand_in = random_model(small, config.dtype if str(model.dtype) == "auto" else None)
     if model.use_peft:
-        refuse_unknown_targets(model.lora_target_modules, stand_in, run.model)
+        check_lora_targets(model.lora_target_modules, stand_in, run.model)
     if PartialState().is_main_process:
         tokenizer.save_pretrained(folder / "model")
         stand_in.save_pretrained(folder / "model")
@@ -133,17 +133,17 @@ def _shrink(request: Request, folder: Path, report: Report) -> tuple[ShortTask, 
         return task, parse_settings(settings, "The dry run", MACHINE)
 
 
-def _first_problems(task: ShortTask, request: Request) -> Sequence[Problem]:
+def _first_problems(task: ShortTask, request: RunSpec) -> Sequence[Problem]:
     """Those of the run's own first rollout. Raises UsageError where there are too few."""
     needed = request.training.generation_batch_size // request.training.num_generations
     asked = request.run.train_problems
     count = needed if asked is None else min(asked, needed)
     problems, _ = draw_problems(task, replace(request, run=replace(request.run, train_problems=count, eval_problems=0)))
-    refuse_too_few(problems, request)
+    check_enough_problems(problems, request)
     return problems
 
 
-def _update(task: ShortTask, request: Request, folder: RunFolder, report: Report, stop: StopGently) -> Rehearsal:
+def _update(task: ShortTask, request: RunSpec, folder: RunFolder, report: Report, stop: StopGently) -> Rehearsal:
     """What `hysteretic train` does, watched. Raises FailedError, UsageError."""
     request.training.output_dir = str(folder.path)
     with _part("while problems were drawn"):
@@ -151,7 +151,7 @@ def _update(task: ShortTask, request: Request, folder: RunFolder, report: Report
     allow_fsdp_on_cpus()
     with _part("while the trainer was built"):
         trainer, tokenizer = build_trainer(request, task, problems, folder)
-        refuse_unsharded(trainer.accelerator)
+        check_sharding(trainer.accelerator)
     watch = Watch()
     trainer.add_callback(watch)
     trainer.add_callback(stop)

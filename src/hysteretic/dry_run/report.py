@@ -11,7 +11,7 @@ from typing import Any
 from hysteretic.dry_run.checks import Watch, local
 from hysteretic.dry_run.task import ShortTask
 from hysteretic.trl import HPOTrainer
-from hysteretic.trl.obstacles import base_model
+from hysteretic.trl.compat import base_model
 
 WIDTH = 110
 

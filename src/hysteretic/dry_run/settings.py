@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hysteretic.config.settings import Request
+from hysteretic.config.settings import RunSpec
 
 RESPONSE = 8
 """Tokens of a response, at most."""
@@ -35,7 +35,7 @@ ON_CPU = ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rm
 """Optimisers that run on a CPU without another package."""
 
 
-def changed(request: Request, folder: Path, processes: int) -> tuple[dict[str, Any], list[str], list[str]]:
+def changed(request: RunSpec, folder: Path, processes: int) -> tuple[dict[str, Any], list[str], list[str]]:
     """The settings of a dry run, what is shrunk and what is replaced, a line each.
 
     folder: holds the stand-in in model/; the run is to be in run/.
@@ -51,7 +51,7 @@ def changed(request: Request, folder: Path, processes: int) -> tuple[dict[str, A
     return {**settings, **sizes, **elsewhere, **always}, shrunk, replaced
 
 
-def _sizes(request: Request, processes: int) -> tuple[dict[str, Any], list[str]]:
+def _sizes(request: RunSpec, processes: int) -> tuple[dict[str, Any], list[str]]:
     """At least two groups a rollout, an accumulation and several updates a rollout wherever the run has them."""
     training, run = request.training, request.run
     group = training.num_generations
@@ -82,7 +82,7 @@ def _sizes(request: Request, processes: int) -> tuple[dict[str, Any], list[str]]
     return sizes, told
 
 
-def _replacements(request: Request) -> tuple[dict[str, Any], list[str]]:
+def _replacements(request: RunSpec) -> tuple[dict[str, Any], list[str]]:
     training, model = request.training, request.model
     instead: dict[str, Any] = {}
     told = []

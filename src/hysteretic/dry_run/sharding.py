@@ -28,7 +28,7 @@ def allow_fsdp_on_cpus() -> None:
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
-def refuse_unsharded(accelerator: Accelerator) -> None:
+def check_sharding(accelerator: Accelerator) -> None:
     """Raises RuntimeError where sharding was asked for and is not there: another accelerate may read another entry."""
     if is_fsdp_asked() and accelerator.num_processes > 1 and accelerator.distributed_type is not DistributedType.FSDP:
         raise RuntimeError(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import hysteretic.tasks
-from hysteretic.config.settings import Request
+from hysteretic.config.settings import RunSpec
 from hysteretic.runs.train import load_task
 from hysteretic.tasks.task import Problem, Score, Task
 
@@ -54,7 +54,7 @@ def _cut(prompt: Any) -> Any:
     return [{**message, "content": _cut(message["content"])} for message in prompt]
 
 
-def short_task(request: Request) -> tuple[ShortTask, str | None]:
+def short_task(request: RunSpec) -> tuple[ShortTask, str | None]:
     """The task of a request, cut, and what stands in for its data where they are gated and not here.
 
     Raises UsageError where there is no such task.

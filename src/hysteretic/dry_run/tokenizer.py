@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hysteretic.common.errors import UsageError
-from hysteretic.models.loading import refuse_no_template
+from hysteretic.models.loading import check_template
 from hysteretic.sizing.prompts import SMALLEST
 from hysteretic.tasks.task import Problem
 
@@ -98,10 +98,10 @@ def build(family: Family) -> Any:
     return tokenizer
 
 
-def refuse_dropped_prompts(tokenizer: Any, problems: Sequence[Problem], options: Any, model: str, task: str) -> None:
+def check_prompts_kept(tokenizer: Any, problems: Sequence[Problem], options: Any, model: str, task: str) -> None:
     """Raises UsageError where chat messages have no template, or one that fails or leaves the last message out."""
     for problem in problems:
-        refuse_no_template(tokenizer, problem, model, task)
+        check_template(tokenizer, problem, model, task)
         if isinstance(problem.prompt, str):
             continue
         text = _render(tokenizer, problem, options or {}, model)

@@ -25,9 +25,9 @@ def main(arguments: Sequence[str]) -> int:
         from hysteretic.evals.page import save_page
     task, problems = task_and_problems(options)
     from hysteretic.evals.summary import as_text, describe
-    from hysteretic.evals.variants import guises, of_file, of_model
+    from hysteretic.evals.variants import of_file, of_model, variants
 
-    found = guises(task, problems, options)
+    found = variants(task, problems, options)
     try:
         judged = of_model(found, options) if options.responses is None else of_file(found, Path(options.responses))
     except RewardError as error:
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hysteretic eval",
         description="pass@1, greedy and sampled, and what the task allows beyond (majority votes, confusions, the same "
-        "problems in another guise), with 95 %% intervals over problems.",
+        "problems in another variant), with 95 %% intervals over problems.",
     )
     parser.add_argument("--task", required=True, help="as for `hysteretic train`")
     parser.add_argument("--task-options", "--task_options", type=mapping, help="JSON mapping of the task's options")
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", help="'tiny', a hub name, or a folder")
     parser.add_argument(
         "--responses",
-        help='JSONL of {"problem": id, "response": text}, several lines a problem allowed, of either guise',
+        help='JSONL of {"problem": id, "response": text}, several lines a problem allowed, of either variant',
     )
     parser.add_argument("--split", default="test")
     parser.add_argument("--problems", type=int, help="how many (default 200, or all there are)")
@@ -143,11 +143,11 @@ def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Probl
         raise UsageError(str(error)) from error
     if not problems:
         raise UsageError(f"{task.name} gave no problems of split {options.split!r}; there is nothing to ask.")
-    refuse_same_ids(task, problems)
+    check_unique_ids(task, problems)
     return task, problems
 
 
-def refuse_same_ids(task: Task, problems: Sequence[Problem]) -> None:
+def check_unique_ids(task: Task, problems: Sequence[Problem]) -> None:
     """Raises UsageError where two problems have one id: a response to one would be scored as the other's."""
     for name, count in Counter(problem.id for problem in problems).most_common(1):
         if count > 1:

@@ -1,10 +1,10 @@
-"""What do the responses to a task's problems say together? Majority votes, confusions, and agreement in another guise.
+"""Task metrics over many responses: majority votes, confusions, and agreement between variants of one problem.
 
 pass@1       share of responses that are right, over problems
 pass@k       share of problems with a right one among the k responses
 maj@k        share of problems where the answer that most of the k responses give is right
 confusion    how often an answer of each class was given to problems of each class
-consistency  share of problems that get the same answer in both guises, right or wrong
+consistency  share of problems that get the same answer in both variants, right or wrong
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_CLASSES = 40
 class Answered:
     """A problem's responses and what became of each.
 
-    index: place of the problem in its set, by which two guises of one problem find each other.
+    index: place of the problem in its set, by which two variants of one problem find each other.
     answers: what each response answers, None for no answer; empty where the task does not say.
     """
 
@@ -117,10 +117,10 @@ def confusion(task: Task, rows: Sequence[Answered]) -> dict[str, Any] | None:
 
 
 def consistency(rows: Sequence[Answered], others: Sequence[Answered]) -> dict[str, Any] | None:
-    """Share of pairs, of a response in one guise and one in the other, that give the same answer.
+    """Share of pairs, of a response in one variant and one in the other, that give the same answer.
 
     All pairs of a problem count, so that a problem with k responses in both has k * k. Two responses without an answer
-    do not agree. None where no problem has been answered in both guises.
+    do not agree. None where no problem has been answered in both variants.
     """
     by_index = {other.index: other for other in others}
     pairs = [

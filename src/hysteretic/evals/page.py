@@ -12,7 +12,7 @@ import altair as alt
 
 from hysteretic.evals.metrics import Answered
 from hysteretic.evals.summary import confusion_rows, headline, sentences, sets, table_rows
-from hysteretic.evals.variants import Guise, Judged
+from hysteretic.evals.variants import Judged, Variant
 from hysteretic.html.markup import Markup, items, markup, shorten, table, tag, visible
 from hysteretic.html.problem import explained, explanation_markup, pictures, prompt_markup, text_block
 from hysteretic.html.sheet import Sheet
@@ -25,7 +25,7 @@ WIDEST_PICTURE = 24
 """Classes that a confusion is drawn for."""
 
 
-def save_page(record: Mapping[str, Any], guises: Sequence[Guise], judged: Judged, path: Path) -> None:
+def save_page(record: Mapping[str, Any], variants: Sequence[Variant], judged: Judged, path: Path) -> None:
     """Writes the page of an evaluation."""
     task = shorten(record["task"], 80)
     who = "are these responses to" if record["model"] is None else f"is {shorten(record['model'], 80)} on"
@@ -35,8 +35,8 @@ def save_page(record: Mapping[str, Any], guises: Sequence[Guise], judged: Judged
     if agreement := sentences(record):
         sheet.add(items(agreement, "plain"))
     sheet.add(_confusions(sheet, record))
-    guise = next(guise for guise in guises if guise.name in judged)
-    sheet.add(_wrong(sheet, guise.task, judged[guise.name]))
+    variant = next(variant for variant in variants if variant.name in judged)
+    sheet.add(_wrong(sheet, variant.task, judged[variant.name]))
     sheet.save(path)
 
 
@@ -45,7 +45,8 @@ def _confusions(sheet: Sheet, record: Mapping[str, Any]) -> Markup | None:
     if not found:
         return None
     titled = [
-        (f"{guise}, {decoding}" if "randomised" in record else decoding, counts) for guise, decoding, counts in found
+        (f"{variant}, {decoding}" if "randomised" in record else decoding, counts)
+        for variant, decoding, counts in found
     ]
     charts = [
         confusion_chart(counts).properties(title=alt.Title(title.capitalize(), subtitle="expected: row, given: column"))

@@ -8,7 +8,7 @@ from typing import Any
 from hysteretic.common.terminal import text_table
 from hysteretic.evals.evaluate import Rate
 from hysteretic.evals.metrics import consistency, figures
-from hysteretic.evals.variants import Guise, Judged
+from hysteretic.evals.variants import Judged, Variant
 from hysteretic.html.markup import NONE, visible
 
 Record = Mapping[str, Any]
@@ -17,12 +17,12 @@ WIDEST = 16
 """Classes of a confusion that a terminal has room for."""
 
 
-def describe(guises: Sequence[Guise], judged: Judged) -> dict[str, Any]:
+def describe(variants: Sequence[Variant], judged: Judged) -> dict[str, Any]:
     """The figures by decoding; those of the randomised set apart, and how far the two sets agree.
 
     {"greedy": {"pass@1": rate, ...}, "sampled": ..., "randomised": {"task": name, "greedy": ...}, "consistency": ...}
     """
-    tasks = {guise.name: guise.task for guise in guises}
+    tasks = {variant.name: variant.task for variant in variants}
     record: dict[str, Any] = figures(tasks["plain"], judged.get("plain", {}))
     if "randomised" in judged:
         other = tasks["randomised"]
@@ -36,11 +36,11 @@ def describe(guises: Sequence[Guise], judged: Judged) -> dict[str, Any]:
 
 
 def sets(record: Record) -> Iterator[tuple[str, str, Record]]:
-    """Guise, decoding and figures of everything that was judged."""
-    for guise, figures_of in [("plain", record), ("randomised", record.get("randomised", {}))]:
+    """Variant, decoding and figures of everything that was judged."""
+    for variant, figures_of in [("plain", record), ("randomised", record.get("randomised", {}))]:
         for decoding in DECODINGS:
             if decoding in figures_of:
-                yield guise, decoding, figures_of[decoding]
+                yield variant, decoding, figures_of[decoding]
 
 
 def headline(record: Record) -> str:
@@ -54,16 +54,16 @@ def headline(record: Record) -> str:
 
 
 def table_rows(record: Record) -> list[list[str]]:
-    """Header and a row for each guise and decoding."""
+    """Header and a row for each variant and decoding."""
     found = list(sets(record))
     metrics = list(dict.fromkeys(key for _, _, figure in found for key in figure if "@" in key))
     has_guises = "randomised" in record
     header = [*(["set"] if has_guises else []), "decoding", *metrics, "right format", "responses"]
     rows = [header]
-    for guise, decoding, figure in found:
+    for variant, decoding, figure in found:
         rates = [str(Rate(**figure[key])) if key in figure else NONE for key in (*metrics, "format")]
         problems = figure["pass@1"]["problems"]
-        rows.append([*([guise] if has_guises else []), decoding, *rates, f"{problems} x {responses(figure)}"])
+        rows.append([*([variant] if has_guises else []), decoding, *rates, f"{problems} x {responses(figure)}"])
     return rows
 
 
@@ -102,9 +102,9 @@ def as_text(record: Record) -> str:
     parts = [headline(record), "", text_table(table_rows(record))]
     if agreement := sentences(record):
         parts += ["", *agreement]
-    guise, decoding, figure = next(sets(record))
+    variant, decoding, figure = next(sets(record))
     table = figure.get("confusion")
     if table is not None and len(table["classes"]) <= WIDEST:
-        where = f"{guise}, {decoding}" if "randomised" in record else decoding
+        where = f"{variant}, {decoding}" if "randomised" in record else decoding
         parts += ["", f"Answers given ({where}), by the expected one:", text_table(confusion_rows(table))]
     return visible("\n".join(parts))

@@ -15,8 +15,8 @@ from hysteretic.tasks.task import Problem, Randomises, Task
 
 
 @dataclass(frozen=True)
-class Guise:
-    """A task and its problems; name: "plain", or "randomised" for the same in another guise."""
+class Variant:
+    """A task and its problems; name: "plain", or "randomised" for the same in another variant."""
 
     name: str
     task: Task
@@ -24,49 +24,49 @@ class Guise:
 
 
 Judged = dict[str, dict[str, list[Answered]]]
-"""By the name of the guise, then by decoding: "greedy" and "sampled" of a model, "given" of a file."""
+"""By the name of the variant, then by decoding: "greedy" and "sampled" of a model, "given" of a file."""
 
 
-def guises(task: Task, problems: Sequence[Problem], options: argparse.Namespace) -> list[Guise]:
+def variants(task: Task, problems: Sequence[Problem], options: argparse.Namespace) -> list[Variant]:
     """The task, and its randomised counterpart where it has one and --plain-only does not leave it out."""
     other = task.randomised() if isinstance(task, Randomises) and not options.plain_only else None
     if other is None:
-        return [Guise("plain", task, problems)]
+        return [Variant("plain", task, problems)]
     others = other.problems(options.split, seed=options.seed, count=len(problems))
     if len(others) != len(problems):
         raise UsageError(
             f"{task.name} has {len(problems)} problems, but {other.name} has {len(others)}; they cannot be compared. "
             "Give --plain-only, or mend `randomised` of the task."
         )
-    return [Guise("plain", task, problems), Guise("randomised", other, others)]
+    return [Variant("plain", task, problems), Variant("randomised", other, others)]
 
 
-def of_model(found: Sequence[Guise], options: argparse.Namespace) -> Judged:
-    """The model's responses to every problem of every guise. Raises UsageError."""
+def of_model(found: Sequence[Variant], options: argparse.Namespace) -> Judged:
+    """The model's responses to every problem of every variant. Raises UsageError."""
     from hysteretic.evals.evaluation import load_model
 
     tokenizer, model = load_model(options)
     try:
-        for guise in found:
-            prompt_text(guise.problems[0], tokenizer)
+        for variant in found:
+            prompt_text(variant.problems[0], tokenizer)
     except ValueError as error:  # chat messages, and no chat template
         raise UsageError(str(error)) from error
     longest = options.max_completion_length or 1024
     judged: Judged = {}
-    for guise in found:
-        judged[guise.name] = {}
+    for variant in found:
+        judged[variant.name] = {}
         for decoding, samples in [("greedy", 0), ("sampled", options.samples)]:
             if decoding == "greedy" or samples:
-                texts = respond(model, tokenizer, guise.problems, samples, longest, seed=options.seed)
-                scores = score_all(guise.task, guise.problems, texts)
-                judged[guise.name][decoding] = answered(guise.task, guise.problems, texts, scores)
+                texts = respond(model, tokenizer, variant.problems, samples, longest, seed=options.seed)
+                scores = score_all(variant.task, variant.problems, texts)
+                judged[variant.name][decoding] = answered(variant.task, variant.problems, texts, scores)
     return judged
 
 
-def of_file(found: Sequence[Guise], path: Path) -> Judged:
-    """The responses in a file, which may answer either guise. Raises UsageError."""
-    places = {problem.id: (guise.name, i) for guise in found[::-1] for i, problem in enumerate(guise.problems)}
-    texts: dict[str, list[list[str]]] = {guise.name: [[] for _ in guise.problems] for guise in found}
+def of_file(found: Sequence[Variant], path: Path) -> Judged:
+    """The responses in a file, which may answer either variant. Raises UsageError."""
+    places = {problem.id: (variant.name, i) for variant in found[::-1] for i, problem in enumerate(variant.problems)}
+    texts: dict[str, list[list[str]]] = {variant.name: [[] for _ in variant.problems] for variant in found}
     for number, name, response in _lines(path):
         if name not in places:
             plain = found[0].problems
@@ -77,13 +77,13 @@ def of_file(found: Sequence[Guise], path: Path) -> Judged:
         where, index = places[name]
         texts[where][index].append(response)
     judged: Judged = {}
-    for guise in found:
-        some = texts[guise.name]
-        rows = answered(guise.task, guise.problems, some, score_all(guise.task, guise.problems, some))
+    for variant in found:
+        some = texts[variant.name]
+        rows = answered(variant.task, variant.problems, some, score_all(variant.task, variant.problems, some))
         if rows:
-            judged[guise.name] = {"given": rows}
+            judged[variant.name] = {"given": rows}
             if len(rows) < len(some):
-                which = "" if len(found) == 1 else f"{guise.name} "
+                which = "" if len(found) == 1 else f"{variant.name} "
                 print(
                     f"{len(some) - len(rows)} of {len(some)} {which}problems have no response in {path} and are left "
                     "out."

@@ -53,7 +53,7 @@ MEANING = {
 """What decides about the objective in verl, whether or not a recipe has it translated."""
 
 
-def refuse_other_objectives(added: Sequence[str], overrides: Overrides) -> None:
+def check_objective(added: Sequence[str], overrides: Overrides) -> None:
     """Raises UsageError for words that are no KEY=VALUE, and for keys that the recipe decides about."""
     own = {key.lstrip("+"): value for key, value in overrides.items()}
     decided = {*own, *MEANING} - FREE

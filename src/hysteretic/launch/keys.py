@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hysteretic.common.errors import UsageError
-from hysteretic.config.settings import Request
+from hysteretic.config.settings import RunSpec
 from hysteretic.objective import Objective
 from hysteretic.parts import Adaptive, BatchMean, Cap, Clip, Constant, Fixed, SoftGate, TokenRatio
 
@@ -73,7 +73,7 @@ def of_objective(objective: Objective, beta: float) -> Overrides:
     return found
 
 
-def of_batch(request: Request, batch: Batch, cluster: Cluster, max_prompt_length: int | None) -> Overrides:
+def of_batch(request: RunSpec, batch: Batch, cluster: Cluster, max_prompt_length: int | None) -> Overrides:
     """Sizes and steps. Raises UsageError where the longest prompt is unknown."""
     training = request.training
     updates_a_pass = batch.updates // training.num_iterations
@@ -118,7 +118,7 @@ def _prompt_length(training: Any, asked: int | None) -> int:
     return int(whole - training.max_completion_length)
 
 
-def of_sampling(request: Request, given: Collection[str]) -> Overrides:
+def of_sampling(request: RunSpec, given: Collection[str]) -> Overrides:
     """How responses are drawn."""
     training = request.training
     found: Overrides = {

@@ -17,8 +17,8 @@ from typing import Any
 
 from hysteretic.common.errors import UsageError, nearest
 from hysteretic.config.recipes import processes_of, read_recipe
-from hysteretic.config.settings import Request, parse, setting_names
-from hysteretic.launch.added import refuse_other_objectives
+from hysteretic.config.settings import RunSpec, parse, setting_names
+from hysteretic.launch.added import check_objective
 from hysteretic.launch.export import PLAIN_PROMPTS, absolute, drawn, task_name
 from hysteretic.launch.hydra import hydra
 from hysteretic.launch.keys import Cluster, Overrides
@@ -80,14 +80,14 @@ def plan_of(options: argparse.Namespace, flags: Sequence[str]) -> Plan:
     name = _run_name(options, flags)
     data = Path(options.data or f"data/{request.run.task.replace('/', '-')}").absolute()
     output = Path(request.run.output or f"runs/{name}").absolute()
-    _refuse_output(output, request.run.resume)
+    _check_output(output, request.run.resume)
     overrides = {
         **found.overrides,
         **OURS,
         **_files(data, output, name),
         **_validation(request, found.overrides),
     }
-    refuse_other_objectives(options.set, overrides)
+    check_objective(options.set, overrides)
     environment = dict(ENVIRONMENT)
     is_job = cluster.nodes > 1 or options.address
     if not is_job:  # for a Ray that is running on this machine already; of a job, runtime_env says it
@@ -106,7 +106,7 @@ def plan_of(options: argparse.Namespace, flags: Sequence[str]) -> Plan:
     return Plan(_export(request, data), words, environment, found.notes, data, settings, prompts)
 
 
-def refuse_unknown_flags(flags: Sequence[str], own: Sequence[str]) -> None:
+def check_flags(flags: Sequence[str], own: Sequence[str]) -> None:
     """Raises UsageError for a flag that neither launch (own) nor train has, and for a word that is no flag's value."""
     known = setting_names()
     for word in flags:
@@ -119,7 +119,7 @@ def refuse_unknown_flags(flags: Sequence[str], own: Sequence[str]) -> None:
             )
 
 
-def _request(recipe: str, flags: Sequence[str]) -> Request:
+def _request(recipe: str, flags: Sequence[str]) -> RunSpec:
     """What `hysteretic train` would understand. Its usage message, which is long, is left out of an error."""
     said = io.StringIO()
     try:
@@ -161,7 +161,7 @@ def _run_name(options: argparse.Namespace, flags: Sequence[str]) -> str:
     return name
 
 
-def _refuse_output(output: Path, resume: bool) -> None:
+def _check_output(output: Path, resume: bool) -> None:
     """verl writes over what it finds, and goes on from nothing where there is no checkpoint; both in silence."""
     if (output / "run.json").is_file():
         raise UsageError(
@@ -174,7 +174,7 @@ def _refuse_output(output: Path, resume: bool) -> None:
         raise UsageError(f"There is no checkpoint to go on from: {output} has no {CHECKPOINT}. Drop --resume to start.")
 
 
-def _look_at_problems(task: Task, request: Request, prompts: int) -> list[str]:
+def _look_at_problems(task: Task, request: RunSpec, prompts: int) -> list[str]:
     """Notes on the training problems, which verl would stumble over later. Raises UsageError.
 
     Problems of the hub are looked at when they are exported. prompts: of a step.
@@ -188,11 +188,11 @@ def _look_at_problems(task: Task, request: Request, prompts: int) -> list[str]:
     elif isinstance(task, Streams):
         first = next(drawn(task, "train", run.data_problem_seed, 1), None)
     if count is not None:
-        refuse_too_few(count, prompts)
+        check_enough_problems(count, prompts)
     return [PLAIN_PROMPTS] if first is not None and isinstance(first.prompt, str) else []
 
 
-def refuse_too_few(problems: int, prompts: int) -> None:
+def check_enough_problems(problems: int, prompts: int) -> None:
     """Raises UsageError where a step needs more prompts than there are: verl has no step then."""
     if problems < prompts:
         raise UsageError(
@@ -211,7 +211,7 @@ def _files(data: Path, output: Path, name: str) -> Overrides:
     }
 
 
-def _validation(request: Request, overrides: Overrides) -> Overrides:
+def _validation(request: RunSpec, overrides: Overrides) -> Overrides:
     """Before the first update and after the last, as in `hysteretic train`; not at all with eval_problems: 0."""
     if not request.run.eval_problems:
         return {"trainer.val_before_train": False, "trainer.test_freq": -1}
@@ -219,7 +219,7 @@ def _validation(request: Request, overrides: Overrides) -> Overrides:
     return {"trainer.val_before_train": True, "trainer.test_freq": steps}
 
 
-def _export(request: Request, data: Path) -> list[str]:
+def _export(request: RunSpec, data: Path) -> list[str]:
     run = request.run
     words = ["hysteretic", "export", "--task", task_name(run.task), "--format", "verl", "--output", str(data)]
     task_options: dict[str, Any] = absolute(run.load_options())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hysteretic.common.errors import UsageError, nearest
-from hysteretic.config.settings import Request
+from hysteretic.config.settings import RunSpec
 from hysteretic.launch.keys import Batch, Cluster, Overrides, of_batch, of_objective, of_sampling
 from hysteretic.launch.training import loggers, name_of, of_training
 from hysteretic.parts import Adaptive, Clip, Fixed, PerResponse, SequenceRatio, SoftGate, Uniform
@@ -84,7 +84,7 @@ class Translation:
 
 
 def translate(
-    request: Request, given: Collection[str], cluster: Cluster, max_prompt_length: int | None, without: Collection[str]
+    request: RunSpec, given: Collection[str], cluster: Cluster, max_prompt_length: int | None, without: Collection[str]
 ) -> Translation:
     """verl's settings for a request. given: the settings that the recipe and flags name.
 
@@ -111,7 +111,7 @@ def translate(
     return found
 
 
-def _leave_out(request: Request, given: Collection[str], without: Collection[str]) -> list[str]:
+def _leave_out(request: RunSpec, given: Collection[str], without: Collection[str]) -> list[str]:
     """Put what verl does in the place of what is left out; returns notes. Raises UsageError for what is not."""
     unknown = {name: "verl has no counterpart known here" for name in given if name not in {*TRANSLATED, *NO_INFLUENCE}}
     problems = {**unknown, **dict(_impossible(request, given))}
@@ -163,7 +163,7 @@ def batch_of(training: Any, given: Collection[str], cluster: Cluster) -> Batch:
     return Batch(rollout // group, rows, rollout // rows * training.num_iterations)
 
 
-def _impossible(request: Request, given: Collection[str]) -> Iterator[tuple[str, str]]:
+def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str, str]]:
     """Translated settings whose value, asked for or TRL's default, verl does not have."""
     training, model = request.training, request.model
     objective = training.objective()
@@ -201,7 +201,7 @@ def _impossible(request: Request, given: Collection[str]) -> Iterator[tuple[str,
         yield "vllm_importance_sampling_clip_min", "verl truncates from above only"
 
 
-def _notes(request: Request, given: Collection[str], batch: Batch, overrides: Overrides) -> Iterator[str]:
+def _notes(request: RunSpec, given: Collection[str], batch: Batch, overrides: Overrides) -> Iterator[str]:
     """What is another in verl than in TRL, and is done all the same."""
     training, model = request.training, request.model
     yield (

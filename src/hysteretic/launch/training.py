@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hysteretic.config.settings import Request
+from hysteretic.config.settings import RunSpec
 from hysteretic.launch.keys import ACTOR, MODEL, NEVER, ROLLOUT, Batch, Overrides
 
 ATTENTION = "sdpa"
@@ -15,7 +15,7 @@ LAST_STEP_ONLY = 1_000_000
 """save_freq: verl also saves at the last step, unless this is -1."""
 
 
-def of_training(request: Request, batch: Batch) -> Overrides:
+def of_training(request: RunSpec, batch: Batch) -> Overrides:
     """Optimiser, model, checkpoints and logs."""
     training, model = request.training, request.model
     found: Overrides = {

@@ -39,11 +39,11 @@ def load_tokenizer(
             "a saved model, or a hub name you have access to."
         ) from error
     if problem is not None:
-        refuse_no_template(tokenizer, problem, name, task)
+        check_template(tokenizer, problem, name, task)
     return tokenizer
 
 
-def refuse_no_template(tokenizer: Any, problem: Problem, name: str, task: str) -> None:
+def check_template(tokenizer: Any, problem: Problem, name: str, task: str) -> None:
     """Raises UsageError where a problem is chat messages and the tokenizer has no template for them."""
     if isinstance(problem.prompt, list) and not tokenizer.chat_template:
         raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hysteretic.config.settings import Request
+from hysteretic.config.settings import RunSpec
 from hysteretic.evals.evaluate import Rate, evaluate
 from hysteretic.rewards.scoring import Scoring
 from hysteretic.runs.folder import RunFolder, read_json
@@ -20,7 +20,7 @@ class Evaluation:
         folder: RunFolder,
         task: Task,
         held_out: Sequence[Problem],
-        request: Request,
+        request: RunSpec,
         tokenizer: Any,
         scoring: Scoring | None = None,
     ) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from hysteretic.common.checkpoints import STATE, flaw_of, numbered, set_aside
+from hysteretic.common.checkpoints import STATE, find_corruption, numbered, set_aside
 from hysteretic.common.errors import UsageError
-from hysteretic.config.settings import Request
+from hysteretic.config.settings import RunSpec
 from hysteretic.runs.folder import RunFolder, read_json
 
 MAY_CHANGE = {
@@ -19,7 +19,7 @@ MAY_CHANGE = {
 """Settings that a resumed run may give anew."""
 
 
-def find_checkpoint(folder: RunFolder, request: Request) -> Path | None:
+def find_checkpoint(folder: RunFolder, request: RunSpec) -> Path | None:
     """The newest good checkpoint of a run to go on with; bad ones are told of and taken out of the way.
 
     Raises UsageError where the run has made its updates already.
@@ -28,7 +28,7 @@ def find_checkpoint(folder: RunFolder, request: Request) -> Path | None:
         return None
     found = None
     for path in numbered(folder.path).values():
-        flaw = flaw_of(path)
+        flaw = find_corruption(path)
         if flaw is None:
             found = path
             break
@@ -46,7 +46,7 @@ def find_checkpoint(folder: RunFolder, request: Request) -> Path | None:
 def before(checkpoint: Path) -> Path | None:
     """The newest whole checkpoint that is older than this one."""
     older = (path for number, path in numbered(checkpoint.parent).items() if number < step_of(checkpoint))
-    return next((path for path in older if flaw_of(path) is None), None)
+    return next((path for path in older if find_corruption(path) is None), None)
 
 
 def is_last(checkpoint: Path, max_steps: int) -> bool:
@@ -60,7 +60,7 @@ def step_of(checkpoint: Path | None) -> int:
     return 0 if checkpoint is None else int(checkpoint.name.rsplit("-", 1)[1])
 
 
-def refuse_other_settings(folder: RunFolder, request: Request) -> None:
+def check_same_settings(folder: RunFolder, request: RunSpec) -> None:
     """A run may only go on as it began."""
     before = yaml.safe_load(folder.config.read_text(encoding="utf-8")) if folder.config.is_file() else {}
     asked = {key: value for key, value in request.asked.items() if key not in ("resume", "output", "config")}

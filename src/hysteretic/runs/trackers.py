@@ -11,7 +11,7 @@ import os
 from importlib.util import find_spec
 
 from hysteretic.common.errors import UsageError
-from hysteretic.config.settings import Request
+from hysteretic.config.settings import RunSpec
 from hysteretic.runs.folder import RunFolder
 
 PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
@@ -20,7 +20,7 @@ PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"
 PROJECT = "hysteretic"
 
 
-def prepare_reports(request: Request, folder: RunFolder) -> None:
+def prepare_reports(request: RunSpec, folder: RunFolder) -> None:
     """Name the run for what it reports to. Raises UsageError for a tool that is not installed."""
     training = request.training
     asked = [name for name in training.report_to if name in PACKAGES]

@@ -19,11 +19,11 @@ from transformers import PrinterCallback, ProgressCallback
 from trl import get_peft_config, get_quantization_config
 
 import hysteretic.tasks
-from hysteretic.common.checkpoints import FULL, whole_or_not_at_all
+from hysteretic.common.checkpoints import FULL, atomic_checkpoint
 from hysteretic.common.errors import UsageError
 from hysteretic.common.terminal import is_terminal
-from hysteretic.config.settings import Request, parse
-from hysteretic.evals.evaluation import refuse_same_ids
+from hysteretic.config.settings import RunSpec, parse
+from hysteretic.evals.evaluation import check_unique_ids
 from hysteretic.models import model_path
 from hysteretic.models.loading import load_tokenizer, model_arguments
 from hysteretic.rewards.reward_function import as_dataset, task_reward
@@ -33,7 +33,7 @@ from hysteretic.runs.folder import RunFolder, now, versions
 from hysteretic.runs.held_out import Evaluation
 from hysteretic.runs.outcome import FINISHED, Outcome, ended_by, stopped
 from hysteretic.runs.progress import Lines, Progress, Warn, WriteMetrics
-from hysteretic.runs.resume import before, find_checkpoint, is_last, refuse_other_settings, step_of
+from hysteretic.runs.resume import before, check_same_settings, find_checkpoint, is_last, step_of
 from hysteretic.runs.signals import StopGently
 from hysteretic.runs.trackers import prepare_reports
 from hysteretic.tasks.task import Problem, Task, up_to
@@ -63,14 +63,14 @@ def main(arguments: Sequence[str]) -> int:
         if is_main:
             within.enter_context(folder.locked())
         if is_main and request.run.resume:
-            refuse_other_settings(folder, request)
+            check_same_settings(folder, request)
         checkpoint = broadcast_object_list([find_checkpoint(folder, request) if is_main else None])[0]
         problems, held_out = draw_problems(task, request)
-        refuse_too_few(problems, request)
+        check_enough_problems(problems, request)
         scoring = within.enter_context(scoring_of(request, task))
         trainer, tokenizer = build_trainer(request, task, problems, folder, scoring)
         is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
-        refuse_lost_weights(trainer)
+        check_weights_saved(trainer)
         if is_sharded and held_out:
             held_out = []
             trainer.accelerator.print(
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
     return outcome.code
 
 
-def refuse_lost_weights(trainer: HPOTrainer) -> None:
+def check_weights_saved(trainer: HPOTrainer) -> None:
     """Raises UsageError for FSDP with sharded state: transformers saves no model then that could be loaded."""
     plugin = trainer.accelerator.state.fsdp_plugin if trainer.is_fsdp_enabled else None
     if plugin is not None and "FULL_STATE_DICT" not in str(plugin.state_dict_type):
@@ -118,7 +118,7 @@ def refuse_lost_weights(trainer: HPOTrainer) -> None:
 
 
 def begin(
-    folder: RunFolder, request: Request, trainer: HPOTrainer, record: dict[str, Any], checkpoint: Path | None
+    folder: RunFolder, request: RunSpec, trainer: HPOTrainer, record: dict[str, Any], checkpoint: Path | None
 ) -> None:
     """Say and write what is about to run; forget the updates that will be made again."""
     record["resumed_from"] = folder.earlier_starts()
@@ -147,7 +147,7 @@ def run(
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if trainer.state.global_step < trainer.state.max_steps:
             return stopped(folder.path, trainer.state.global_step, stop.code)
-    with whole_or_not_at_all(folder.model) if is_main else nullcontext():
+    with atomic_checkpoint(folder.model) if is_main else nullcontext():
         trainer.save_model(str(folder.model))
     if is_main:
         evaluation.take("after", trainer.model)
@@ -179,13 +179,13 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
-def default_folder(request: Request) -> Path:
+def default_folder(request: RunSpec) -> Path:
     """runs/TASK-ALGORITHM-MODEL-seedN."""
     names = [Path(request.run.task).stem, request.training.algorithm, Path(request.run.model).name]
     return Path("runs") / ("-".join(names).lower().replace(":", "-") + f"-seed{request.training.seed}")
 
 
-def load_task(request: Request) -> Task:
+def load_task(request: RunSpec) -> Task:
     """The task of a request. Raises UsageError where it does not exist or its data is missing."""
     try:
         return hysteretic.tasks.load(request.run.task, **request.run.load_options())
@@ -193,7 +193,7 @@ def load_task(request: Request) -> Task:
         raise UsageError(str(error)) from error
 
 
-def draw_problems(task: Task, request: Request) -> tuple[Sequence[Problem], Sequence[Problem]]:
+def draw_problems(task: Task, request: RunSpec) -> tuple[Sequence[Problem], Sequence[Problem]]:
     """Training problems, and held-out ones of the test split."""
     run = request.run
     try:
@@ -207,7 +207,7 @@ def draw_problems(task: Task, request: Request) -> tuple[Sequence[Problem], Sequ
             f"{error} (Training problems: --train_problems; held-out ones: --eval_problems, 0 for none.)"
         ) from error
     for each in (problems, held_out):
-        refuse_same_ids(task, each)
+        check_unique_ids(task, each)
     shared = {problem.id for problem in problems} & {problem.id for problem in held_out}
     if shared:
         raise UsageError(
@@ -217,7 +217,7 @@ def draw_problems(task: Task, request: Request) -> tuple[Sequence[Problem], Sequ
     return problems, held_out
 
 
-def refuse_too_few(problems: Sequence[Problem], request: Request) -> None:
+def check_enough_problems(problems: Sequence[Problem], request: RunSpec) -> None:
     """Raises UsageError where the problems do not fill one rollout: TRL would make no update, and say nothing."""
     needed = request.training.generation_batch_size // request.training.num_generations
     if len(problems) < needed:
@@ -229,7 +229,7 @@ def refuse_too_few(problems: Sequence[Problem], request: Request) -> None:
 
 
 @contextmanager
-def scoring_of(request: Request, task: Task) -> Iterator[Scoring]:
+def scoring_of(request: RunSpec, task: Task) -> Iterator[Scoring]:
     """Where responses are scored; its processes, if it has any, end with the run."""
     run = request.run
     if not run.reward_processes:
@@ -245,7 +245,7 @@ def scoring_of(request: Request, task: Task) -> Iterator[Scoring]:
 
 
 def build_trainer(
-    request: Request, task: Task, problems: Sequence[Problem], folder: RunFolder, scoring: Scoring | None = None
+    request: RunSpec, task: Task, problems: Sequence[Problem], folder: RunFolder, scoring: Scoring | None = None
 ) -> tuple[HPOTrainer, Any]:
     """The trainer of a request, ready to train. Raises UsageError where the model cannot be loaded."""
     training, model = request.training, request.model
@@ -268,7 +268,7 @@ def build_trainer(
     return trainer, tokenizer
 
 
-def describe(request: Request, trainer: HPOTrainer, task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
+def describe(request: RunSpec, trainer: HPOTrainer, task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
     """What is needed to repeat the run, and to know what it was."""
     ids = "\n".join(problem.id for problem in problems)
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import hysteretic.tasks
-from hysteretic.config.settings import Request
+from hysteretic.config.settings import RunSpec
 from hysteretic.tasks.task import Problem
 
 LOOKED_AT = 64
@@ -16,7 +16,7 @@ CHARACTERS = 2.5
 """Assumed for a token where no tokenizer can be read; English prose has about 4, tables of numbers 2."""
 
 
-def longest_prompt(request: Request, path: str, given: int | None) -> tuple[int, str]:
+def longest_prompt(request: RunSpec, path: str, given: int | None) -> tuple[int, str]:
     """Tokens of the longest prompt, and in words how that was found. Raises ValueError where nothing tells.
 
     The first that there is: given; the task's prompts through the model's tokenizer; vllm_max_model_length less
@@ -38,7 +38,7 @@ def longest_prompt(request: Request, path: str, given: int | None) -> tuple[int,
     raise ValueError(f"How long the prompts of {request.run.task!r} are cannot be told; give --prompt-tokens.")
 
 
-def _problems(request: Request) -> list[Problem]:
+def _problems(request: RunSpec) -> list[Problem]:
     """A few problems; none where the task's data is not here."""
     try:
         task = hysteretic.tasks.load(request.run.task, **request.run.load_options())

@@ -128,7 +128,7 @@ class Work:
 
 
 def work_of(request: Any, gpus: int, prompt: int, mean_response: float | None = None, silent: float = 0.0) -> Work:
-    """The work of a parsed request (hysteretic.config.settings.Request), whose batch sizes are of `gpus` processes."""
+    """The work of a parsed request (hysteretic.config.settings.RunSpec), whose batch sizes are of `gpus` processes."""
     training, model = request.training, request.model
     dtype = (training.model_init_kwargs or {}).get("dtype", model.dtype)
     dtype = str(dtype).removeprefix("torch.") if dtype is not None else None

@@ -55,7 +55,7 @@ def load(name: str, **options: Any) -> Task:
     Raises ValueError, FileNotFoundError or ImportError, each saying what to write instead.
     """
     if name in _BUILT_IN:
-        _refuse_wrong_types(_BUILT_IN[name], name, options)
+        _check_types(_BUILT_IN[name], name, options)
         return _make(_BUILT_IN[name], name, options)
     if Path(name).suffix.lower() in SUFFIXES:
         return _make(functools.partial(FileTask, name), name, options)
@@ -71,7 +71,7 @@ def load(name: str, **options: Any) -> Task:
     )
 
 
-def _refuse_wrong_types(factory: Callable[..., Task], name: str, options: dict[str, Any]) -> None:
+def _check_types(factory: Callable[..., Task], name: str, options: dict[str, Any]) -> None:
     """Raises ValueError for an option that is not of the type of its default (a whole number will do for a share)."""
     for field in inspect.signature(factory).parameters.values():
         if field.name in options and isinstance(field.default, bool | int | float | str):

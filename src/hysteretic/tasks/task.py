@@ -93,7 +93,7 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class Randomises(Protocol):
-    """`hysteretic eval` asks the same again in another guise: is it the same answer?"""
+    """`hysteretic eval` asks the same again in another variant: is it the same answer?"""
 
     def randomised(self) -> Task | None:
         """The task whose i-th problem of a split and seed is the i-th of this one, with nothing changed but its

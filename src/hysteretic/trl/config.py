@@ -124,7 +124,7 @@ class HPOConfig(GRPOConfig):
         if self.scale_rewards is None:
             self.scale_rewards = "group" if objective.scale == "std" else "none"
         super().__post_init__()
-        self._refuse_straddling()
+        self._check_accumulation()
 
     def objective(self) -> Objective:
         """The objective that algorithm, parts and their parameters describe."""
@@ -154,7 +154,7 @@ class HPOConfig(GRPOConfig):
             given = {name: value for name, value in parameters.get(kind, {}).items() if value is not None}
             own = getattr(base, key)
             parts[key] = own.__class__(**{**vars(own), **given}) if isinstance(own, kind) else kind(**given)
-        self._refuse_idle_parameters(kinds["weight"])
+        self._check_parameters_used(kinds["weight"])
         scale = base.scale if self.scale_rewards is None else "none" if self.scale_rewards == "none" else "std"
         return Objective(**parts, scale=scale)
 
@@ -166,7 +166,7 @@ class HPOConfig(GRPOConfig):
             raise ValueError(f"{key} is {name!r}.{nearest(str(name), PARTS[key])} Known: {', '.join(PARTS[key])}.")
         return PARTS[key][name]
 
-    def _refuse_idle_parameters(self, weight: type) -> None:
+    def _check_parameters_used(self, weight: type) -> None:
         """A parameter that the chosen weight would ignore in silence is a mistake."""
         for name, kind, mend in [
             ("alpha", Fixed, "algorithm='hpo' or weight='fixed'"),
@@ -201,7 +201,7 @@ class HPOConfig(GRPOConfig):
             if name in settings or getattr(self, name) is None:
                 setattr(self, name, value)
 
-    def _refuse_straddling(self) -> None:
+    def _check_accumulation(self) -> None:
         if self.steps_per_generation % self.gradient_accumulation_steps:
             raise ValueError(
                 f"gradient_accumulation_steps ({self.gradient_accumulation_steps}) does not divide "

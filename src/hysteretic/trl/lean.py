@@ -5,7 +5,7 @@
     optimiser steps  responses with advantage 0 left out, work spread      hysteretic.trl.step, hysteretic.lean.plan
 
 The mathematics is TRL's: its loss, on fewer rows and tokens. Where a part cannot be exact the run goes TRL's way, with
-one warning that says why (hysteretic.trl.obstacles).
+one warning that says why (hysteretic.trl.compat).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hysteretic.lean.attention import packed_attention
 from hysteretic.lean.decode import sample
 from hysteretic.lean.packed import Packed
 from hysteretic.lean.plan import Budget, plan
-from hysteretic.trl import obstacles
+from hysteretic.trl import compat
 from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.step import Idle, Rows, Step, has_gradient, logged_means, plan_step, table, take
 
@@ -62,9 +62,9 @@ class LeanTrainer(GRPOTrainer):
         engine = self.use_vllm or self.use_transformers_continuous_batching  # reads prompts in its own way
         wants_to_sample = (args.share_prompts or args.drop_finished) and not engine
         plans = args.drop_silent or args.share_prompts or args.tokens_per_micro_batch is not None
-        packing = obstacles.against_packing(self, model) if args.share_prompts or wants_to_sample else _OFF
-        sampling = (packing or obstacles.against_sampling(self, model)) if wants_to_sample else _OFF
-        planning = obstacles.against_planning(self) if plans else _OFF
+        packing = compat.against_packing(self, model) if args.share_prompts or wants_to_sample else _OFF
+        sampling = (packing or compat.against_sampling(self, model)) if wants_to_sample else _OFF
+        planning = compat.against_planning(self) if plans else _OFF
         leaving_out = planning or (f"beta is {self.beta}" if self.beta else None) if args.drop_silent else _OFF
         reasons = [packing if args.share_prompts else _OFF, sampling, planning, leaving_out]
         reasons = broadcast_object_list(reasons)
@@ -100,12 +100,12 @@ class LeanTrainer(GRPOTrainer):
         model = self.accelerator.unwrap_model(self.model_wrapped)
         sampled = sample(
             model,
-            obstacles.base_model(model).config,
+            compat.base_model(model).config,
             prompt_ids,
             self.generation_config.max_new_tokens,
             self.eos_token_ids,
             temperature=self.generation_config.temperature,
-            warpers=obstacles.warpers(self.generation_config),
+            warpers=compat.warpers(self.generation_config),
             shares_prompts=self.args.share_prompts,
             drops_finished=self.args.drop_finished,
         )
@@ -191,7 +191,7 @@ class LeanTrainer(GRPOTrainer):
         self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int
     ) -> tuple[Tensor, Tensor | None]:
         packed = Packed.of(input_ids[:, :width], mask[:, :width], input_ids[:, width:], mask[:, width:])
-        config = obstacles.base_model(self.accelerator.unwrap_model(model)).config
+        config = compat.base_model(self.accelerator.unwrap_model(model)).config
         with ExitStack() as within:
             # Checkpointed layers attend again in the backward pass: the name stays until the step's end.
             held = self._recomputing if torch.is_grad_enabled() and self._recomputing is not None else within

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from hysteretic.common.checkpoints import SEAL, keep_newest, seal, whole_or_not_at_all
+from hysteretic.common.checkpoints import SEAL, atomic_checkpoint, keep_newest, seal
 from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.guard import FOLDER, BadUpdateError, Guard, write_rows
 from hysteretic.trl.lean import LeanTrainer
@@ -46,7 +46,7 @@ class SafeTrainer(LeanTrainer):
         self._sampler: Any = None
         self._unscored, self._has_unscored_P = 0, torch.zeros(0, dtype=torch.bool)
         super().__init__(model, self._watched(reward_funcs), args, *arguments, **options)
-        self._last_update = LastUpdate(self.carried)
+        self._last_update = LastUpdate(self.extra_state)
         folder, decode = Path(self.args.output_dir), self.processing_class.decode
         self._guard = Guard(self.accelerator, folder, args.max_bad_updates, decode)
         self.add_callback(self._last_update)
@@ -70,7 +70,7 @@ class SafeTrainer(LeanTrainer):
             return super().train(*arguments, **options)
         except (RewardError, BadUpdateError, Preempted) as error:
             if self._last_update.is_known and not (self._checkpoint_folder() / SEAL).is_file():
-                self.carry_on(self._last_update.restore())  # as the end of that update would have left it
+                self.load_extra_state(self._last_update.restore())  # as the end of that update would have left it
                 self._save_checkpoint(self.model, trial=None, is_together=not isinstance(error, Preempted))
             raise
 
@@ -138,10 +138,10 @@ class SafeTrainer(LeanTrainer):
         folder = self._checkpoint_folder(trial)
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
-            with whole_or_not_at_all(folder) if self.args.should_save else nullcontext():
+            with atomic_checkpoint(folder) if self.args.should_save else nullcontext():
                 if self.args.should_save:
                     folder.mkdir(parents=True, exist_ok=True)
-                    (folder / _STATE_FILE).write_text(json.dumps(self.carried()))
+                    (folder / _STATE_FILE).write_text(json.dumps(self.extra_state()))
                 super()._save_checkpoint(model, trial)
                 if is_together:
                     self.accelerator.wait_for_everyone()  # each rank writes its random state
@@ -164,13 +164,13 @@ class SafeTrainer(LeanTrainer):
         self._sampler = super()._get_train_sampler(*arguments, **options)
         return self._sampler
 
-    def carried(self) -> dict[str, Any]:
+    def extra_state(self) -> dict[str, Any]:
         """What a checkpoint keeps beyond transformers' own."""
         return {"unscored": self._unscored, "left_out": self._guard.left_out}
 
-    def carry_on(self, carried: Mapping[str, Any]) -> None:
-        """Take up what `carried` gave."""
-        self._unscored, self._guard.left_out = carried.get("unscored", 0), carried.get("left_out", 0)
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `extra_state` returned."""
+        self._unscored, self._guard.left_out = state.get("unscored", 0), state.get("left_out", 0)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -182,4 +182,4 @@ class SafeTrainer(LeanTrainer):
         for _ in range(int(saved.get("epoch") or 0) if self._sampler is not None else 0):
             next(iter(self._sampler), None)  # TRL's sampler draws the order of an epoch as it begins
         if checkpoint is not None and (Path(checkpoint) / _STATE_FILE).exists():
-            self.carry_on(json.loads((Path(checkpoint) / _STATE_FILE).read_text()))
+            self.load_extra_state(json.loads((Path(checkpoint) / _STATE_FILE).read_text()))

@@ -165,9 +165,9 @@ class HPOTrainer(SafeTrainer):
                     self._metrics["train"][name].append(value)
         super().log(logs, *arguments, **options)
 
-    def carried(self) -> dict[str, Any]:
-        return {**super().carried(), "smoothed_alpha": self._smoothed_alpha}
+    def extra_state(self) -> dict[str, Any]:
+        return {**super().extra_state(), "smoothed_alpha": self._smoothed_alpha}
 
-    def carry_on(self, carried: Mapping[str, Any]) -> None:
-        super().carry_on(carried)
-        self._smoothed_alpha = carried["smoothed_alpha"]
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        super().load_extra_state(state)
+        self._smoothed_alpha = state["smoothed_alpha"]

@@ -103,15 +103,15 @@ def estimate(
     """
     rewards = token_level_rewards.sum(dim=-1, dtype=torch.float64)  # equal rewards stay equal: silence depends on it
     lengths = (response_mask != 0).sum(dim=-1, dtype=torch.int32)  # a third of the time of int64
-    _refuse_other_shapes(rewards, lengths, index)
+    _check_shapes(rewards, lengths, index)
     group = _numbered(index, rewards.device)
     is_real = _has_trained_tokens(group, lengths)[group]
-    _refuse_not_finite(rewards, is_real, index)
+    _check_finite(rewards, is_real, index)
 
     advantages = torch.zeros_like(rewards)
     sizes = torch.bincount(group[is_real])
     sizes = sizes[sizes > 0]
-    _refuse_sizes(sizes, group_size)
+    _check_sizes(sizes, group_size)
     rows = torch.arange(len(group), device=group.device)[is_real]
     rows = rows[torch.argsort(group[is_real], stable=True)]  # groups adjacent
     size_of_row = sizes.repeat_interleave(sizes)
@@ -125,7 +125,7 @@ def estimate(
     statistics = BatchStatistics.of_lengths(advantages[is_real], lengths[is_real])
     _report(statistics, weight, silent)
     kind = token_level_rewards.dtype if token_level_rewards.is_floating_point() else torch.float32
-    _refuse_too_large(advantages.to(kind), index)
+    _check_reward_size(advantages.to(kind), index)
     mask = response_mask.to(kind)
     return _over_tokens(weight(advantages, statistics), mask), _over_tokens(advantages, mask)
 
@@ -174,7 +174,7 @@ def _has_trained_tokens(group: Tensor, lengths: Tensor) -> Tensor:
     return tokens.index_add(0, group, lengths) > 0
 
 
-def _refuse_other_shapes(rewards: Tensor, lengths: Tensor, index: Sequence[Any]) -> None:
+def _check_shapes(rewards: Tensor, lengths: Tensor, index: Sequence[Any]) -> None:
     if not rewards.dim() == 1 or not rewards.shape == lengths.shape == (len(index),):
         raise ValueError(
             f"token_level_rewards and response_mask must be [B, T] and uid [B]; found {len(rewards)}, {len(lengths)} "
@@ -182,7 +182,7 @@ def _refuse_other_shapes(rewards: Tensor, lengths: Tensor, index: Sequence[Any])
         )
 
 
-def _refuse_not_finite(rewards: Tensor, is_real: Tensor, index: Sequence[Any]) -> None:
+def _check_finite(rewards: Tensor, is_real: Tensor, index: Sequence[Any]) -> None:
     bad = (~torch.isfinite(rewards) & is_real).nonzero().flatten().tolist()
     if bad:
         raise ValueError(
@@ -191,7 +191,7 @@ def _refuse_not_finite(rewards: Tensor, is_real: Tensor, index: Sequence[Any]) -
         )
 
 
-def _refuse_too_large(advantages: Tensor, index: Sequence[Any]) -> None:
+def _check_reward_size(advantages: Tensor, index: Sequence[Any]) -> None:
     bad = (~torch.isfinite(advantages)).nonzero().flatten().tolist()
     if bad:
         raise ValueError(
@@ -200,7 +200,7 @@ def _refuse_too_large(advantages: Tensor, index: Sequence[Any]) -> None:
         )
 
 
-def _refuse_sizes(sizes: Tensor, group_size: int | None) -> None:
+def _check_sizes(sizes: Tensor, group_size: int | None) -> None:
     if not len(sizes):  # nothing but padding
         return
     largest = int(sizes.max())

@@ -27,7 +27,7 @@ def installed_version() -> str | None:
         raise
 
 
-def refuse_other_versions(version: str | None) -> None:
+def check_version(version: str | None) -> None:
     """Raises ImportError where verl is missing (None), or older or newer than what was tested."""
     range_ = f"verl >= {OLDEST}, < {'.'.join(map(str, BELOW))}"
     install = f'pip install "verl=={NEWEST}" cachetools fastapi uvicorn "TransferQueue>=0.1.10"'

@@ -42,14 +42,14 @@ class _Reporting:
         super().__init__(config)  # type: ignore[call-arg]
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        refuse_several_rows(batch.keys)
+        check_single_rows(batch.keys)
         with watched() as seen:
             batch = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
         metrics.update(seen)
         return batch
 
 
-def refuse_several_rows(keys: list[str]) -> None:
+def check_single_rows(keys: list[str]) -> None:
     """Raises ValueError when a rollout has several rows. keys: verl's, uid_session_index for each row."""
     sessions: dict[str, str] = {}
     for key in keys:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hysteretic.trl import obstacles
+from hysteretic.trl import compat
 
 
 def stand_in(**changes):
@@ -48,21 +48,21 @@ ANYWHERE = [
 
 
 def test_an_ordinary_run_has_no_obstacle_to_planning():
-    assert obstacles.against_planning(stand_in()) is None
+    assert compat.against_planning(stand_in()) is None
 
 
 @pytest.mark.parametrize(("changes", "reason"), ANYWHERE, ids=[reason for _, reason in ANYWHERE])
 def test_what_splits_a_model_or_reads_images_goes_the_plain_way_altogether(changes, reason):
     trainer = stand_in(**changes)
-    assert reason in obstacles.against_planning(trainer)
-    assert reason in obstacles.against_packing(trainer, trainer.model)
+    assert reason in compat.against_planning(trainer)
+    assert reason in compat.against_packing(trainer, trainer.model)
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope", "llama_4_scaling"])
 def test_positions_that_depend_on_neighbours_go_the_plain_way(kind):
     config = SimpleNamespace(rope_parameters={"rope_type": kind})
     trainer = stand_in(model__config=SimpleNamespace(get_text_config=lambda: config))
-    assert kind in obstacles.against_planning(trainer)
+    assert kind in compat.against_planning(trainer)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_positions_that_depend_on_neighbours_go_the_plain_way(kind):
     ],
 )
 def test_what_looks_at_single_micro_batches_keeps_them(changes, reason):
-    assert reason in obstacles.against_planning(stand_in(**changes))
+    assert reason in compat.against_planning(stand_in(**changes))
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_what_looks_at_single_micro_batches_keeps_them(changes, reason):
 )
 def test_streams_need_one_device_and_replaceable_attention(changes, reason):
     trainer = stand_in(**changes)
-    assert reason in obstacles.against_packing(trainer, trainer.model)
+    assert reason in compat.against_packing(trainer, trainer.model)
 
 
 def test_a_model_on_one_device_by_map_is_no_obstacle_by_itself(monkeypatch):
-    monkeypatch.setattr(obstacles, "_disagreement", lambda trainer, model: None)
+    monkeypatch.setattr(compat, "_disagreement", lambda trainer, model: None)
     trainer = stand_in(model__hf_device_map={"": torch.device("cpu")})
-    assert obstacles.against_packing(trainer, trainer.model) is None
+    assert compat.against_packing(trainer, trainer.model) is None
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_a_model_on_one_device_by_map_is_no_obstacle_by_itself(monkeypatch):
 )
 def test_sampling_that_our_loop_does_not_know_is_left_to_transformers(changes, reason):
     trainer = stand_in(**changes)
-    assert reason in obstacles.against_sampling(trainer, trainer.model)
+    assert reason in compat.against_sampling(trainer, trainer.model)
