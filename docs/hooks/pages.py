@@ -101,11 +101,11 @@ def _settings(owner: str, *groups: str) -> Sequence[str]:
 
 def _options(*tasks: str) -> Sequence[str]:
     """The options of built-in tasks, with their defaults."""
-    from hysteretic.tasks import _BUILT_IN, FileTask
+    from hysteretic.tasks import FileTask, built_in
 
     rows = []
     for name in tasks:
-        factory = FileTask if name == "data" else _BUILT_IN[name]
+        factory = FileTask if name == "data" else built_in(name)
         fields = [f for f in inspect.signature(factory).parameters.values() if f.kind is not f.VAR_KEYWORD]
         listed = [
             f"`{field.name}`" + ("" if field.default is field.empty else f" = `{_as_yaml(field.default)}`")

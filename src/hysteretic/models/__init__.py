@@ -1,8 +1,8 @@
 """The embedded models: small enough to ship, weak enough to have something to learn.
 
-path = tiny_model()                        a folder that AutoModelForCausalLM and AutoTokenizer load
-task = Countdown(**TASK)                   the problems it is made for
-path = tiny_model(task="telelogs-compact") the one for the task telelogs-compact
+path = tiny_model()                         a folder that AutoModelForCausalLM and AutoTokenizer load
+task = Countdown(**TASK)                    the problems it is made for
+path = tiny_model(task="telelogs-compact")  the model for the task telelogs-compact
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 __all__ = ["LONGEST_RESPONSE", "SHIPPED", "TASK", "model_path", "tiny_model"]
 
 SHIPPED = Path(__file__).parent / "tiny_countdown"
-"""The model that comes with the package, made by `python -m hysteretic.models.tiny` with seed 0."""
+"""The model that ships with the package, made by `python -m hysteretic.models.tiny` with seed 0."""
 
 OF_TASK = {"telelogs-compact": Path(__file__).parent / "tiny_telelogs"}
-"""Other models that come with the package, by the task they are made for (`--task` of the same command)."""
+"""Other models that ship with the package, by the task they are made for (`--task` of the same command)."""
 
 TASK: dict[str, Any] = {
     "size": 3,
@@ -28,16 +28,24 @@ TASK: dict[str, Any] = {
 """Options of Countdown for the tiny model."""
 
 LONGEST_RESPONSE = 72
-"""Tokens a response of the tiny model may have; no demonstration is longer."""
+"""Most tokens in a response of the tiny model; no demonstration is longer."""
 
 
 def tiny_model(cache_dir: Path | str | None = None, seed: int = 0, task: str = "countdown-3") -> Path:
-    """The folder of a tiny model: weights, configuration and tokenizer in the ordinary Hugging Face format.
+    """The folder of a tiny model: weights, configuration and tokenizer in the usual Hugging Face format.
 
-    seed: 0 is the model that comes with the package, the same bits everywhere. Any other seed makes one by the
-        same recipe (minutes on one core) the first time, and keeps it.
-    cache_dir: where models of other seeds are kept; None is $XDG_CACHE_HOME/hysteretic (~/.cache/hysteretic).
-    task: what it is made for; for a task that has no model of its own it is the one of countdown-3.
+    Args:
+        cache_dir: where models of other seeds are kept; None means $XDG_CACHE_HOME/hysteretic (~/.cache/hysteretic).
+        seed: 0 is the model that ships with the package, identical everywhere. Any other seed trains a model with the
+            same recipe on first use (minutes on one core) and keeps it.
+        task: the task it is made for; tasks without a model of their own get that of countdown-3.
+
+    Returns:
+        A path that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` load.
+
+    Example:
+        >>> (tiny_model() / "config.json").is_file()
+        True
     """
     if seed == 0:
         return OF_TASK.get(task, SHIPPED)
@@ -47,5 +55,5 @@ def tiny_model(cache_dir: Path | str | None = None, seed: int = 0, task: str = "
 
 
 def model_path(model: str, task: str) -> str:
-    """What to load for the name of a model: the tiny model of the task for "tiny", else the name itself."""
+    """What to load for a model name: the tiny model of the task for "tiny", otherwise the name itself."""
     return str(tiny_model(task=task)) if model == "tiny" else model

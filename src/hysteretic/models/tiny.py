@@ -1,4 +1,4 @@
-"""Makes a tiny model again: `python -m hysteretic.models.tiny --output DIR [--task countdown-3] [--seed 0]`."""
+"""Train a tiny model from scratch: `python -m hysteretic.models.tiny --output DIR [--task countdown-3] [--seed 0]`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 from hysteretic.tasks import countdown_problems
-from hysteretic.tasks.telelogs import compact, drive, faults, radio, reports, rules, scenario
+from hysteretic.tasks.telelogs import compact, drive, faults, radio, rules, scenario
 
-from . import LONGEST_RESPONSE, TASK, demonstrations, diagnoses, tokenizer, warmup
-from .diagnoses import ReportHabits
+from . import LONGEST_RESPONSE, TASK, countdown_demonstrations, telelogs_demonstrations, tokenizer, warmup
+from .telelogs_demonstrations import ReportHabits
 from .warmup import Phase, Warmup, warm_up
 
 
@@ -25,7 +25,7 @@ from .warmup import Phase, Warmup, warm_up
 class Kind:
     """One of the embedded models.
 
-    warmup: its settings for a seed. sources: modules that have a say in the weights. title, reads: for its card.
+    warmup: its settings for a seed. sources: modules that determine the weights. title, reads, problems: for its card.
     """
 
     warmup: Callable[[int], Warmup]
@@ -38,11 +38,11 @@ class Kind:
 KINDS = {
     "countdown-3": Kind(
         warmup=lambda seed: Warmup(seed=seed),
-        sources=(tokenizer, demonstrations, warmup, countdown_problems),
+        sources=(tokenizer, countdown_demonstrations, warmup, countdown_problems),
         title="Countdown",
-        reads="one token a byte. It reads `3,7,5=26:` and writes a short search and an answer, at most\n"
+        reads="one token per byte. It reads `3,7,5=26:` and writes a short search and an answer, at most\n"
         f"{LONGEST_RESPONSE} tokens.",
-        problems=f"the train split; no validation or test problem is among them. Problems for reinforcement: "
+        problems="the train split; no validation or test problem is among them. Problems for RL:\n"
         f"`Countdown({', '.join(f'{name}={value!r}' for name, value in TASK.items())})`.",
     ),
     "telelogs-compact": Kind(
@@ -51,25 +51,23 @@ KINDS = {
             phases=(Phase(2000, 0.9, 6e-3), Phase(120, 0.05, 2e-3)),
             habits=ReportHabits(),
         ),
-        sources=(tokenizer, diagnoses, warmup, compact, drive, faults, radio, reports, rules, scenario),
+        sources=(tokenizer, telelogs_demonstrations, warmup, compact, drive, faults, radio, rules, scenario),
         title="TeleLogs",
-        reads="one token a byte, a number of two digits, or a word of its reports. It reads a compact drive\n"
-        "and writes figures and a boxed root cause.",
-        problems="drives of their own; no problem of any split is among them. Problems for reinforcement: the task\n"
+        reads="one token per byte, two-digit number, or word of its reports. It reads a compact drive\n"
+        "and writes measurements and a boxed root cause.",
+        problems="separate drives; no problem of any split is among them. Problems for RL: the task\n"
         "`telelogs-compact`.",
     ),
 }
 """By task."""
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
-TELELOGS_SOURCES = (tokenizer, diagnoses, warmup, compact, drive, faults, radio, reports, rules, scenario)
 
 _CARD = """\
-# A tiny model of {title}
+# A tiny model for {title}
 
-Qwen2 architecture, {reads} It is warmed up on procedural demonstrations: first mostly careful ones, then mostly \
-careless
-ones, so that it is seldom right and can learn to be (see `hysteretic/models/`). The demonstrations are of
+Qwen2 architecture, {reads} It was warmed up on procedural demonstrations: first mostly careful ones, then mostly
+careless ones, so that it is rarely right but can learn to be (see `hysteretic/models/`). The demonstrations are of
 {problems}
 
 Made by `python -m hysteretic.models.tiny --output DIR{task} --seed {seed}{careful}` with one thread and {versions}.
@@ -81,21 +79,21 @@ Made by `python -m hysteretic.models.tiny --output DIR{task} --seed {seed}{caref
 
 
 def versions() -> dict[str, str]:
-    """The versions of the libraries that have a say in the weights."""
+    """The versions of the libraries that determine the weights."""
     return {name: version(name) for name in LIBRARIES}
 
 
 def key(settings: Warmup, task: str = "countdown-3") -> str:
-    """Twelve characters that change with anything that makes the model: settings, sources, library versions."""
+    """Twelve characters that change with everything that determines the model: settings, sources, library versions."""
     sources = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in KINDS[task].sources]
     everything = json.dumps([asdict(settings), sources, versions()])
     return hashlib.sha256(everything.encode()).hexdigest()[:12]
 
 
 def card(settings: Warmup, task: str = "countdown-3") -> str:
-    """The README.md of the model's folder: what it is and how it was made."""
+    """The README.md of the model folder: what the model is and how it was made."""
     kind = KINDS[task]
-    careful = settings.phases[-1].careful_share
+    careful = settings.phases[-1].careful_fraction
     is_usual = settings.phases == kind.warmup(settings.seed).phases
     return _CARD.format(
         title=kind.title,
@@ -110,7 +108,7 @@ def card(settings: Warmup, task: str = "countdown-3") -> str:
 
 
 def make(settings: Warmup, output: Path, task: str = "countdown-3") -> None:
-    """Make the model in `output`, with one thread so that a second time gives the same bits."""
+    """Make the model in `output`, with one thread so that the result is bitwise reproducible."""
     import torch
 
     threads = torch.get_num_threads()
@@ -125,8 +123,8 @@ def make(settings: Warmup, output: Path, task: str = "countdown-3") -> None:
 def cached(seed: int, cache_dir: Path | str | None = None, task: str = "countdown-3") -> Path:
     """The model of a seed for a task, made now unless it is in the cache.
 
-    Made in a folder of its own and then renamed, so that another process never sees half a model; of two
-    processes that make it at the same time the second gives way.
+    It is made in a temporary folder that is then renamed, so that other processes never see a partial model; if two
+    processes make it at the same time, the second discards its own.
     """
     task = task if task in KINDS else "countdown-3"
     settings = KINDS[task].warmup(seed)
@@ -147,23 +145,27 @@ def cached(seed: int, cache_dir: Path | str | None = None, task: str = "countdow
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m hysteretic.models.tiny", description="Make a tiny model again.")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the model; files in it are replaced")
-    parser.add_argument("--task", choices=list(KINDS), default="countdown-3", help="which of them (countdown-3)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the demonstrations")
+    parser = argparse.ArgumentParser(
+        prog="python -m hysteretic.models.tiny", description="Train a tiny model from scratch."
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for the model; existing files are replaced")
+    parser.add_argument(
+        "--task", choices=list(KINDS), default="countdown-3", help="the task it is made for (default: countdown-3)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights and the demonstrations (default: 0)")
     parser.add_argument(
         "--careful",
         type=float,
-        help="share of careful demonstrations in the last phase: more of them, an easier start (0.03, which begins at "
-        "about 2 %% right; 0.3 at 8.5 %%)",
+        help="fraction of careful demonstrations in the last phase; more make an easier start (0.03 starts at about "
+        "2 %% right answers, 0.3 at 8.5 %%)",
     )
     chosen = parser.parse_args(arguments)
     settings = KINDS[chosen.task].warmup(chosen.seed)
     if chosen.careful is not None:
         if not 0 <= chosen.careful <= 1:
-            parser.error(f"--careful is {chosen.careful}; a share is 0 to 1")
+            parser.error(f"--careful is {chosen.careful}; it must be between 0 and 1")
         *early, last = settings.phases
-        settings = replace(settings, phases=(*early, replace(last, careful_share=chosen.careful)))
+        settings = replace(settings, phases=(*early, replace(last, careful_fraction=chosen.careful)))
     make(settings, chosen.output, chosen.task)
     print(f"Made in {chosen.output}")
 

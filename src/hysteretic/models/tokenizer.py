@@ -1,9 +1,9 @@
-"""Which tokens does a tiny model read and write? One for each byte, one for each of the four tags, and its own.
+"""The tokenizer of a tiny model: one token per byte, one for each of four tags, and optional extra tokens.
 
     3,7,5=26:<think>7-3=4,5*4=20;3*7=21,21+5=26</think><answer>(3*7)+5</answer><eos>
 
-Every text has an exact encoding; encoding adds nothing to a text; decoding is concatenation. The class is
-Qwen2's own, because AutoTokenizer gives a Qwen2 model no other: a byte-level BPE, here without any merge.
+Every text round-trips exactly; encoding adds no tokens; decoding is concatenation. The class is Qwen2's, because
+AutoTokenizer loads no other for a Qwen2 model: a byte-level BPE, here without merges.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ EOS = "<eos>"
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
-def build_tokenizer(own: Sequence[str] = ()) -> PreTrainedTokenizerBase:
-    """The tokenizer: 262 tokens and `own`, padding on the left, no token that starts a text, no chat template.
+def build_tokenizer(extra: Sequence[str] = ()) -> PreTrainedTokenizerBase:
+    """Build the tokenizer: 262 tokens plus `extra`, left padding, no BOS token, no chat template.
 
     Only <pad> and <eos> are special, so the tags survive `decode(..., skip_special_tokens=True)`.
-    own: texts that are one token each, for example " 42".
+    extra: texts that become one token each, for example " 42".
     """
     from tokenizers import AddedToken, pre_tokenizers
     from transformers import Qwen2Tokenizer
@@ -39,5 +39,5 @@ def build_tokenizer(own: Sequence[str] = ()) -> PreTrainedTokenizerBase:
         clean_up_tokenization_spaces=False,
         model_max_length=256,
     )
-    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in (*TAGS, *own)])
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in (*TAGS, *extra)])
     return tokenizer

@@ -1,9 +1,9 @@
-"""How is a tiny model made? Supervised steps on demonstrations that are first careful, then careless.
+"""Train a tiny model: supervised steps on demonstrations that are first mostly careful, then mostly careless.
 
-    loss = - mean over the tokens of the responses of log p(token | prompt, tokens before)
+    loss = - mean over response tokens of log p(token | prompt, previous tokens)
 
-The careful part teaches to search, or to read, the careless part hides it: at the end the model rarely goes on until
-it has what it needs. What it can do and what it does are then far apart, which is where RL has work to do.
+The careful phase teaches the model to search, or to read; the careless phase hides that ability: at the end the model
+rarely uses it. The gap between what it can do and what it does is what RL can close.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .demonstrations import Demonstration, Habits
+from .countdown_demonstrations import Demonstration, Habits
 from .tokenizer import build_tokenizer
 
 if TYPE_CHECKING:
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 IGNORED = -100
-"""Label of a token that has no loss (PyTorch's and transformers' convention)."""
+"""Label of a token without loss (the convention of PyTorch and transformers)."""
 
 Row = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Some optimizer steps on one mixture. The learning rate rises over 5 % of them, then falls to 0 (cosine)."""
+    """Optimizer steps on one mixture. The learning rate warms up over 5 % of them, then decays to 0 (cosine)."""
 
     steps: int
-    careful_share: float
+    careful_fraction: float
     learning_rate: float
 
 
 class Writer(Protocol):
-    """Whoever writes the demonstrations. tokens: texts that the tokenizer has as one token each."""
+    """Generates demonstrations. tokens: texts that become one token each."""
 
     @property
     def tokens(self) -> tuple[str, ...]: ...
 
-    def demonstrate(self, rng: random.Random, careful_share: float) -> Demonstration: ...
+    def demonstrate(self, rng: random.Random, careful_fraction: float) -> Demonstration: ...
 
 
 @dataclass(frozen=True)
 class Warmup:
-    """Everything that decides the weights, besides library versions and the number of threads."""
+    """Everything that determines the weights, besides library versions and the number of threads."""
 
     seed: int = 0
     phases: tuple[Phase, ...] = (Phase(2500, 0.85, 6e-3), Phase(120, 0.03, 2e-3))
@@ -83,18 +83,18 @@ def untrained_model(settings: Warmup, tokenizer: PreTrainedTokenizerBase) -> Pre
 
 
 def token_row(shown: Demonstration, tokenizer: PreTrainedTokenizerBase) -> Row:
-    """One demonstration in tokens; the prompt's labels are IGNORED."""
+    """One demonstration as tokens; the labels of the prompt are IGNORED."""
     prompt = tokenizer(shown.prompt)["input_ids"]
     response = [*tokenizer(shown.response)["input_ids"], tokenizer.eos_token_id]
     return {"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response}
 
 
 def token_rows(phase: Phase, settings: Warmup, tokenizer: PreTrainedTokenizerBase, rng: random.Random) -> Iterator[Row]:
-    """The rows of a phase in the order of training. Those of 10 steps are sorted by length: less padding."""
+    """The rows of a phase in training order. Within 10 steps they are sorted by length to reduce padding."""
     size = settings.batch_size
     for start in range(0, phase.steps, 10):
         count = size * min(10, phase.steps - start)
-        shown = [settings.habits.demonstrate(rng, phase.careful_share) for _ in range(count)]
+        shown = [settings.habits.demonstrate(rng, phase.careful_fraction) for _ in range(count)]
         rows = sorted((token_row(one, tokenizer) for one in shown), key=lambda row: len(row["labels"]))
         batches = [rows[i : i + size] for i in range(0, count, size)]
         rng.shuffle(batches)
@@ -102,7 +102,7 @@ def token_rows(phase: Phase, settings: Warmup, tokenizer: PreTrainedTokenizerBas
 
 
 def padded(rows: list[Row], pad: int) -> dict[str, torch.Tensor]:
-    """A batch: rows filled up on the right to the longest."""
+    """A batch: rows padded on the right to the longest."""
     import torch
 
     longest = max(len(row["input_ids"]) for row in rows)
@@ -123,7 +123,7 @@ def imitate(
     rng: random.Random,
     output: Path,
 ) -> None:
-    """One phase with transformers' Trainer: AdamW, gradient norm at most 1, on the CPU."""
+    """Run one phase with transformers' Trainer: AdamW, gradient norm clipped to 1, on the CPU."""
     from torch.utils.data import IterableDataset
     from transformers import Trainer, TrainingArguments
 
@@ -155,7 +155,7 @@ def imitate(
 
 
 def warm_up(settings: Warmup, output: Path) -> None:
-    """Make the model and save it with its tokenizer in `output`.
+    """Train the model and save it with its tokenizer in `output`.
 
     The same settings, library versions and number of threads give the same weights.
     """

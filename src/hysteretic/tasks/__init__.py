@@ -1,10 +1,10 @@
-"""Tasks: what is asked and how responses are scored. `load` turns a name into a task.
+"""Tasks: problems to pose, and a score for each response. `load` makes a task from its name.
 
 load("countdown-3")                                     a built-in task
-load("countdown-3", prompt="plain", largest=30)         with its options
-load("my_task.py:ReverseWord")                          a class (or function) of yours that makes a Task
+load("countdown-3", prompt="plain", largest=30)         with options
+load("my_task.py:ReverseWord")                          your own class (or a function that returns a task)
 load("data.jsonl", reward="my_reward.py:is_right")      your data and your reward function
-load("org/name", reward="my_reward.py:is_right")        the same with a data set of the hub
+load("org/name", reward="my_reward.py:is_right")        the same with a data set from the hub
 """
 
 from __future__ import annotations
@@ -12,82 +12,124 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..common.errors import nearest
 from .countdown import Countdown
 from .files import FileTask
-from .named_object import named_object
+from .import_object import import_object
 from .rows import SUFFIXES
 from .task import Problem, RewardError, Score, Task
-from .telelogs.official import TeleLogs
-from .telelogs.synthetic import SyntheticTeleLogs
 
 __all__ = ["TASKS", "Countdown", "FileTask", "Problem", "RewardError", "Score", "Task", "load"]
 
-TASKS: dict[str, str] = {
-    "countdown-3": "Combine three numbers up to 99 into a target with + - * /, each number once.",
-    "countdown-4": "Combine four numbers up to 99 into a target with + - * /, each number once.",
-    "telelogs-synthetic": "Name the root cause of bad throughput in the log of a 5G drive test; original drives.",
-    "telelogs-compact": "The same drives in a hundred tokens, for a tiny model.",
-    "telelogs": "The root cause in 5G drive-test logs, of eight: your copy of netop/TeleLogs (gated) or a file.",
-    "telelogs-randomised": "The same with labels shuffled and tables swapped: the paper's second test set.",
-}
-"""The built-in tasks: name and one line on each."""
 
-_BUILT_IN: dict[str, Callable[..., Task]] = {
-    "countdown-3": functools.partial(Countdown, 3),
-    "countdown-4": functools.partial(Countdown, 4),
-    "telelogs-synthetic": SyntheticTeleLogs,
-    "telelogs-compact": functools.partial(SyntheticTeleLogs, "compact"),
-    "telelogs": TeleLogs,
-    "telelogs-randomised": functools.partial(TeleLogs, is_randomised=True),
+class _BuiltIn(NamedTuple):
+    """factory: "module:class", imported on first use. arguments: what the name fixes. options: its other defaults."""
+
+    description: str
+    factory: str
+    arguments: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = {}
+
+
+_COUNTDOWN, _TELELOGS = f"{__name__}.countdown:Countdown", f"{__name__}.telelogs"
+_BUILT_IN = {
+    "countdown-3": _BuiltIn(
+        "Combine three numbers up to 99 into a target with + - * /, using each number once.", _COUNTDOWN, (3,)
+    ),
+    "countdown-4": _BuiltIn(
+        "Combine four numbers up to 99 into a target with + - * /, using each number once.", _COUNTDOWN, (4,)
+    ),
+    "telelogs-synthetic": _BuiltIn(
+        "Find the root cause of low throughput in a 5G drive-test log; generated drives.",
+        f"{_TELELOGS}.synthetic:SyntheticTeleLogs",
+    ),
+    "telelogs-compact": _BuiltIn(
+        "The same drives in about a hundred tokens, for a tiny model.",
+        f"{_TELELOGS}.synthetic:SyntheticTeleLogs",
+        ("compact",),
+    ),
+    "telelogs": _BuiltIn(
+        "Which of eight root causes explains a 5G drive-test log: your copy of netop/TeleLogs (gated) or a file.",
+        f"{_TELELOGS}.official:TeleLogs",
+    ),
+    "telelogs-randomised": _BuiltIn(
+        "The same with shuffled labels and swapped tables: the paper's second test set.",
+        f"{_TELELOGS}.official:TeleLogs",
+        options={"is_randomised": True},
+    ),
 }
+
+TASKS: dict[str, str] = {name: built_in.description for name, built_in in _BUILT_IN.items()}
+"""The built-in tasks: name and one-line description."""
 
 
 def load(name: str, **options: Any) -> Task:
-    """The task that a name stands for, with its options.
+    """Make a task from its name.
 
-    name: one of TASKS; "path/to/file.py:Name" (or "package.module:Name") of a class or function that makes a task;
-        a data file (.jsonl, .json, .csv, .parquet) or a hub id "org/name", both with the option `reward`.
-    Raises ValueError, FileNotFoundError or ImportError, each saying what to write instead.
+    Args:
+        name: one of TASKS; "path/to/file.py:Name" or "package.module:Name" of a class or function that makes a task;
+            or a data file (.jsonl, .ndjson, .json, .csv, .parquet) or hub id "org/name", both with the option `reward`.
+        **options: the task's options, such as `prompt` and `largest` of countdown-3.
+
+    Returns:
+        The task: its `name`, `problems` and `score`, see `Task`.
+
+    Raises:
+        ValueError: the name or an option is unknown, or the object that was named is not a task.
+        FileNotFoundError, ImportError: the file or module does not exist.
+
+    Example:
+        >>> task = load("countdown-3", prompt="terse")
+        >>> problem = task.problems("train", seed=0, count=1)[0]
+        >>> problem.prompt
+        '35,30,76=71:'
+        >>> task.score(problem, "<answer>76-35+30</answer>").reward
+        1.0
     """
     if name in _BUILT_IN:
-        _check_types(_BUILT_IN[name], name, options)
-        return _make(_BUILT_IN[name], name, options)
+        factory = built_in(name)
+        _check_types(factory, name, options)
+        return _make(factory, name, options)
     if Path(name).suffix.lower() in SUFFIXES:
         return _make(functools.partial(FileTask, name), name, options)
     if ":" in name:
-        return _checked(_make(named_object(name, "class"), name, options), name)
+        return _checked(_make(import_object(name, "class"), name, options), name)
     if name.endswith(".py"):
-        raise ValueError(f"{name!r} is a file; name the class in it too, as {name}:MyTask.")
+        raise ValueError(f"{name!r} is a file; add the name of the class in it: {name}:MyTask.")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return _make(functools.partial(FileTask, name), name, options)
     raise ValueError(
-        f"No task is called {name!r}.{nearest(name, TASKS)} Built in: {', '.join(TASKS)}. Your own: "
-        f"path/to/file.py:MyTask, or a data file ({', '.join(SUFFIXES)}) or a hub id org/name with reward=..."
+        f"No task is called {name!r}.{nearest(name, TASKS)} Built in: {', '.join(TASKS)}. For your own, give "
+        f"path/to/file.py:MyTask, or a data file ({', '.join(SUFFIXES)}) or hub id org/name with reward=..."
     )
 
 
+def built_in(name: str) -> Callable[..., Task]:
+    """What makes a built-in task; its signature has the task's options."""
+    _, factory, arguments, options = _BUILT_IN[name]
+    return functools.partial(import_object(factory, "class"), *arguments, **options)
+
+
 def _check_types(factory: Callable[..., Task], name: str, options: dict[str, Any]) -> None:
-    """Raises ValueError for an option that is not of the type of its default (a whole number will do for a share)."""
+    """Raises ValueError for an option whose type differs from its default's (an int is accepted for a float)."""
     for field in inspect.signature(factory).parameters.values():
         if field.name in options and isinstance(field.default, bool | int | float | str):
             given, kind = options[field.name], type(field.default)
-            fits = (
-                isinstance(given, int | float) and not isinstance(given, bool) if kind is float else type(given) is kind
-            )
-            if not fits:
-                words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
-                raise ValueError(f"{name} has the option {field.name}={given!r}; give {words}, as {field.default!r}.")
+            if type(given) is not kind and not (kind is float and type(given) is int):
+                expected = {bool: "true or false", int: "an integer", float: "a number", str: "text"}[kind]
+                raise ValueError(
+                    f"{name}: the option {field.name} is {given!r}; it takes {expected}, such as {field.default!r}."
+                )
 
 
 def _make(factory: Any, name: str, options: dict[str, Any]) -> Any:
-    """factory(**options), after checking that it takes them."""
+    """factory(**options), after checking that it accepts them."""
     if not callable(factory):
-        raise ValueError(f"{name} is {type(factory).__name__}; it should be a class, or a function that makes a task.")
+        raise ValueError(f"{name} is {type(factory).__name__}; it must be a class, or a function that returns a task.")
     fields = inspect.signature(factory).parameters.values()
     valid = [field.name for field in fields if field.kind in (field.POSITIONAL_OR_KEYWORD, field.KEYWORD_ONLY)]
     takes_any = any(field.kind is field.VAR_KEYWORD for field in fields)
@@ -97,26 +139,24 @@ def _make(factory: Any, name: str, options: dict[str, Any]) -> Any:
             raise ValueError(f"{name} has no option {option!r}; {listed}.{nearest(option, valid)}")
     for field in fields:
         if field.name in valid and field.default is field.empty and field.name not in options:
-            raise ValueError(f"{name} needs the option {field.name!r}, {_ways_to_give(field.name)}.")
+            usage = (
+                "for example reward='my_reward.py:is_right', or on the command line --reward my_reward.py:is_right"
+                if field.name == "reward"
+                else f"{field.name}=..., or on the command line --task_options '{{\"{field.name}\": ...}}'"
+            )
+            raise ValueError(f"{name} requires the option {field.name!r}: {usage}.")
     return factory(**options)
 
 
-def _ways_to_give(option: str) -> str:
-    """How an option is given to `load`, and to the commands."""
-    if option == "reward":
-        return "such as reward='my_reward.py:is_right', or on a command line --reward my_reward.py:is_right"
-    return f"such as {option}=..., or on a command line --task_options '{{\"{option}\": ...}}'"
-
-
 def _checked(task: Any, name: str) -> Task:
-    """The object, once it is known to have what a Task has."""
+    """The object, if it has the members of a Task."""
     missing = [member for member in ("problems", "score") if not callable(getattr(task, member, None))]
     if not isinstance(getattr(task, "name", None), str):
         missing.insert(0, "name")
     if missing:
         raise ValueError(
-            f"{name} made a {type(task).__name__}, which is no task: {', '.join(missing)} missing. A task has a text "
-            "`name` and the methods problems(split, seed, count) and score(problem, response)."
+            f"{name} made a {type(task).__name__}, which is not a task: it lacks {', '.join(missing)}. A task has a "
+            "string `name` and the methods problems(split, seed, count) and score(problem, response)."
         )
     checked: Task = task
     return checked

@@ -1,4 +1,4 @@
-"""Countdown: combine a few given numbers into a target with + - * /. Prompts, problems, and the score of a response.
+"""Countdown: combine given numbers into a target with + - * /. Prompts, problems and scores.
 
 problem:   numbers 3, 5, 7 and target 26
 response:  <think> 3 * 7 is 21, and 5 more is 26. </think> <answer>3 * 7 + 5</answer>
@@ -16,7 +16,6 @@ from itertools import islice
 from .countdown_expression import has_answer_format, verify
 from .countdown_problems import (
     KNOWN_TOTALS,
-    SPLITS,
     Numbers,
     candidates,
     hash64,
@@ -24,11 +23,12 @@ from .countdown_problems import (
     multiset_count,
     problem_counts,
     problem_id,
+    public_problems,
     shown_order,
     split_of,
 )
-from .countdown_public import public_problems
-from .countdown_solver import expression_count, guess_rate, solution_count, solve
+from .countdown_solver import expression_count, guess_rate, solve
+from .splits import SPLITS, check_split, number_of_problems
 from .task import Problem, Score
 
 __all__ = [
@@ -37,14 +37,12 @@ __all__ = [
     "Countdown",
     "guess_rate",
     "problem_counts",
-    "solution_count",
     "solve",
     "split_of",
     "verify",
 ]
 
 PROMPTS = ("chat", "plain", "terse")
-DEFAULT_COUNTS = {"train": 800, "validation": 200, "test": 200}
 
 _CHAT = """\
 Numbers: {numbers}
@@ -67,22 +65,34 @@ Solution: <think>"""
 
 @dataclass(frozen=True)
 class Countdown:
-    """Countdown problems of one size, and the score of a response.
+    """Countdown with a fixed number of numbers: reach the target with + - * /, using each number exactly once.
 
-    Problems: a uniformly random order (set by the seed) of all distinct solvable problems of the setting, where a
-    problem is a multiset of numbers and a target. The split is a hash of the problem (70 % train, 10 %
-    validation, 20 % test), so no seed, size of draw or source puts one problem on two sides.
-    Reward: 1 or 0, see `verify`. `Score.has_format` is apart, see `has_answer_format`.
+    Problems: all distinct solvable problems of the setting, in a uniformly random order set by the seed; a problem is a
+    multiset of numbers and a target. The split is a hash of the problem (70 % train, 10 % validation, 20 % test), so
+    that no seed, count or source puts a problem into two splits.
+    Reward: 1 or 0, see `verify`. `Score.has_format` is independent of it, see `has_answer_format`.
 
-    size: how many numbers, 2 to 5.
-    largest: numbers are 1..largest.
-    largest_target: targets are 1..largest_target; None is 100.
-    prompt: "chat", messages for an instruct model; "plain", text for a base model that ends with an opened <think>;
-        "terse", `3,7,5=24:` for a tiny character model (thinking is then not part of the format).
-    format_bonus: reward of a wrong answer in the right format (TinyZero: 0.1). The default, 0, adds nothing.
-    guess_rate_below: keep only problems that a random expression solves less often than this (see `guess_rate`).
-    source: take the problems from a data set with columns `nums` and `target` (a .jsonl, .json, .csv or .parquet
-        file, or a hub id such as Jiayi-Pan/Countdown-Tasks-3to4): those that fit the settings above.
+    Args:
+        size: how many numbers, 2 to 5.
+        largest: numbers are 1..largest.
+        largest_target: targets are 1..largest_target; None means 100.
+        prompt: "chat", messages for an instruct model; "plain", text for a base model that ends with an opened <think>;
+            "terse", `3,7,5=24:` for a tiny character model (thinking is then not part of the format).
+        format_bonus: reward of a wrong answer in the right format (TinyZero: 0.1). The default, 0, adds nothing.
+        guess_rate_below: keep only problems that a random expression solves less often than this (see `guess_rate`).
+        source: take the problems from a data set with columns `nums` and `target` (a .jsonl, .ndjson, .json, .csv or
+            .parquet file, or a hub id such as Jiayi-Pan/Countdown-Tasks-3to4): those that fit the settings above.
+
+    Raises:
+        ValueError: a setting is out of range; the message says which values are allowed.
+
+    Example:
+        >>> task = Countdown(size=4, prompt="terse")
+        >>> [problem.prompt for problem in task.problems("test", seed=7, count=2)]
+        ['99,92,65,23=81:', '47,26,44,99=18:']
+
+    References:
+        TinyZero, https://github.com/Jiayi-Pan/TinyZero: the task and its format bonus.
     """
 
     size: int = 3
@@ -95,22 +105,22 @@ class Countdown:
 
     def __post_init__(self) -> None:
         if not 2 <= self.size <= 5:
-            raise ValueError(f"size is {self.size}, but Countdown has 2 to 5 numbers; set size to 3 or 4.")
+            raise ValueError(f"size is {self.size}, but Countdown takes 2 to 5 numbers; set size to 3 or 4.")
         for field, value in (("largest", self.largest), ("largest_target", self.highest_target)):
             if value < 1:
                 raise ValueError(f"{field} is {value}, but numbers and targets start at 1; set {field} >= 1.")
         if self.prompt not in PROMPTS:
-            raise ValueError(f"prompt is {self.prompt!r}, which is no style; choose one of {', '.join(PROMPTS)}.")
+            raise ValueError(f"prompt is {self.prompt!r}; choose one of {', '.join(PROMPTS)}.")
         if not (math.isfinite(self.format_bonus) and 0 <= self.format_bonus < 1):
             raise ValueError(
-                f"format_bonus is {self.format_bonus}, but a wrong answer must earn less than a right one (1) and "
-                "not less than nothing; set 0 <= format_bonus < 1."
+                f"format_bonus is {self.format_bonus}, but a wrong answer must earn at least 0 and less than a "
+                "right one, which earns 1; set 0 <= format_bonus < 1."
             )
         rarest = 1 / expression_count(self.size)
         if self.guess_rate_below is not None and not rarest < self.guess_rate_below:
             raise ValueError(
-                f"guess_rate_below is {self.guess_rate_below}, but one expression in {expression_count(self.size)} "
-                f"is the rarest a solution can be; set it above {rarest:.6f} (0.06 is usual) or leave it None."
+                f"guess_rate_below is {self.guess_rate_below}, but the lowest possible guess rate is one expression in "
+                f"{expression_count(self.size)}; set it above {rarest:.6f} (0.06 is usual) or leave it None."
             )
 
     @property
@@ -122,39 +132,37 @@ class Countdown:
         return 100 if self.largest_target is None else self.largest_target
 
     def problems(self, split: str = "train", seed: int = 0, count: int | None = None) -> tuple[Problem, ...]:
-        """The first `count` problems of a split in the order of a seed; the first k are the same for any count.
+        """The first `count` problems of a split in the order of a seed; a smaller count gives a prefix of a larger one.
 
-        count: None takes 800 of train and 200 of the others, or as many as exist.
+        count: None means 800 of train and 200 of the others, or as many as exist.
         Raises ValueError for an unknown split and when fewer than `count` problems exist, saying how many.
         """
-        _check_split(self, split)
-        wanted = DEFAULT_COUNTS[split] if count is None else count
-        if wanted < 0:
-            raise ValueError(f"count is {wanted}; ask for 0 or more problems.")
+        check_split(split, self.name)
+        wanted = number_of_problems(split, count)
         every = multiset_count(self.size, self.largest) * self.highest_target
         if wanted > every:
             raise ValueError(
-                f"{wanted} problems asked, but there are at most {every} with {self._setting}; ask for fewer."
+                f"{wanted} problems requested, but there are at most {every} with {self._setting}; request fewer."
             )
         found = tuple(islice(self.stream(split, seed), wanted))
         if len(found) < wanted and (count is not None or not found):
             raise ValueError(
-                f"{wanted} problems of split {split!r} asked, but {len(found)} exist with {self._setting}; ask for "
-                "fewer or widen the setting."
+                f"{wanted} problems of split {split!r} requested, but {len(found)} exist with {self._setting}; request "
+                "fewer, or widen the setting."
             )
         return found
 
     def stream(self, split: str = "train", seed: int = 0) -> Iterator[Problem]:
-        """Every problem of a split in that order, one at a time. Raises ValueError for an unknown split."""
-        _check_split(self, split)
+        """All problems of a split in that order, one at a time. Raises ValueError for an unknown split."""
+        check_split(split, self.name)
         return (self._problem(*pair) for pair in self._in_order(split, seed))
 
     def score(self, problem: Problem, response: str) -> Score:
-        """Reward 1.0 for a right answer; else format_bonus where the format is right, and 0.0 where it is not."""
+        """Reward 1.0 for a right answer; for a wrong one format_bonus if the format is right, otherwise 0.0."""
         if not isinstance(problem.answer, dict) or not {"numbers", "target"} <= problem.answer.keys():
             raise TypeError(
                 f"Problem {problem.id!r} has the answer {problem.answer!r}, but {self.name} needs "
-                '{"numbers": [...], "target": n}; score the problems that this task made.'
+                '{"numbers": [...], "target": n}; score problems made by this task only.'
             )
         is_correct = verify(response, problem.answer["numbers"], problem.answer["target"]) == 1.0
         has_format = has_answer_format(response, needs_thinking=self.prompt != "terse")
@@ -167,7 +175,7 @@ class Countdown:
         listed = ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
         solutions = solve(numbers, target)
         ways = (
-            "There is no other"
+            "There is no other solution"
             if len(solutions) == 1
             else f"There are {len(solutions)} solutions; this is the shortest"
         )
@@ -176,7 +184,7 @@ class Countdown:
                 f"An expression of {listed} that equals {target}",
                 f"{solutions[0]} = {target}",
                 ways,
-                f"Of random expressions of these numbers, {100 * guess_rate(numbers, target):.2g} % are right",
+                f"A random expression of these numbers is right {100 * guess_rate(numbers, target):.2g} % of the time",
             ]
         )
 
@@ -220,8 +228,3 @@ class Countdown:
         if self.prompt == "plain":
             return _PLAIN.format(numbers=listed, target=target)
         return [{"role": "user", "content": _CHAT.format(numbers=listed, target=target)}]
-
-
-def _check_split(task: Countdown, split: str) -> None:
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}, but {task.name} has {', '.join(SPLITS)}; choose one of them.")

@@ -1,8 +1,8 @@
-"""Is this response a right answer? Exact arithmetic on model text, which is never run.
+"""Verify a Countdown response with exact arithmetic, without ever executing model text.
 
-Model text is hostile input. It meets a tokenizer of seven symbols and a stack: no eval, no recursion, no
-floating point; only the last LONGEST_TAIL characters of a response are searched and at most MAX_CHARACTERS
-characters of an answer are parsed.
+Model text is hostile input: it is read by a tokenizer of seven symbols and evaluated on a stack. No eval, no
+recursion, no floating point; only the last LONGEST_TAIL characters of a response are searched and at most
+MAX_CHARACTERS characters of an answer are parsed.
 
     expression := term (("+" | "-") term)*
     term       := factor (("*" | "/") factor)*
@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 MAX_CHARACTERS = 200
-"""Longest answer that is read, between the tags. It bounds the depth of parentheses too."""
+"""Longest answer that is read, between the tags. This also bounds the depth of parentheses."""
 LONGEST_TAIL = 65_536
-"""How far from the end of a response its answer block is looked for: a response of a megabyte costs no more."""
+"""How far from the end of a response the answer block is searched for; bounds the cost of very long responses."""
 
 _OPEN, _CLOSE = "<answer>", "</answer>"
 _SYMBOL = re.compile(r"[ \t]*(?:(0|[1-9][0-9]*)|([-+*/()]))")
@@ -30,7 +30,7 @@ _BINDING = {"+": 1, "-": 1, "*": 2, "/": 2}
 
 
 def answer_span(response: str) -> tuple[int, int] | None:
-    """Where the text of the last answer block starts and ends, or None when the response has no answer.
+    """Start and end of the text in the last answer block, or None when the response has no answer.
 
     The last `</answer>` closes the block and the nearest `<answer>` before it opens it. No answer: no such
     pair, more than MAX_CHARACTERS between them, or another `<answer>` opened afterwards and never closed.
@@ -104,10 +104,18 @@ def evaluate(postfix: Sequence[int | str]) -> Fraction | None:
 
 
 def verify(response: str, numbers: Sequence[int], target: int) -> float:
-    """1.0 when the last answer block uses exactly these numbers and equals the target exactly, else 0.0.
+    """1.0 if the last answer block uses exactly these numbers and equals the target exactly, otherwise 0.0.
 
-    response: the model's text, any string at all. Raises on none.
-    numbers: each must be used exactly once (as a multiset). The check comes before any arithmetic.
+    Args:
+        response: text of a model; any string, never an exception.
+        numbers: each must be used exactly once (as a multiset); checked before any arithmetic.
+        target: an integer.
+
+    Example:
+        >>> verify("<answer>3 * 7 + 5</answer>", [3, 5, 7], 26)
+        1.0
+        >>> verify("<answer>26</answer>", [3, 5, 7], 26)
+        0.0
     """
     span = answer_span(response)
     postfix = None if span is None else parse(response[span[0] : span[1]])
@@ -117,11 +125,11 @@ def verify(response: str, numbers: Sequence[int], target: int) -> float:
 
 
 def has_answer_format(response: str, needs_thinking: bool = True) -> bool:
-    """Does the response keep the format? Right numbers and a right value are not asked for.
+    """Whether the response has the right format, whatever its numbers and value.
 
     1. The last answer block (see `answer_span`) holds an expression of the grammar above.
-    2. Before it the thinking is closed: `</think>` occurs (unless not needs_thinking) and no `<think>` comes
-       after the last one. The opening tag itself is not asked for: a prompt or a chat template may have written it.
+    2. Before it the thinking is closed: `</think>` occurs (if needs_thinking) and no `<think>` follows the last one.
+       The opening tag is not required: the prompt or the chat template may contain it.
     """
     span = answer_span(response)
     if span is None or parse(response[span[0] : span[1]]) is None:

@@ -1,25 +1,28 @@
-"""Which Countdown problems exist, in what order, and on which side of the split? The same on every machine.
+"""Which Countdown problems exist, their order under a seed, and their split. The same on every machine.
 
 A problem is a multiset of numbers and a target. All candidates (every multiset of `size` numbers in 1..largest
 with every target in 1..largest_target) are numbered, and a seed gives a permutation of these numbers: each
-candidate comes up exactly once, so problems are distinct without looking back, and running out is exact.
+candidate comes up exactly once, so problems are distinct without keeping track, and the end of the list is exact.
 
-The split is read from a hash of the problem alone. Train and evaluation problems are therefore disjoint
-whatever the seeds, sizes or sources. Randomness is BLAKE2b of text, never `random`, whose algorithms change.
+The split is a hash of the problem alone, so train and evaluation problems are disjoint whatever the seeds, sizes or
+sources. Randomness is BLAKE2b of text, never `random`, whose algorithms may change.
 """
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import combinations_with_replacement
 from math import comb
+from typing import Any
 
 from .countdown_solver import expression_count, guess_rate, value_counts
+from .rows import column, read_tables
+from .splits import SPLITS
 
-SPLITS = ("train", "validation", "test")
 _TENTHS = {"train": range(7), "validation": range(7, 8), "test": range(8, 10)}
 
 KNOWN_TOTALS = {3: 648_371, 4: 60_426_882}
@@ -34,18 +37,18 @@ def hash64(text: str) -> int:
 
 
 def problem_id(numbers: Sequence[int], target: int) -> str:
-    """`countdown:3,5,7=24`: names the problem, whatever the order of its numbers."""
+    """`countdown:3,5,7=24`: identifies the problem, whatever the order of its numbers."""
     return f"countdown:{','.join(map(str, sorted(numbers)))}={target}"
 
 
 def split_of(numbers: Sequence[int], target: int) -> str:
-    """The split a problem belongs to: 70 % train, 10 % validation, 20 % test, by a hash of `problem_id`."""
+    """The split of a problem: 70 % train, 10 % validation, 20 % test, by a hash of `problem_id`."""
     tenth = hash64("split of " + problem_id(numbers, target)) % 10
     return next(split for split in SPLITS if tenth in _TENTHS[split])
 
 
 def shown_order(numbers: Sequence[int], target: int) -> Numbers:
-    """The numbers in the order in which the prompt shows them: shuffled, but always the same for a problem."""
+    """The numbers in the order the prompt shows them: shuffled, but always the same for a problem."""
     name = problem_id(numbers, target)
     places = sorted(range(len(numbers)), key=lambda place: hash64(f"place {place} of {name}"))
     ordered = sorted(numbers)
@@ -53,13 +56,13 @@ def shown_order(numbers: Sequence[int], target: int) -> Numbers:
 
 
 def is_admissible(numbers: Sequence[int], target: int, guess_rate_below: float | None = None) -> bool:
-    """Solvable, and, when a bound is given, hit by a random expression less often than the bound."""
+    """Solvable and, if a bound is given, solved by a random expression less often than the bound."""
     rate = guess_rate(numbers, target)
     return rate > 0 and (guess_rate_below is None or rate < guess_rate_below)
 
 
 def multiset_count(size: int, largest: int) -> int:
-    """Multisets of `size` numbers in 1..largest."""
+    """Number of multisets of `size` numbers in 1..largest."""
     return comb(largest + size - 1, size)
 
 
@@ -85,7 +88,7 @@ def multiset_at(rank: int, size: int, largest: int) -> Numbers:
 def permuted(index: int, length: int, key: str) -> int:
     """The index-th entry of a pseudorandom permutation of range(length), without storing it.
 
-    Four Feistel rounds on the next even number of bits; results outside the range are sent round again.
+    Four Feistel rounds on the next even number of bits; results outside the range go through again.
     """
     half = ((length - 1).bit_length() + 1) // 2
     mask = (1 << half) - 1
@@ -109,10 +112,10 @@ def candidates(size: int, largest: int, largest_target: int, key: str) -> Iterat
 def problem_counts(
     size: int, largest: int, largest_target: int, guess_rate_below: float | None = None
 ) -> dict[str, int]:
-    """How many distinct problems each split has, by looking at every multiset of numbers there is.
+    """Number of distinct problems per split, by enumerating every multiset of numbers.
 
-    A second for three numbers to 30, half a minute to 99; hours for four numbers to 99. Known totals (all splits,
-    targets 1..100, no bound on the guess rate) are in `KNOWN_TOTALS`.
+    Takes a second for three numbers up to 30, half a minute up to 99; hours for four numbers up to 99. `KNOWN_TOTALS`
+    has some totals (all splits, targets 1..100, no bound on the guess rate).
     """
     counts = dict.fromkeys(SPLITS, 0)
     every = expression_count(size)
@@ -122,3 +125,33 @@ def problem_counts(
             if is_target and (guess_rate_below is None or found / every < guess_rate_below):
                 counts[split_of(numbers, target)] += 1
     return counts
+
+
+def public_problems(source: str) -> Iterator[tuple[Numbers, int]]:
+    """(numbers in increasing order, target) of every row of a published data set, all splits together.
+
+    source: a local file or a hub id, as in `read_tables`, for example Jiayi-Pan/Countdown-Tasks-3to4.
+    Raises ValueError for a missing column, and for numbers or a target that are not positive integers.
+    """
+    hint = "Countdown data sets have `nums` (a list of integers) and `target` (an integer); rename the columns."
+    for split, rows in read_tables(source).items():
+        for index, row in enumerate(rows):
+            where = f"{source}, split {split!r}, row {index},"
+            numbers, target = (_from_text(column(row, name, hint, where)) for name in ("nums", "target"))
+            if not isinstance(numbers, list) or not numbers or not all(map(_is_positive, numbers)):
+                raise ValueError(f"{where} has nums {row['nums']!r}; expected a list of positive integers.")
+            if not _is_positive(target):
+                raise ValueError(f"{where} has target {row['target']!r}; expected a positive integer.")
+            yield tuple(sorted(numbers)), target
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _from_text(value: Any) -> Any:
+    """The value of a CSV field such as "[3, 5, 7]"; other values unchanged."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError:
+        return None

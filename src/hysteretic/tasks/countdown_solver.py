@@ -1,11 +1,11 @@
-"""Which targets can these numbers reach, in how many ways, and how often does a blind guess hit? Exactly.
+"""Exact counts for Countdown: which targets the numbers reach, in how many ways, and how often a random guess is right.
 
-Values are reduced fractions (numerator, denominator > 0). Expressions of a set S of numbers are built from
-every way to cut S in two: with D(S)[v] the number of expressions of S whose value is v,
+Values are reduced fractions (numerator, denominator > 0). The expressions of a set S of numbers are built from every
+partition of S in two: with D(S)[v] the number of expressions of S whose value is v,
 
-    D({a})[a] = 1        D(S)[v] = sum over ordered cuts (A, B) of S, operators o, a o b = v:  D(A)[a] * D(B)[b]
+    D({a})[a] = 1        D(S)[v] = sum over ordered partitions (A, B) of S, operators o, a o b = v:  D(A)[a] * D(B)[b]
 
-For one target the last step is solved for b instead of tried: a + b = t has only b = t - a.
+For a single target the last step is solved for b instead of enumerated: a + b = t has only b = t - a.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Value = tuple[int, int]
 
 
 @lru_cache
-def cuts(size: int) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
-    """Each way to cut the places 0..size-1 in two, once: the smaller part first."""
+def _partitions(size: int) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """Each partition of the places 0..size-1 in two, once: the smaller part first."""
     both = []
     for smaller in range(1, size // 2 + 1):
         for part in combinations(range(size), smaller):
@@ -30,7 +30,7 @@ def cuts(size: int) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
 
 
 def _parts(numbers: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    for small, large in cuts(len(numbers)):
+    for small, large in _partitions(len(numbers)):
         yield tuple([numbers[i] for i in small]), tuple([numbers[i] for i in large])
 
 
@@ -42,7 +42,7 @@ def _reduced(numerator: int, denominator: int) -> Value:
 
 
 def value_counts(numbers: tuple[int, ...]) -> dict[Value, int]:
-    """D(numbers): how many expressions have each value. Those that divide by zero have none and are left out."""
+    """D(numbers): how many expressions have each value. Expressions that divide by zero are left out."""
     return _pair_counts(numbers) if len(numbers) <= 2 else _larger_counts(numbers)
 
 
@@ -52,24 +52,10 @@ def _value_counts(numbers: tuple[int, ...]) -> dict[Value, int]:
     counts: dict[Value, int] = {}
     for small, large in _parts(numbers):
         others = value_counts(large).items()
-        for (p, q), ways in value_counts(small).items():
-            for (r, s), other_ways in others:
-                both = ways * other_ways
-                left, right, below = p * s, r * q, q * s
-                value = _reduced(left + right, below)
-                counts[value] = counts.get(value, 0) + 2 * both
-                value = _reduced(p * r, below)
-                counts[value] = counts.get(value, 0) + 2 * both
-                value = _reduced(left - right, below)
-                counts[value] = counts.get(value, 0) + both
-                value = (-value[0], value[1])
-                counts[value] = counts.get(value, 0) + both
-                if right:
-                    value = _reduced(left, right)
-                    counts[value] = counts.get(value, 0) + both
-                if left:
-                    value = _reduced(right, left)
-                    counts[value] = counts.get(value, 0) + both
+        for a, ways in value_counts(small).items():
+            for b, other_ways in others:
+                for _, is_inverse, _, value in _results(a, b):  # a + b and b + a, a * b and b * a are two expressions
+                    counts[value] = counts.get(value, 0) + (1 if is_inverse else 2) * ways * other_ways
     return counts
 
 
@@ -78,15 +64,15 @@ _larger_counts = lru_cache(maxsize=1024)(_value_counts)
 
 
 def expression_count(size: int) -> int:
-    """Well-formed expressions of `size` numbers: orders, operators, shapes: n! * 4^(n-1) * Catalan(n-1)."""
+    """Number of well-formed expressions of n = `size` numbers, orders x operators x shapes: n! 4^(n-1) Catalan(n-1)."""
     n = size - 1
     return factorial(size) * 4**n * comb(2 * n, n) // (n + 1)
 
 
 def hits(numbers: Sequence[int], target: int) -> int:
-    """How many of the `expression_count(len(numbers))` expressions equal the target, counted exactly."""
+    """How many of the `expression_count(len(numbers))` expressions equal the target."""
     if target < 1:
-        raise ValueError(f"target is {target}, but a Countdown target is a positive integer; give one >= 1.")
+        raise ValueError(f"target is {target}, but a Countdown target is a positive integer; set target >= 1.")
     numbers = tuple(sorted(numbers))
     if len(numbers) == 1:
         return int(numbers[0] == target)
@@ -109,14 +95,18 @@ def hits(numbers: Sequence[int], target: int) -> int:
 def guess_rate(numbers: Sequence[int], target: int) -> float:
     """Probability that a uniformly random well-formed expression of these numbers equals the target.
 
-    Random order of the numbers, random operator at each place, random shape of the tree: 192 expressions for
-    three numbers, 7680 for four. 0.0 means that the problem has no solution.
+    Random order of the numbers, random operators, random shape of the tree: 192 expressions for three numbers, 7680
+    for four. 0.0 means that the problem has no solution.
+
+    Example:
+        >>> guess_rate([3, 5, 7], 26)  # 4 of 192: the two operands of + and of * in either order
+        0.020833333333333332
     """
     return hits(numbers, target) / expression_count(len(numbers))
 
 
-# A form is an expression without the order and grouping of its sums and products: what is added and taken away,
-# or multiplied and divided by, as sorted texts: ("+", ("35",), ("11",)) is 35-11.
+# A form is an expression regardless of the order and grouping of its sums and products: what is added and subtracted,
+# or multiplied and divided, as sorted texts: ("+", ("35",), ("11",)) is 35-11.
 Form = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
@@ -141,7 +131,7 @@ def _joined(kind: str, left: Form, right: Form, is_inverse: bool) -> Form:
 
 
 def _results(a: Value, b: Value) -> Iterator[tuple[str, bool, bool, Value]]:
-    """The six ways to combine two values: kind, is it - or /, does b stand on the left, the value."""
+    """The ways to combine two values: kind, whether it is - or /, whether b is on the left, and the value."""
     (p, q), (r, s) = a, b
     total, difference = _reduced(p * s + r * q, q * s), _reduced(p * s - r * q, q * s)
     yield "+", False, False, total
@@ -155,7 +145,7 @@ def _results(a: Value, b: Value) -> Iterator[tuple[str, bool, bool, Value]]:
 
 
 def _forms(numbers: tuple[int, ...], wanted: Value | None) -> dict[Value, set[Form]]:
-    """The forms of every value, or of the wanted value alone."""
+    """The forms of every value, or of the wanted value only."""
     if len(numbers) == 1:
         return {(numbers[0], 1): {("number", (str(numbers[0]),), ())}}
     found: dict[Value, set[Form]] = {}
@@ -172,16 +162,15 @@ def _forms(numbers: tuple[int, ...], wanted: Value | None) -> dict[Value, set[Fo
 
 
 def solve(numbers: Sequence[int], target: int) -> list[str]:
-    """Every distinct expression that equals the target, each number used once, shortest first.
+    """Every distinct expression that uses each number once and equals the target, shortest first; [] if there is none.
 
-    Distinct: not the same up to the order and grouping of sums and of products. 3+5*7, 7*5+3 are one, and so are
-    a-(b-c), (a-b)+c, and a/(b/c), a/b*c. A sign is not carried through a product: (a-b)*(c-d) and (b-a)*(d-c) are two,
-    as are x*1 and x/1. An empty list says that there is no solution.
+    Expressions that differ only in the order and grouping of sums and of products count once: 3+5*7 and 7*5+3, a-(b-c)
+    and (a-b)+c, a/(b/c) and a/b*c. Signs are not moved through products: (a-b)*(c-d) and (b-a)*(d-c) are two, as are
+    x*1 and x/1.
+
+    Example:
+        >>> solve([8, 3, 8, 3], 24)
+        ['8/(3-8/3)']
     """
     forms = _forms(tuple(sorted(numbers)), (target, 1)).get((target, 1), set())
     return sorted((_text(form) for form in forms), key=lambda text: (len(text), text))
-
-
-def solution_count(numbers: Sequence[int], target: int) -> int:
-    """How many distinct solutions a problem has, in the sense of `solve`."""
-    return len(solve(numbers, target))

@@ -1,4 +1,4 @@
-"""What is a task? Problems to ask, and a score for each response: nothing else is needed to train on it."""
+"""What a task is: problems to pose, and a score for each response. Nothing else is needed to train on it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from typing import Any, Protocol, runtime_checkable
 
 @dataclass(frozen=True)
 class Problem:
-    """One question.
+    """One problem.
 
-    id: names the problem, the same in every run and on every machine; two problems never share it.
-    prompt: one string, or chat messages [{"role": ..., "content": ...}, ...].
-    answer: what `Task.score` needs to judge a response.
+    Args:
+        id: identifies the problem; the same in every run and on every machine, and never shared by two problems.
+        prompt: a string, or chat messages [{"role": ..., "content": ...}, ...].
+        answer: what `Task.score` needs to judge a response.
+
+    Example:
+        >>> Problem(id="sums:2+3", prompt="2+3=", answer=5).answer
+        5
     """
 
     id: str
@@ -23,7 +28,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Score:
-    """What a response earned: the reward that is trained on, and two facts that are only reported."""
+    """The score of one response.
+
+    Args:
+        reward: the number that is trained on; finite.
+        is_correct: whether the answer is right; reported, not trained on.
+        has_format: whether the response has the requested format; reported, not trained on.
+
+    Example:
+        >>> Score(reward=1.0, is_correct=True, has_format=True).reward
+        1.0
+    """
 
     reward: float
     is_correct: bool
@@ -31,80 +46,97 @@ class Score:
 
 
 class Task(Protocol):
-    """Write a class with these three members, in a file of your own, and `load("file.py:Class")` takes it."""
+    """Any class with these three members is a task: `load("file.py:Class")` takes it. There is nothing to inherit.
+
+    Example:
+        >>> class Sums:
+        ...     name = "sums"
+        ...
+        ...     def problems(self, split="train", seed=0, count=None):
+        ...         pairs = [(a, b) for a in range(20) for b in range(20) if (a % 2 == 0) == (split == "train")]
+        ...         return [Problem(f"sums:{a}+{b}", f"{a}+{b}=", a + b) for a, b in pairs[:count]]
+        ...
+        ...     def score(self, problem, response):
+        ...         is_correct = response.strip() == str(problem.answer)
+        ...         return Score(float(is_correct), is_correct, has_format=response.strip().isdigit())
+        >>> task = Sums()
+        >>> task.score(task.problems(count=3)[2], "2").reward
+        1.0
+    """
 
     @property
     def name(self) -> str:
-        """Short name for run folders and tables (a plain attribute does)."""
+        """Short name for run folders and tables. A plain attribute will do."""
         ...
 
     def problems(self, split: str = "train", seed: int = 0, count: int | None = None) -> Sequence[Problem]:
-        """The first `count` distinct problems of a split in the order of a seed; None: the task's default."""
+        """The first `count` distinct problems of a split in the order of a seed; None: the task's default number."""
         ...
 
     def score(self, problem: Problem, response: str) -> Score:
-        """Judge one response. Must not raise on anything a model can write, and must not run it."""
+        """Judge one response. Must not raise on any text a model can write, and must never execute that text."""
         ...
 
 
-# What a task may know beyond that. Each of these methods is optional, by itself, and used where it is there: nothing
-# has to be inherited or registered. The task need not be of this package.
+# Optional capabilities. A task may have any of these methods; each is used if present, without inheriting or
+# registering anything.
 
 
 @runtime_checkable
 class Explains(Protocol):
-    """`hysteretic show` and the wrong answers of `hysteretic eval` say what was expected, and why."""
+    """Shown by `hysteretic show`, and for wrong answers by `hysteretic eval`."""
 
     def explanation(self, problem: Problem) -> str:
-        """The right answer in words in the first line; then, a line each, what a person can check it by."""
+        """First line: the right answer in words. Following lines: how a person can verify it, one fact per line."""
         ...
 
 
 @runtime_checkable
 class Pictures(Protocol):
-    """The same pages draw the problem."""
+    """Drawn on the pages of `hysteretic show` and `hysteretic eval`."""
 
     def picture(self, problem: Problem) -> Sequence[Any]:
-        """Altair charts to be put side by side, none where there is nothing to draw.
+        """Altair charts to show side by side; empty when there is nothing to draw.
 
-        A chart without a width is as wide as its frame. Colours that a page has, on light ground and on dark, are
-        "var(--ink)", "var(--muted)", "var(--line)", "var(--ground)" and "var(--arm1)" to "var(--arm7)".
+        A chart without a width fills its frame. Pages define these colours for light and dark mode: "var(--ink)",
+        "var(--muted)", "var(--line)", "var(--ground)" and "var(--arm1)" to "var(--arm7)".
         """
         ...
 
 
 @runtime_checkable
 class Answers(Protocol):
-    """`hysteretic eval` takes the majority of the sampled responses, and asks which of them agree."""
+    """Lets `hysteretic eval` take majority votes over sampled responses and measure their agreement."""
 
     def answer_of(self, problem: Problem, response: str) -> str | None:
-        """What a response answers: equal texts are equal answers. None: it gives no answer. Must not raise."""
+        """The answer a response gives: equal strings are equal answers. None: no answer. Must not raise."""
         ...
 
 
 @runtime_checkable
 class Classifies(Protocol):
-    """`hysteretic eval` counts which class is taken for which; needs `answer_of` to give classes."""
+    """Lets `hysteretic eval` build a confusion matrix; requires `answer_of` to return classes."""
 
     def class_of(self, problem: Problem) -> str | None:
-        """The class that is the problem's right answer; None: it has none."""
+        """The class that is the right answer to the problem; None: it has none."""
         ...
 
 
 @runtime_checkable
 class Randomises(Protocol):
-    """`hysteretic eval` asks the same again in another variant: is it the same answer?"""
+    """Lets `hysteretic eval` pose each problem a second time as a variant and check that the answer stays the same."""
 
     def randomised(self) -> Task | None:
-        """The task whose i-th problem of a split and seed is the i-th of this one, with nothing changed but its
-        outward order and names; `answer_of` speaks of both alike. None: there is no such task.
+        """A task whose i-th problem of each split and seed is a variant of this task's i-th; None: there is none.
+
+        Only presentation differs, such as order and labels; `answer_of` returns comparable answers for both.
         """
         ...
 
 
 @runtime_checkable
 class Demonstrates(Protocol):
-    """`hysteretic warmup` imitates what the task writes."""
+    """Supplies the responses that `hysteretic warmup` imitates."""
 
     def demonstration(self, problem: Problem) -> str:
         """A response that the task scores as correct."""
@@ -113,36 +145,36 @@ class Demonstrates(Protocol):
 
 @runtime_checkable
 class Streams(Protocol):
-    """`hysteretic export` writes any number of problems without holding them."""
+    """Lets `hysteretic export` write any number of problems without holding them in memory."""
 
     def stream(self, split: str = "train", seed: int = 0) -> Iterator[Problem]:
-        """The problems of a split in the order of `problems`, made one at a time, as many as there are."""
+        """All problems of a split in the order of `problems`, generated one at a time."""
         ...
 
 
 @runtime_checkable
 class ScoresAsync(Protocol):
-    """Scores that are waited for (a judge, a sandbox) are asked for many responses at once."""
+    """Lets slow scores (a judge, a sandbox) be awaited for many responses at once."""
 
     @property
     def name(self) -> str:
-        """As a Task's."""
+        """As for a Task."""
         ...
 
     @property
     def is_async(self) -> bool:
-        """Whether scores are waited for; False where they are computed after all (a plain attribute does)."""
+        """Whether scores are awaited; False: `score` is used after all. A plain attribute will do."""
         ...
 
     async def score_async(self, problem: Problem, response: str) -> Score:
-        """What `score` gives."""
+        """As `score`."""
         ...
 
 
 def up_to(task: Task, split: str, seed: int, count: int | None, is_asked: bool) -> Sequence[Problem]:
-    """Problems of a task: `count` where that number was asked for, else as many as there are, up to it.
+    """At most `count` problems of a task; exactly that many if the number was requested explicitly (`is_asked`).
 
-    Raises ValueError, as the task does, where it cannot give them.
+    Raises ValueError, as the task does, when it cannot supply them.
     """
     try:
         return task.problems(split, seed=seed, count=count)
@@ -153,8 +185,8 @@ def up_to(task: Task, split: str, seed: int, count: int | None, is_asked: bool) 
 
 
 class RewardError(ValueError):
-    """A reward function failed or returned no finite number. Never turned into a reward of 0."""
+    """A reward function failed or did not return a finite number. Never converted to a reward of 0."""
 
 
 class NotFiniteError(RewardError):
-    """A reward is a number, and NaN or infinite: the function works, and has no reward for this response."""
+    """The reward is NaN or infinite: the function works, but has no reward for this response."""

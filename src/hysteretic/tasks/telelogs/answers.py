@@ -1,10 +1,10 @@
-"""Which label does a response give? What its last \\boxed{...} holds, if that is exactly one of the options.
+"""The label that a response gives: the content of its last \\boxed{...}, if that is exactly one of the options.
 
     \\boxed{C3}   \\boxed{{c 3}}   \\boxed{\\text{C3}.}   $\\boxed{C3}$          C3
     \\boxed{C3 or C4}   \\boxed{C３}   \\boxed{}   \\boxed{C3   C3 is it        no label, reward 0
-    \\boxed{3}                                                             3 where the options are digits, else none
+    \\boxed{3}                                                             3 if the options are digits, else none
 
-Model text is only compared, in time linear in its length.
+Model text is only compared, never executed, in time linear in its length.
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ from collections.abc import Collection
 
 OPENING = "\\boxed"
 LONGEST = 64
-"""Characters a box may hold; a label with its wrapping is far shorter."""
+"""Most characters in a box; a label with its LaTeX is far shorter."""
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|bf|rm|it)\b")
 _PUNCTUATION = str.maketrans("", "", "{}()[]$*_.,:;!'\"`\\ \t\r\n")
 
 
 def boxed(response: str) -> str | None:
-    """What the last \\boxed{...} holds, inner braces included; None where there is none or it does not close.
-
-    Longer content than LONGEST is no answer either.
-    """
+    """The content of the last \\boxed{...} with inner braces; None if there is none, or it is unclosed or too long."""
     at = response.rfind(OPENING)
     if at < 0:
         return None
@@ -41,7 +38,7 @@ def boxed(response: str) -> str | None:
 
 
 def label_of(response: str, labels: Collection[str]) -> str | None:
-    """The option that the response gives; None for no option or more than one. Upper and lower case are the same."""
+    """The option that the response gives, ignoring case; None for no option or more than one."""
     content = boxed(response)
     if content is None:
         return None

@@ -1,4 +1,4 @@
-"""What does every TeleLogs task do with its problems? Score, compare, explain, draw and solve them."""
+"""What all TeleLogs tasks do with their problems: score, compare, explain, draw and solve them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 
 from ..task import Problem, Score
 from .answers import label_of
-from .explain import explanation
+from .explain import explanation, trace
 from .rules import root_cause
 from .scenario import CAUSES, Scenario
-from .trace import trace
 
 
 class Diagnosis(ABC):
@@ -26,18 +25,18 @@ class Diagnosis(ABC):
         """The drive that a problem is about."""
 
     def score(self, problem: Problem, response: str) -> Score:
-        """Reward 1.0 where the last \\boxed{} holds the right label, else 0.0. has_format: it holds some label."""
+        """Reward 1.0 if the last \\boxed{} holds the right label, otherwise 0.0. has_format: it holds some label."""
         causes = self._causes(problem)
         said = label_of(response, causes)
         is_correct = said == problem.answer["label"]  # type: ignore[index]
         return Score(float(is_correct), is_correct, said is not None)
 
     def class_of(self, problem: Problem) -> str:
-        """The cause, whatever its label."""
+        """The right cause, whatever its label."""
         return self._causes(problem)[problem.answer["label"]]  # type: ignore[index]
 
     def answer_of(self, problem: Problem, response: str) -> str | None:
-        """The cause that a response names, whatever its label."""
+        """The cause that a response gives, whatever its label."""
         causes = self._causes(problem)
         said = label_of(response, causes)
         return None if said is None else causes[said]
@@ -47,13 +46,13 @@ class Diagnosis(ABC):
         return explanation(self.scenario(problem), self.class_of(problem), self._labels(problem))
 
     def picture(self, problem: Problem) -> Sequence[Any]:
-        """Maps, and what the rules look at over time. Needs altair."""
-        from .picture import charts
+        """Maps, and what the rules look at over time. Requires altair."""
+        from .charts import charts
 
         return charts(self.scenario(problem))
 
     def demonstration(self, problem: Problem) -> str:
-        """The reasoning by rules, and the right label; where the rules find another cause, the label alone."""
+        """Reasoning by the rules and the right label; the label alone when the rules find another cause."""
         scenario, cause, labels = self.scenario(problem), self.class_of(problem), self._labels(problem)
         if root_cause(scenario).cause == cause:
             return trace(scenario, labels)
@@ -67,7 +66,7 @@ class Diagnosis(ABC):
         if not isinstance(answer, dict) or not {"label", "causes"} <= answer.keys():
             raise TypeError(
                 f"Problem {problem.id!r} has the answer {answer!r}, but {self.name} needs "
-                '{"label": ..., "causes": {...}}; score the problems that this task made.'
+                '{"label": ..., "causes": {...}}; score problems made by this task only.'
             )
         causes: dict[str, str] = answer["causes"]
         return causes

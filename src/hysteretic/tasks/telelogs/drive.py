@@ -1,10 +1,10 @@
-"""How is a drive with a known root cause made? A base drive, one fault, some false leads, then throughput from physics.
+"""Generate a drive with a known root cause: a base drive, one fault, some false leads, then throughput from physics.
 
-    scenario = draw("any text that names it", "C4", Difficulty())
+    scenario = draw("any text as a key", "C4", Difficulty())
 
 The base: a vehicle passes a main site and is handed over from its first to its second cell in the third row of a bad
-window of four. Every cause is drawn from the same base, so that nothing but the fault tells them apart. A drive is kept
-when the rules name the fault and no other cause holds (C3, which is what remains, apart).
+window of four. All causes share the same base, so that only the fault distinguishes them. A drive is kept if the rules
+find the fault and no other cause (apart from C3, which always holds).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .faults import (
     FALSE_LEADS,
     FAULTS,
     FITTING_LEADS,
-    CannotCarryError,
     Draft,
-    another_site_heard,
-    loud_far,
+    UnsuitableDraftError,
+    far_is_strongest,
+    lift_stranger,
     wide_enough,
 )
 from .radio import free_space, handover_loss, level, rate, sinr_for, speed_loss
@@ -36,17 +36,25 @@ METRES_PER_DEGREE = 111_194.93
 BEAMS = ("DEFAULT", *(f"SCENARIO_{number}" for number in range(1, 17)))
 BEAM_WEIGHTS = (60, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2)
 WEAKEST = -118.0
-"""dBm before the shadow of the place; a weaker cell is not reported."""
+"""dBm before shadowing; weaker cells are not reported."""
 FAINTEST = -125.0
-"""dBm; what a phone reports at least."""
+"""dBm; the lowest level that a phone reports."""
 
 
 @dataclass(frozen=True)
 class Difficulty:
     """How hard the drives are.
 
-    cells: fewest and most rows of the engineering table, 4 to 16.
-    false_leads: chance of each that fits the cause (speed 39, distance 0.98 km, 165 RBs, two handovers, ...), 0 to 1.
+    Args:
+        cells: fewest and most rows of the engineering table, 4 to 16.
+        false_leads: probability of each false lead that fits the cause (39 km/h, 0.98 km, 165 RBs, two handovers, ...).
+
+    Raises:
+        ValueError: a value is out of range.
+
+    Example:
+        >>> len(draw("example", "C7", Difficulty(cells=(8, 8))).cells)
+        8
     """
 
     cells: tuple[int, int] = (5, 13)
@@ -55,13 +63,27 @@ class Difficulty:
     def __post_init__(self) -> None:
         low, high = self.cells
         if not 4 <= low <= high <= 16:
-            raise ValueError(f"cells is {self.cells}; give the fewest and the most, within 4 to 16.")
+            raise ValueError(f"cells is {self.cells}; give the fewest and the most, between 4 and 16.")
         if not 0 <= self.false_leads <= 1:
-            raise ValueError(f"false_leads is {self.false_leads}; it is a chance, 0 to 1.")
+            raise ValueError(f"false_leads is {self.false_leads}; it is a probability, 0 to 1.")
 
 
 def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
-    """The drive that a text names, with that cause. The same text, cause and difficulty give the same drive."""
+    """Generate the drive of a key with a given root cause.
+
+    Args:
+        key: any text; the same key, cause and difficulty always give the same drive.
+        cause: "C1" to "C8".
+        difficulty: size of the table of cells, and frequency of false leads.
+
+    Returns:
+        A drive of ten rows; `root_cause` finds the cause.
+
+    Example:
+        >>> drive = draw("example", "C8", Difficulty())
+        >>> len(drive.rows), drive.bad_rows
+        (10, (1, 2, 3, 4))
+    """
     rng = random.Random(f"{key} {cause}")
     cells = rng.randint(*difficulty.cells)
     shadow = random.Random(f"shadow {key} {cause}").uniform(0, 20)
@@ -69,17 +91,17 @@ def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
         leads = [lead for lead in FITTING_LEADS[cause] if rng.random() < difficulty.false_leads]
         if {"C2", "C5"} <= set(leads):
             leads.remove(rng.choice(["C2", "C5"]))
-        for _ in range(20):  # the leads stay, so that those that are harder to place are not rarer
+        for _ in range(20):  # keep the leads, so that those that are harder to place do not become rarer
             try:
                 scenario = _attempt(rng, cause, leads, cells, shadow)
-            except CannotCarryError:
+            except UnsuitableDraftError:
                 continue
             if is_clear(scenario, cause):
                 return scenario
 
 
 def is_clear(scenario: Scenario, cause: str) -> bool:
-    """The bad rows are one stretch of four, and the rules find this cause and no other."""
+    """Whether the bad rows are four in succession, and the rules find this cause and no other."""
     bad = scenario.bad_rows
     if len(bad) != WINDOW or bad[-1] - bad[0] != WINDOW - 1:
         return False
@@ -87,29 +109,29 @@ def is_clear(scenario: Scenario, cause: str) -> bool:
 
 
 def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int, shadow: float) -> Scenario:
-    """A drive that may be clear or not. shadow: dB that the streets of this place cost every cell."""
+    """One try, which may not be clear. shadow: dB that every cell loses in this place."""
     draft = _base(rng, cause, leads, cells)
     faults = {lead: FALSE_LEADS[lead] for lead in leads} | {cause: FAULTS[cause]}
-    for name in sorted(faults, reverse=True):  # C1 last: it needs to know which rows the first cell serves
+    for name in sorted(faults, reverse=True):  # C1 last: it depends on which rows the first cell serves
         faults[name].before(draft)
     if "C1" not in faults:
         wide_enough(draft)
     _hear(draft)
     if draft.far in draft.serving:
-        loud_far(draft)
+        far_is_strongest(draft)
     for row in range(ROWS):
-        draft.quieten(row, draft.serving[row])
+        draft.attenuate_strangers(row, draft.serving[row])
     if "C4" not in faults and rng.random() < 0.9:
-        another_site_heard(draft)
+        lift_stranger(draft, 3.6, 6)
     for fault in faults.values():
         fault.levels(draft)
-    _face_the_road(draft)
+    _turn_far_site(draft)
     _shade(draft, shadow)
     return _finished(draft, cause)
 
 
 def _base(rng: random.Random, cause: str, leads: list[str], count: int) -> Draft:
-    """A drive past a main site, before fault and throughput."""
+    """A drive past a main site, without fault and throughput."""
     start = rng.randint(1, ROWS - WINDOW - 1)
     window = range(start, start + WINDOW)
     speeds = _speeds(rng, window, cause == "C7", "C7" in leads)
@@ -120,14 +142,14 @@ def _base(rng: random.Random, cause: str, leads: list[str], count: int) -> Draft
     serving = [0] * window[2] + [1] * 2 + [after] * (ROWS - window[3] - 1)
     blocks = [rng.uniform(172, 211) for _ in range(ROWS)]
     targets = [rng.uniform(190, 560) for _ in range(ROWS)]
-    if rng.random() < 0.6:  # worse after the handover, by as much as it is better where that is the cause
+    if rng.random() < 0.6:  # worse after the handover, by as much as it is better for C3
         better = rng.uniform(350, 570)
         targets = [better + rng.uniform(-25, 25) - (row >= window[2]) * rng.uniform(160, 180) for row in range(ROWS)]
     return Draft(rng, cells, site_of, sites, places, speeds, blocks, serving, window, targets, far=site_of.index(1))
 
 
 def _hear(draft: Draft) -> None:
-    """The level of every cell in every row, the serving one at most 3 dB below the strongest of its site."""
+    """Compute the level of every cell in every row; the serving one is at most 3 dB below the strongest of its site."""
     rng = draft.rng
     for cell, site in zip(draft.cells, draft.site_of, strict=True):
         shadow, (east, north) = rng.gauss(0, 3), draft.sites[site]
@@ -138,13 +160,13 @@ def _hear(draft: Draft) -> None:
         siblings = [c for c, site in enumerate(draft.site_of) if site == draft.site_of[served] and c != served]
         strongest = max((draft.levels[c][row] for c in siblings), default=WEAKEST)
         draft.levels[served][row] = max(draft.levels[served][row], strongest - rng.uniform(0, 3))
-        if row in draft.window and draft.far not in draft.serving:  # around a handover both cells are heard
+        if row in draft.window and draft.far not in draft.serving:  # both cells are heard around a handover
             other = draft.first + draft.second - served
             draft.levels[other][row] = max(draft.levels[other][row], draft.levels[served][row] - rng.uniform(2, 5))
 
 
-def _face_the_road(draft: Draft) -> None:
-    """Turn the far site, where it serves, so that its serving antenna looks at the road within 40 degrees."""
+def _turn_far_site(draft: Draft) -> None:
+    """If the far cell serves, turn its site so that the antenna points at the road within 40 degrees."""
     if draft.far in draft.serving:
         (east, north), (x, y) = draft.sites[draft.site_of[draft.far]], draft.places[draft.handover]
         old = draft.cells[draft.far].azimuth
@@ -156,7 +178,7 @@ def _face_the_road(draft: Draft) -> None:
 
 
 def _shade(draft: Draft, shadow: float) -> None:
-    """Weaken all cells alike, by the shadow of the place or until none is stronger than in free space."""
+    """Weaken all cells equally, by the shadow or until none is stronger than in free space."""
     excess = max(
         level - free_space(cell, draft.distance(c, row))
         for c, (cell, levels) in enumerate(zip(draft.cells, draft.levels, strict=True))
@@ -166,10 +188,10 @@ def _shade(draft: Draft, shadow: float) -> None:
 
 
 def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool) -> list[float]:
-    """km/h in whole numbers, below 40 where nothing is meant to be fast."""
+    """Integers in km/h, below 40 unless the drive is meant to be fast."""
     speed, speeds = rng.uniform(10, 34), []
     for row in range(ROWS):
-        speed = 10 + abs(speed - 10 + rng.gauss(0, 2))  # turned back at 10 and 36, so that no value repeats there
+        speed = 10 + abs(speed - 10 + rng.gauss(0, 2))  # reflected at 10 and 36, so that values do not pile up there
         speed = 36 - abs(36 - speed)
         speeds.append(float(round(speed + 40 * (row in window and is_fast))))
     if is_nearly_fast and not is_fast:
@@ -179,7 +201,7 @@ def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bo
 
 
 def _places(rng: random.Random, speeds: list[float], middle: int) -> list[tuple[float, float]]:
-    """A gently bending road past the main site; each second leads on by the speed."""
+    """A slightly curved road past the main site, in steps of one second at the given speeds."""
     distance, bearing = min(max(rng.lognormvariate(math.log(130), 0.6), 35), 480), rng.uniform(0, 2 * math.pi)
     heading = rng.uniform(0, 2 * math.pi)
     places = [(0.0, 0.0)]
@@ -195,7 +217,7 @@ def _places(rng: random.Random, speeds: list[float], middle: int) -> list[tuple[
 def _sites(
     rng: random.Random, place: tuple[float, float], cells: int, cause: str, leads: list[str]
 ) -> tuple[list[tuple[float, float]], list[int]]:
-    """Metres of each site, and the site of each cell: the main one (0) with 2 or 3 cells, a far one (1), others."""
+    """Place of each site, and site of each cell: the main one (0) with 2 or 3 cells, a far one (1), others."""
     main = 3 if cells > 4 else 2
     site_of, site = [0] * main + [1], 2
     if cells - len(site_of) > 3 and rng.random() < 0.5:
@@ -226,7 +248,7 @@ def _cells(
 ) -> list[Cell]:
     """Cells with their antennas; no two PCIs are equal modulo 30.
 
-    begin: where the drive begins, on the side of the main site's first cell. border: where its second takes over.
+    begin: start of the drive, on the side of the first cell of the main site. border: where its second cell takes over.
     """
     longitude, latitude = rng.uniform(-170, 170), rng.uniform(-55, 55)
     remainders = rng.sample(range(30), len(site_of))
@@ -271,17 +293,17 @@ def _longitude(origin: float, latitude: float, east: float) -> float:
 
 
 def _finished(draft: Draft, cause: str) -> Scenario:
-    """Throughput, SINR and both tables."""
+    """Add throughput and SINR, and build both tables."""
     rng = draft.rng
     sinrs, throughputs = [], []
     for row in range(ROWS):
         recent = sum(draft.serving[r] != draft.serving[r - 1] for r in (row - 1, row) if r >= 1)
         left = draft.blocks[row] * speed_loss(draft.speeds[row])
         lossy = left * handover_loss(recent)
-        if row in draft.window:  # what the fault itself costs comes on top
+        if row in draft.window:  # the cost of the fault is added to this
             sinr = sinr_for(draft.targets[row] / 190)
             carried = lossy * rate(sinr)
-        else:  # as much as a handover lets through, at the SINR that this needs without one
+        else:  # throughput limited by a handover, at the SINR that it requires without one
             gap = draft.levels[draft.serving[row]][row] - max(draft.levels[c][row] for c in draft.others(row))
             wanted = rng.uniform(640, 900) + 25 * min(max(gap, 0), 20) * rng.random()
             carried = lossy * rate(sinr_for(wanted / lossy))
@@ -327,5 +349,5 @@ def _tables(draft: Draft, sinrs: list[float], throughputs: list[float]) -> Scena
 
 
 def _reported(level: float, shadow: float) -> float:
-    """dBm as a phone says it. Rounded first, so that differences between cells do not hang on the shadow."""
+    """dBm as reported by a phone. Rounded first, so that differences between cells do not depend on the shadow."""
     return max(round(round(level, 2) - shadow, 2), FAINTEST)

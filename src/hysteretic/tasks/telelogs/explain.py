@@ -1,25 +1,48 @@
-"""Why is this the cause? Every rule with its finding, in the order of the rules, in words that a person can check."""
+"""The rules' findings in words: an explanation for people, and reasoning for a model to imitate."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 from .rules import Finding, findings
-from .scenario import CAUSES, Scenario
+from .scenario import CAUSES, THRESHOLD, Scenario
+
+CHECKS = {
+    "C7": "Speed",
+    "C8": "Scheduled resource blocks",
+    "C2": "Distance to the serving cell",
+    "C5": "Handovers",
+    "C6": "PCI modulo 30",
+    "C1": "Downtilt",
+    "C4": "Overlap with other sites",
+    "C3": "A better neighbour",
+}
+"""What each rule checks."""
 
 
-def explanation(scenario: Scenario, cause: str, labels: Mapping[str, str] | None = None) -> str:
-    """The answer in the first line, then a line for each rule.
+def explanation(scenario: Scenario, cause: str, labels: Mapping[str, str]) -> str:
+    """The answer in the first line, then one line per rule.
 
-    cause: the right answer, "C1" to "C8". labels: the label that the question gives to each cause; None: itself.
+    cause: the right answer, "C1" to "C8". labels: the label that the question gives to each cause.
     """
-    labels = {name: name for name in CAUSES} if labels is None else labels
     found = list(findings(scenario))
     first = next(finding for finding in found if finding.holds)
     lines = [f"{_name(cause, labels)}: {CAUSES[cause]}", _bad_rows(scenario)]
     if first.cause != cause:
-        lines.append(f"The rules name another cause, {_name(first.cause, labels)}")
+        lines.append(f"The rules find another cause, {_name(first.cause, labels)}")
     return "\n".join([*lines, *_rules(found, first, labels)])
+
+
+def trace(scenario: Scenario, labels: Mapping[str, str]) -> str:
+    """Reasoning that lists the bad rows, checks one rule after another until one holds, and boxes its label."""
+    times = [scenario.rows[i].time.split(" ")[-1].split(".")[0] for i in scenario.bad_rows]
+    lines = [f"The throughput is below {THRESHOLD:g} Mbps at {', '.join(times)}. Only these rows matter."]
+    for finding in findings(scenario):
+        verdict = "this is the cause" if finding.holds else "not the cause"
+        lines.append(f"{CHECKS[finding.cause]}: {finding.evidence}; {verdict}.")
+        if finding.holds:
+            return "\n".join([*lines, f"{CAUSES[finding.cause]} \\boxed{{{labels[finding.cause]}}}"])
+    raise AssertionError("the last rule always holds")
 
 
 def _rules(found: list[Finding], first: Finding, labels: Mapping[str, str]) -> Iterator[str]:
@@ -28,9 +51,9 @@ def _rules(found: list[Finding], first: Finding, labels: Mapping[str, str]) -> I
         if finding is first:
             yield f"✓ {name} holds: {finding.evidence}{_rows(finding.rows)}"
         elif finding.cause == "C3":
-            yield f"· {name} is what remains when no other holds: not so here"
+            yield f"· {name} applies only if no other rule holds"
         elif finding.holds:
-            yield f"✓ {name} holds too, after the one that decides: {finding.evidence}{_rows(finding.rows)}"
+            yield f"✓ {name} holds too, but comes after the deciding rule: {finding.evidence}{_rows(finding.rows)}"
         else:
             yield f"· {name} does not hold: {finding.evidence}"
 
@@ -39,13 +62,13 @@ def _bad_rows(scenario: Scenario) -> str:
     bad = [scenario.rows[i].throughput for i in scenario.bad_rows]
     if not bad:
         return "No row has a throughput below 600 Mbit/s"
-    return f"The throughput is {min(bad):.0f} to {max(bad):.0f} Mbit/s{_rows(scenario.bad_rows)}"
+    return f"Throughput drops to {min(bad):.0f} to {max(bad):.0f} Mbit/s{_rows(scenario.bad_rows)}"
 
 
 def _name(cause: str, labels: Mapping[str, str]) -> str:
-    """The label in the question; and the rules' name, where it is another."""
+    """The label in the question, followed by the rules' name if that differs."""
     label = labels[cause]
-    return label if label == cause else f"{label} ({cause} of the rules)"
+    return label if label == cause else f"{label} ({cause} in the rules)"
 
 
 def _rows(rows: tuple[int, ...]) -> str:

@@ -1,8 +1,9 @@
-"""How does each root cause get into a drive? One function a cause, each changing a draft in the bad window alone.
+"""The faults that put each root cause into a generated drive, and the false leads that resemble them.
 
-A draft holds cells, a serving cell and a level per cell and row, speeds and resource blocks; throughput and SINR are
-made afterwards from them (see `drive.py`). What each fault does follows the way the official data is made, with
-levels, places and both tables kept consistent. A false lead does the same, not far enough to be the cause.
+A draft has cells, the serving cell and the level of each cell per row, speeds and resource blocks; throughput and SINR
+are derived from them afterwards (see `drive.py`). Each fault changes the bad window only. Faults follow the way the
+official data is made, with levels, places and both tables kept consistent. A false lead does the same, but stays within
+the limits of the rules.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from .scenario import Cell
 
 
-class CannotCarryError(Exception):
-    """This draft cannot carry the fault or false lead; draw another."""
+class UnsuitableDraftError(Exception):
+    """The fault or false lead is impossible in this draft; draw another."""
 
 
 @dataclass
 class Draft:
-    """A drive being made. Places in metres east and north of the main site.
+    """A drive under construction. Places are in metres east and north of the main site.
 
-    sites: metres of each gNodeB; site_of: its index by cell. first, second, third: the main site's cells; far: a cell
-    of a distant site. window: indices of the bad rows, handover the index of the row that is served by `second`.
-    levels: dBm by cell and row; shadow: dB to be taken from all of them. targets: throughput asked for in the rows of
-    the window.
+    sites: place of each gNodeB; site_of: its index by cell. first, second: cells of the main site; far: a cell of a
+    distant site. window: indices of the bad rows; handover: index of the row from which `second` serves. levels: dBm by
+    cell and row; shadow: dB to subtract from all of them. targets: intended throughput by row, used in the window.
     """
 
     rng: random.Random
@@ -55,7 +56,7 @@ class Draft:
         return self.first, self.far if self.far in self.serving else self.second
 
     def served_by_first(self) -> list[int]:
-        """Bad rows that the first cell serves."""
+        """Bad rows served by the first cell."""
         return [row for row in self.window if self.serving[row] == self.first]
 
     def distance(self, cell: int, row: int) -> float:
@@ -72,11 +73,11 @@ class Draft:
         return [c for c in range(len(self.cells)) if c != self.serving[row]]
 
     def strangers(self, cell: int) -> list[int]:
-        """Cells of other sites than that cell's."""
+        """Cells of other sites."""
         return [c for c in range(len(self.cells)) if self.site_of[c] != self.site_of[cell]]
 
-    def quieten(self, row: int, cell: int) -> None:
-        """Lower the cells of other sites, all alike, until the strongest is 3.3 to 6 dB below that cell."""
+    def attenuate_strangers(self, row: int, cell: int) -> None:
+        """Lower the cells of other sites equally until the strongest is 3.3 to 6 dB below the cell."""
         strangers = self.strangers(cell)
         most = self.levels[cell][row] - self.rng.uniform(3.3, 6)
         excess = max(self.levels[c][row] for c in strangers) - most
@@ -85,12 +86,12 @@ class Draft:
 
 
 def tilt_between(draft: Draft, cell: int, low: float, high: float) -> None:
-    """Give a cell a whole mechanical tilt that puts its far edge between two angles. Raises CannotCarryError."""
+    """Set an integer mechanical tilt that puts the far edge of a cell between two angles, or raise UnsuitableDraftError."""
     old = draft.cells[cell]
     rest = old.far_edge - old.mechanical_tilt
     fitting = [tilt for tilt in range(31) if low <= tilt + rest <= high]
     if not fitting:
-        raise CannotCarryError
+        raise UnsuitableDraftError
     draft.cells[cell] = replace(old, mechanical_tilt=float(draft.rng.choice(fitting)))
 
 
@@ -110,21 +111,21 @@ def weaker(draft: Draft) -> None:
 def overshooting(draft: Draft) -> None:
     """C2: a cell more than 1.05 km away serves from the handover on."""
     if min(draft.distance(draft.far, row) for row in draft.window[2:]) < 1050:
-        raise CannotCarryError
+        raise UnsuitableDraftError
     serve_from_far(draft)
 
 
 def serve_from_far(draft: Draft) -> None:
-    """The far cell takes the place of the second one."""
+    """The far cell replaces the second one."""
     draft.serving = [draft.far if cell == draft.second else cell for cell in draft.serving]
 
 
-def loud_far(draft: Draft) -> None:
-    """Where the far cell serves it is the strongest by some dB; elsewhere a neighbour in place of the second one."""
+def far_is_strongest(draft: Draft) -> None:
+    """Where the far cell serves, it is the strongest by some dB; elsewhere it replaces the second one as a neighbour."""
     loss = draft.rng.uniform(16, 22)
     for row in range(len(draft.places)):
         if draft.serving[row] == draft.far:
-            draft.quieten(row, draft.first)
+            draft.attenuate_strangers(row, draft.first)
             strongest = max(draft.levels[c][row] for c in draft.others(row))
             draft.levels[draft.far][row] = strongest + draft.rng.uniform(3.3, 6)
         else:
@@ -141,15 +142,10 @@ def better_neighbour(draft: Draft) -> None:
         draft.targets[row] = (before if row < draft.handover else after) + draft.rng.uniform(-25, 25)
 
 
-def overlap(draft: Draft) -> None:
-    """C4: a cell of another site is the strongest neighbour, at most 2.6 dB weaker, in the whole window."""
-    lift_stranger(draft, 0.3, 2.6)
-
-
 def lift_stranger(draft: Draft, low: float, high: float) -> None:
-    """For a while, the window within, a cell of another site is the strongest neighbour.
+    """For a stretch that includes the window, a cell of another site is the strongest neighbour.
 
-    It is U(low, high) dB weaker than the serving cell in the window, and at least 3.4 dB in the rows around it.
+    It is U(low, high) dB weaker than the serving cell in the window, and at least 3.4 dB weaker in the rows around it.
     """
     loudest = stranger(draft)
     begin, end = draft.rng.randint(0, draft.window[0]), draft.rng.randint(draft.window[-1] + 1, len(draft.places))
@@ -163,64 +159,46 @@ def lift_stranger(draft: Draft, low: float, high: float) -> None:
                 draft.levels[c][row] = min(draft.levels[c][row], own - gap - below)
 
 
-def another_site_heard(draft: Draft) -> None:
-    """No cause: a cell of another site is the strongest neighbour, clearly weaker than the serving cell."""
-    lift_stranger(draft, 3.6, 6)
-
-
 def stranger(draft: Draft) -> int:
-    """The cell of another site within 950 m that is heard best in the window. Raises CannotCarryError."""
+    """The strongest cell of another site within 950 m of the window, or raises UnsuitableDraftError."""
     others = [c for c in draft.strangers(draft.first) if c not in draft.pair]
     near = [c for c in others if draft.distance(c, draft.window[0]) < 950]
     if not near:
-        raise CannotCarryError
+        raise UnsuitableDraftError
     return max(near, key=lambda c: draft.levels[c][draft.window[1]])
 
 
 def ping_pong(draft: Draft) -> None:
-    """C5: the two cells serve in turns, 3 handovers."""
+    """C5: two cells alternate, 3 handovers."""
     for row, cell in zip(draft.window, (draft.first, draft.second) * 2, strict=True):
         draft.serving[row] = cell
 
 
 def same_modulo(draft: Draft) -> None:
-    """C6: the second cell gets a PCI equal to the first's modulo 30, in both tables."""
+    """C6: the second cell gets the same PCI modulo 30 as the first, in both tables."""
     collide(draft, draft.second, draft.first)
 
 
 def collide(draft: Draft, cell: int, other: int) -> None:
-    """Give a cell another PCI with the same remainder modulo 30 as the other's."""
+    """Give a cell a new PCI with the same remainder modulo 30 as that of the other."""
     wanted = draft.cells[other].pci
     free = [p for p in range(wanted % 30, 1008, 30) if p != wanted]
     draft.cells[cell] = replace(draft.cells[cell], pci=draft.rng.choice(free))
 
 
-def too_fast(draft: Draft) -> None:
-    """C7: 40 km/h more. Nothing is left to do: the places were made with it (see `drive.py`)."""
-
-
-def few_blocks(draft: Draft) -> None:
-    """C8: 105 to 152 resource blocks on average."""
-    scale_blocks(draft, draft.rng.uniform(105, 152))
-
-
-def scale_blocks(draft: Draft, mean: float) -> None:
-    """Give the window a mean number of resource blocks, each at least 100."""
+def scale_blocks(draft: Draft, low: float, high: float) -> None:
+    """U(low, high) resource blocks in the window on average, at least 100 in each row."""
+    mean = draft.rng.uniform(low, high)
     now = sum(draft.blocks[row] for row in draft.window) / len(draft.window)
     for row in draft.window:
         draft.blocks[row] = max(draft.blocks[row] * mean / now, 100 + draft.rng.random())
-
-
-def nearly_few_blocks(draft: Draft) -> None:
-    """161 to 167 resource blocks on average."""
-    scale_blocks(draft, draft.rng.uniform(161, 167))
 
 
 def nearly_overshooting(draft: Draft) -> None:
     """A cell 0.8 to 0.985 km away serves after the handover."""
     reached = [draft.distance(draft.far, row) for row in draft.window]
     if max(reached) > 985 or min(reached) < 800:
-        raise CannotCarryError
+        raise UnsuitableDraftError
     serve_from_far(draft)
 
 
@@ -231,24 +209,19 @@ def nearly_ping_pong(draft: Draft) -> None:
     draft.serving[third] = draft.serving[fourth] = draft.first
 
 
-def nearly_overlap(draft: Draft) -> None:
-    """A cell of another site is the strongest neighbour, 3.4 to 5 dB below the serving cell."""
-    lift_stranger(draft, 3.4, 5)
-
-
 def nearly_same_modulo(draft: Draft) -> None:
-    """A cell of another site collides with one that serves only a part of the window."""
+    """A cell of another site collides with one that serves only part of the window."""
     collide(draft, stranger(draft), draft.serving[draft.window[0]])
 
 
 def nearly_too_much_tilt(draft: Draft) -> None:
-    """The road is 0.3 to 1.6 degrees inside the far edge of the first cell's lobe."""
+    """The road is 0.3 to 1.6 degrees inside the far edge of the first cell's main lobe."""
     lowest = min(draft.angle(draft.first, row) for row in draft.served_by_first())
     tilt_between(draft, draft.first, lowest - 1.6, lowest - 0.3)
 
 
 def wide_enough(draft: Draft) -> None:
-    """No cause: the first cell's main lobe reaches every bad row it serves, with room to spare."""
+    """Not a fault: the main lobe of the first cell reaches every bad row it serves, with a margin."""
     lowest = min(draft.angle(draft.first, row) for row in draft.served_by_first())
     if draft.cells[draft.first].far_edge > lowest - 0.3:
         tilt_between(draft, draft.first, -90, lowest - 0.3)
@@ -260,7 +233,7 @@ def nothing(draft: Draft) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """What a cause, or what only looks like it, does to a draft: before the levels are made, and to the levels."""
+    """What a fault or false lead does to a draft: before the levels are computed, and to the levels."""
 
     before: Callable[[Draft], None] = nothing
     levels: Callable[[Draft], None] = nothing
@@ -270,21 +243,21 @@ FAULTS = {
     "C1": Fault(too_much_tilt, weaker),
     "C2": Fault(overshooting),
     "C3": Fault(levels=better_neighbour),
-    "C4": Fault(levels=overlap),
+    "C4": Fault(levels=partial(lift_stranger, low=0.3, high=2.6)),  # dB weaker
     "C5": Fault(ping_pong),
     "C6": Fault(same_modulo),
-    "C7": Fault(too_fast),
-    "C8": Fault(few_blocks),
+    "C7": Fault(),  # 40 km/h faster: `drive.py` computes the places from the speeds
+    "C8": Fault(partial(scale_blocks, low=105, high=152)),
 }
 
 FALSE_LEADS = {
     "C1": Fault(nearly_too_much_tilt),
     "C2": Fault(nearly_overshooting),
-    "C4": Fault(levels=nearly_overlap),
+    "C4": Fault(levels=partial(lift_stranger, low=3.4, high=5)),
     "C5": Fault(nearly_ping_pong),
     "C6": Fault(levels=nearly_same_modulo),
-    "C7": Fault(),  # 37 to 39 km/h: the places are made with it, see `drive.py`
-    "C8": Fault(nearly_few_blocks),
+    "C7": Fault(),  # 37 to 39 km/h
+    "C8": Fault(partial(scale_blocks, low=161, high=167)),
 }
 """By the cause that each resembles."""
 
@@ -298,4 +271,4 @@ FITTING_LEADS = {
     "C7": ("C1", "C2", "C4", "C5", "C6", "C8"),
     "C8": ("C1", "C2", "C4", "C5", "C6", "C7"),
 }
-"""By cause, the false leads that its drive can carry."""
+"""By cause, the false leads that are possible in its drive."""

@@ -1,7 +1,7 @@
-"""Where in a question's text are the options and the two tables? Lines and places, no values yet.
+"""Locate the options and the two tables in the text of a question: lines and positions, no values yet.
 
 Options are lines such as "C1: ...", "A) ..." or "2. ..." whose words name one of the eight causes, in this project's
-wording or the data set's. Tables are '|'-separated lines under a header with the known column names, in any order.
+wording or that of the data set. Tables are '|'-separated lines under a header with the known column names, in any order.
 Every step is linear in the length of the text, and the text is bounded.
 """
 
@@ -15,10 +15,10 @@ from .scenario import CAUSES
 from .text import CELL_COLUMNS, DRIVE_COLUMNS
 
 LONGEST = 1_000_000
-"""Characters of a question; the data set's have 5,000."""
+"""Most characters of a question; those of the data set have 5,000."""
 MOST_LINES = 5_000
 MOST_ROWS = 200
-"""Rows of a table; the data set's have at most 13."""
+"""Most rows of a table; those of the data set have at most 13."""
 LONGEST_OPTION = 400
 
 DRIVE, CELLS = "drive log", "table of cells"
@@ -38,12 +38,12 @@ _KEYWORDS = {
     "C7": re.compile(r"speed|\bfaster\b|km/h"),
     "C8": re.compile(r"\brbs?\b|resource blocks?"),
 }
-"""By cause, the words of which its option holds some, and no other option does. Lower case."""
+"""By cause, the words (in lower case) that only its option contains."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option line: its label, the cause its words name, and where its words are (indices into the text)."""
+    """An option line: its label, the cause its words name, and their position (indices into the text)."""
 
     line: int
     label: str
@@ -54,7 +54,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. header and rows: (line number from 1, line); introduction: number of the line above that names it."""
+    """A table. header, rows: (line number from 1, line). introduction: number of the line above that introduces it."""
 
     kind: str
     header: tuple[int, str]
@@ -64,7 +64,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Layout:
-    """The lines of a text (without line ends), the index at which each starts, its options and tables in order."""
+    """The lines of a text (without line breaks), the index at which each starts, its options and tables in order."""
 
     lines: tuple[str, ...]
     starts: tuple[int, ...]
@@ -73,7 +73,7 @@ class Layout:
     others: tuple[tuple[int, str], ...]
     """Lines that look like an option but name no cause, or several."""
     stray: tuple[int, ...]
-    """Lines that look like rows (three '|' or more) and stand in no table, as after a blank line."""
+    """Lines that look like rows (three '|' or more) but are outside any table, as after a blank line."""
 
 
 def layout(text: str, is_strict: bool = False) -> Layout:
@@ -82,12 +82,12 @@ def layout(text: str, is_strict: bool = False) -> Layout:
     Raises ValueError for text that is too long and for two tables of one kind.
     """
     if not isinstance(text, str):
-        raise ValueError(f"The question is {type(text).__name__}; it should be text.")
+        raise ValueError(f"The question is {type(text).__name__}; it must be text.")
     if len(text) > LONGEST:
-        raise ValueError(f"The question has {len(text):,} characters; give one of at most {LONGEST:,}.")
+        raise ValueError(f"The question has {len(text):,} characters; the limit is {LONGEST:,}.")
     lines = text.split("\n")
     if len(lines) > MOST_LINES:
-        raise ValueError(f"The question has {len(lines):,} lines; give one of at most {MOST_LINES:,}.")
+        raise ValueError(f"The question has {len(lines):,} lines; the limit is {MOST_LINES:,}.")
     starts = [0]
     for line in lines[:-1]:
         starts.append(starts[-1] + len(line) + 1)
@@ -97,14 +97,14 @@ def layout(text: str, is_strict: bool = False) -> Layout:
 
 
 def cause_of(words: str) -> str | None:
-    """The one cause that an option's words name; None for none and for several."""
+    """The cause that the words of an option name; None if they name none or several."""
     words = " ".join(words.casefold().split())
     found = [cause for cause in CAUSES if _KEYWORDS[cause].search(words)]
     return found[0] if len(found) == 1 else None
 
 
 def column_key(name: str) -> str:
-    """A column name without units, case, spaces and punctuation."""
+    """A column name without units, case, spaces or punctuation."""
     return "".join(filter(str.isalnum, _BRACKETS.sub("", name.rpartition("\uff1a")[2]).casefold()))
 
 
@@ -113,7 +113,7 @@ def cells_of(line: str) -> list[str]:
 
 
 def _options(lines: Sequence[str], starts: Sequence[int]) -> tuple[list[Option], list[tuple[int, str]]]:
-    """Options, and lines that look like one. Of several styles of label the one that names most causes counts."""
+    """Options, and lines that look like one. If labels have several styles, the one that names most causes counts."""
     options: dict[str, list[Option]] = {}
     others: dict[str, list[tuple[int, str]]] = {}
     for number, (line, start) in enumerate(zip(lines, starts, strict=True), 1):
@@ -157,7 +157,7 @@ def _tables(lines: Sequence[str], is_strict: bool) -> tuple[list[Table], list[in
         elif kind and is_row:
             rows.append((number, line))
             if len(rows) > MOST_ROWS:
-                raise ValueError(f"line {number}: the {kind} has more than {MOST_ROWS} rows; give fewer.")
+                raise ValueError(f"line {number}: the {kind} has more than {MOST_ROWS} rows, which is the limit.")
         elif line.count("|") >= 3:
             stray.append(number)
         above = number if line.strip() else above
@@ -168,7 +168,7 @@ def _check_new(kind: str, number: int, tables: Sequence[Table]) -> None:
     for table in tables:
         if table.kind == kind:
             raise ValueError(
-                f"line {number}: a second {kind} begins, the first is at line {table.header[0]}; keep one of them."
+                f"line {number}: a second {kind} begins (the first is at line {table.header[0]}); keep one of them."
             )
 
 
@@ -177,7 +177,7 @@ _OWN_KEYS = {DRIVE: _KEYS[DRIVE] - _KEYS[CELLS], CELLS: _KEYS[CELLS] - _KEYS[DRI
 
 
 def _kind(line: str) -> str:
-    """The table whose header a line is: three or more of the column names that only this table has; else ""."""
+    """The kind of table whose header this line is: it has three or more column names of only that table; else ""."""
     words = line.casefold()
     if len(line) > 10_000 or ("pc" not in words and "gnodeb" not in words):  # quick: most rows go here
         return ""
@@ -188,6 +188,6 @@ def _kind(line: str) -> str:
 
 
 def _introduces(line: str) -> bool:
-    """Whether a line above a header names the table: it ends with a colon, or is a heading."""
+    """Whether a line above a header introduces the table: it ends with a colon or is a heading."""
     words = line.strip()
     return len(words) <= 200 and "|" not in words and (words.endswith((":", "\uff1a", ":**")) or words.startswith("#"))

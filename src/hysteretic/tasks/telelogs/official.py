@@ -1,4 +1,4 @@
-"""How are the published questions, or others in their format, a task? From the user's own copy, prompts untouched."""
+"""The published questions, or others in their format, as a task: from your own copy, prompts unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..rows import SUFFIXES, WHOLE, Row, column, read_tables
-from ..splits import check_fraction, digest, in_order, side
+from ..splits import check_fraction, digest, in_order, side, table_of
 from ..task import Problem
 from .diagnosis import Diagnosis
 from .parse import parse_question
@@ -20,37 +20,44 @@ from .scenario import Scenario
 
 HUB_ID = "netop/TeleLogs"
 ACCESS = (
-    f"The official data set is gated: ask for access at https://huggingface.co/datasets/{HUB_ID}, log in with "
+    f"The official data set is gated: request access at https://huggingface.co/datasets/{HUB_ID}, log in with "
     "`hf auth login`, and try again. A local file works too: --task telelogs --task-options "
     """'{"source": "telelogs_test.json"}'."""
 )
 SHOWN = 3
-"""Bad rows that an error describes; all are counted."""
+"""How many bad rows a message describes; all are counted."""
 
 
 class BadRowsWarning(UserWarning):
-    """Rows of a data set were left out, as asked."""
+    """Rows of a data set were left out, as on_bad_row="skip" requests."""
 
 
 @dataclass(frozen=True)
 class TeleLogs(Diagnosis):
-    """The root cause of a fall in throughput, from the log of a 5G drive test; the answer goes into \\boxed{}.
+    """Find the root cause of low throughput in the log of a 5G drive test; the answer goes into \\boxed{}.
 
-    Reward: 1 when the last box of a response holds the row's label, else 0 (see `answers.py`). A row is a question that
-    `parse_question` reads tolerantly and one of the labels that the question lists.
+    Reward: 1 if the last box of a response holds the row's label, otherwise 0 (see `answers.py`). Each row has a
+    question that `parse_question` accepts tolerantly, and one of the labels that the question lists.
 
-    Splits: those of the data. A single table named "test", or a file with that word in its name, is all test; another
+    Splits: those of the data. A single table named "test", or a file with that word in its name, is all test; any other
     single table is divided by a hash of the question. Identical rows are one problem.
 
-    source: a .json, .jsonl, .csv or .parquet file, or a hub id.
-    question_column: the question, text.
-    answer_column: the label, such as "C3".
-    on_bad_row: "refuse" raises when any row of the table is bad, "skip" leaves bad rows out with a warning.
-    is_randomised: labels shuffled and tables swapped, as in the paper's second test set (see `randomise.py`). The same
-        rows are in the same splits and order as without.
-    shuffle_seed: which shuffle.
-    is_chat: each question is one user message, for instruct models.
-    test_fraction: the share of a single table that becomes test.
+    Args:
+        source: a .json, .jsonl, .ndjson, .csv or .parquet file, or a hub id.
+        question_column: holds the text of the question.
+        answer_column: holds the label, such as "C3".
+        on_bad_row: "refuse" raises an error if any row of the table is bad, "skip" leaves bad rows out with a warning.
+        is_randomised: shuffle labels and swap tables, as in the paper's second test set (see `randomise.py`). Splits
+            and order of the rows stay the same.
+        shuffle_seed: which shuffle.
+        is_chat: make each question one user message, for instruct models.
+        test_fraction: fraction of a single table that becomes the test split.
+
+    Raises:
+        ValueError: an option is invalid. The data is read later, by `problems`.
+
+    References:
+        The data set (gated): https://huggingface.co/datasets/netop/TeleLogs
     """
 
     source: str = HUB_ID
@@ -74,20 +81,20 @@ class TeleLogs(Diagnosis):
     def problems(self, split: str = "train", seed: int = 0, count: int | None = None) -> tuple[Problem, ...]:
         """The first `count` problems of a split in the order of a seed; None: all of them.
 
-        Raises ValueError for a split that is not there, for bad rows unless they are skipped, when fewer than `count`
-        problems exist, and without access to the hub, saying where to ask for it.
+        Raises ValueError for a split that does not exist, for bad rows unless they are skipped, when fewer than `count`
+        problems exist, and without access to the hub, saying where to request it.
         """
         table, is_divided = self._table_of(split)
         found = [p for p, part in self._problems(table) if not is_divided or part == split]
         return in_order(found, split, seed, count, self.source, key=lambda problem: problem.id.rpartition(":")[2])
 
     def scenario(self, problem: Problem) -> Scenario:
-        """What the question's tables say."""
+        """The drive in the tables of the question."""
         text = problem.prompt if isinstance(problem.prompt, str) else problem.prompt[0]["content"]
         return parse_question(text, is_strict=False).scenario
 
     def randomised(self) -> TeleLogs | None:
-        """The same questions, shuffled."""
+        """The same questions with shuffled labels and swapped tables."""
         return None if self.is_randomised else replace(self, is_randomised=True)
 
     @cached_property
@@ -100,25 +107,19 @@ class TeleLogs(Diagnosis):
             raise ValueError(f"{error} {ACCESS}") from error
 
     def _table_of(self, split: str) -> tuple[str, bool]:
-        """The table that a split is in, and whether the split is only a part of it."""
-        tables = self._tables
-        only = next(iter(tables)) if len(tables) == 1 else None
+        """The table that holds a split, and whether it has to be divided first."""
+        only = next(iter(self._tables)) if len(self._tables) == 1 else None
         if only == "test" or (only == WHOLE and "test" in re.split(r"[^a-z]+", Path(self.source).stem.lower())):
             if split == "test":
                 return only, False
             raise ValueError(
-                f"{self.source} is all test by its name, and has no split {split!r}; for training give a file with "
-                '{"train": [...], "test": [...]}, or one without "test" in its name, which is divided.'
+                f"{self.source} is all test because of its name, so it has no split {split!r}; for training, give a "
+                'file with {"train": [...], "test": [...]}, or one without "test" in its name, which is divided.'
             )
-        if only is not None and split in ("train", "test"):
-            return only, True
-        if split not in tables or only is not None:
-            has = ", ".join(tables) if only is None else "train, test"
-            raise ValueError(f"{self.source} has no split {split!r}; it has {has}.")
-        return split, False
+        return table_of(split, self._tables, self.source)
 
     def _problems(self, table: str) -> list[tuple[Problem, str]]:
-        """The distinct problems of a table and the side each would be on, in the order of the data."""
+        """The distinct problems of a table in the order of the data, each with its split if the table is divided."""
         if table not in self._read:
             self._read[table] = self._checked(table)
         return self._read[table]
@@ -130,7 +131,7 @@ class TeleLogs(Diagnosis):
     def _checked(self, table: str) -> list[tuple[Problem, str]]:
         rows = self._tables[table]
         found: dict[str, tuple[Problem, str]] = {}  # by question
-        answers: dict[str, tuple[int, str]] = {}  # by question, the row that had it first and its answer
+        answers: dict[str, tuple[int, str]] = {}  # by question: its first row, and the answer there
         contradicted: set[str] = set()
         bad: list[str] = []
         for index, row in enumerate(rows):
@@ -139,8 +140,9 @@ class TeleLogs(Diagnosis):
                 before, other = answers.setdefault(question, (index, answer))
                 if other != answer:
                     contradicted.add(question)
-                    said = f"row {index} answers {answer!r} where row {before}, its equal, answers {other!r}"
-                    raise ValueError(f"{said}; neither is used.")
+                    raise ValueError(
+                        f"row {index} has the question of row {before}, but the answer {answer!r} instead of {other!r}."
+                    )
                 problem = self._problem(question, answer, causes)
             except ValueError as error:
                 bad.append(str(error))
@@ -155,15 +157,17 @@ class TeleLogs(Diagnosis):
         more = f" And {len(bad) - SHOWN} more." if len(bad) > SHOWN else ""
         words = f"{where} has {len(bad)} bad row{'s' * (len(bad) > 1)} of {rows}: {shown}{more}"
         if self.on_bad_row == "refuse":
-            raise ValueError(f'{words} Mend or remove them, or leave them out with on_bad_row="skip".')
+            raise ValueError(f'{words} Fix or remove them, or leave them out with on_bad_row="skip".')
         warnings.warn(f"{words} They are left out.", BadRowsWarning, stacklevel=2)
 
     def _row(self, row: Row, where: str) -> tuple[str, str, dict[str, str]]:
-        """Question, answer, and the cause of each of the question's labels. Raises ValueError naming the row."""
+        """Question, answer, and the cause of each label of the question. Raises ValueError naming the row."""
         question = column(row, self.question_column, "Set question_column to one of them.", where)
         answer = column(row, self.answer_column, "Set answer_column to one of them.", where)
         if not isinstance(question, str):
-            raise ValueError(f"{where} has {type(question).__name__} in {self.question_column!r}; a question is text.")
+            raise ValueError(
+                f"{where} has {type(question).__name__} in column {self.question_column!r}; a question must be text."
+            )
         try:
             causes = parse_question(question, is_strict=False).options
         except ValueError as error:
@@ -182,7 +186,7 @@ class TeleLogs(Diagnosis):
 
 
 def _label(answer: Any, labels: Collection[str], where: str) -> str:
-    """The label that an answer names. A whole number counts where labels are digits: tables turn "3" into 3."""
+    """The label that an answer names. An integer is accepted if labels are digits: spreadsheets turn "3" into 3."""
     said = str(answer) if isinstance(answer, int) and not isinstance(answer, bool) else answer
     label = (
         {label.casefold(): label for label in labels}.get(said.strip().casefold()) if isinstance(said, str) else None

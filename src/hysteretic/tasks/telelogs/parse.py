@@ -1,11 +1,11 @@
-"""What does a question say? The text of a TeleLogs question as a scenario and its options.
+"""Parse the text of a TeleLogs question into a scenario and its options, and solve it by the rules.
 
-    found = parse_question(text)          strict: whatever is not in order is an error that names the line
-    found = parse_question(text, False)   tolerant: what the rules can do without may be missing; `remarks` says what
+    found = parse_question(text)          strict: any irregularity is an error that names the line
+    found = parse_question(text, False)   tolerant: values that no rule needs may be missing; see `remarks`
 
-Both find columns by their names, in any order. Tolerant beyond that: either line end, blank lines inside tables, a '|'
-around a row, columns nobody knows, empty cells for '-', a row without something essential (it is left out), columns
-that no rule reads missing.
+Both find columns by name, in any order. Tolerant parsing also accepts: either kind of line break, blank lines inside
+tables, '|' around rows, unknown columns, empty cells for '-', rows without an essential value (they are left out), and
+tables without columns that no rule reads.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from .layout import CELLS, COLUMNS, DRIVE, Layout, Option, Table, cells_of, column_key, layout
+from .rules import root_cause
 from .scenario import CAUSES, Cell, Neighbour, Row, Scenario, ScenarioError, vertical_beamwidth
 from .text import CELL_COLUMNS, DRIVE_COLUMNS, MISSING, TOP
 
@@ -26,7 +27,7 @@ OPTIONAL = {
     ),
     CELLS: frozenset({"Cell ID", "Mechanical Azimuth", "Digital Azimuth", *CELL_COLUMNS[-3:]}),
 }
-"""Tolerant reading does without these columns: time, SINR, neighbours after the first; what no rule reads of a cell."""
+"""Columns that tolerant parsing does without: time, SINR, neighbours after the first; cell data that no rule reads."""
 
 _KEY = {name: column_key(name) for names in COLUMNS.values() for name in names}
 Made = TypeVar("Made")
@@ -36,10 +37,12 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[e
 
 @dataclass(frozen=True)
 class Question:
-    """What a question says.
+    """A parsed question.
 
-    options: the cause of each label, in the order in which they are listed.
-    remarks: what tolerant reading left out or assumed, each with its line.
+    Args:
+        scenario: its tables.
+        options: the cause of each label, in the order in which they are listed.
+        remarks: what tolerant parsing left out or assumed, each with its line.
     """
 
     scenario: Scenario
@@ -54,26 +57,45 @@ class Question:
 
 
 class _MissingError(Exception):
-    """A cell that a row cannot do without is empty."""
+    """An essential cell of a row is empty."""
 
 
 def parse_question(text: str, is_strict: bool = True) -> Question:
-    """Read a question. Raises ValueError, and nothing else, saying line, what was found, and what to do."""
+    """Parse a question.
+
+    Args:
+        text: the whole question: options, drive log and table of cells.
+        is_strict: treat any irregularity as an error; otherwise as described at the top of the module.
+
+    Returns:
+        The scenario, the cause of each label, and remarks.
+
+    Raises:
+        ValueError: the text is malformed; says in which line, what was found and what to do. No other exception.
+
+    Example:
+        >>> from hysteretic.tasks.telelogs import Difficulty, draw, render
+        >>> drive = draw("example", "C7", Difficulty())
+        >>> parse_question(render(drive)).scenario == drive
+        True
+    """
     if is_strict and isinstance(text, str) and "\r" in text:
         number = text.count("\n", 0, text.index("\r")) + 1
-        raise ValueError(f"line {number}: a Windows line end; convert the text to \\n, or read it tolerantly.")
+        raise ValueError(
+            f"line {number}: a Windows line break; convert the text to \\n, or parse it with is_strict=False."
+        )
     found = layout(text, is_strict)
     options = read_options(found, is_strict)
     if is_strict and found.stray:
         raise ValueError(
-            f"line {found.stray[0]}: a row outside of the tables; remove it, or the blank line or text before it."
+            f"line {found.stray[0]}: a row outside the tables; remove it, or the blank line or text before it."
         )
     tables = {table.kind: table for table in found.tables}
     for kind in (DRIVE, CELLS):
         if kind not in tables:
             raise ValueError(
-                f"The question has no {kind}: among its {len(found.lines)} lines is no header with columns such as "
-                f"{COLUMNS[kind][0]!r} and {COLUMNS[kind][4]!r}, separated by '|'. Give the whole question."
+                f"The question has no {kind}: none of its {len(found.lines)} lines is a header with columns such as "
+                f"{COLUMNS[kind][0]!r} and {COLUMNS[kind][4]!r}, separated by '|'. Give the complete question."
             )
     remarks: list[str] = []
     rows = _read(tables[DRIVE], is_strict, remarks, _row)
@@ -81,36 +103,60 @@ def parse_question(text: str, is_strict: bool = True) -> Question:
     return Question(Scenario(rows, cells), options, tuple(remarks))
 
 
+def solve(question: str) -> str:
+    """The label that answers a question: that of the cause the rules find in its tables.
+
+    Args:
+        question: text of a TeleLogs question, parsed tolerantly (see `parse_question`).
+
+    Returns:
+        One of the labels of the question, usually "C1" to "C8".
+
+    Raises:
+        ValueError: the text is not a TeleLogs question.
+
+    Example:
+        >>> from hysteretic.tasks.telelogs import Difficulty, draw, render
+        >>> solve(render(draw("example", "C7", Difficulty())))
+        'C7'
+
+    References:
+        The rules: see `hysteretic.tasks.telelogs.rules`.
+    """
+    found = parse_question(question, is_strict=False)
+    return found.labels[root_cause(found.scenario).cause]
+
+
 def read_options(found: Layout, is_strict: bool) -> dict[str, str]:
-    """Label to cause, in the order of the text. Raises ValueError unless they are the eight causes."""
+    """The cause of each label, in the order of the text. Raises ValueError unless all eight causes are there."""
     options: dict[str, Option] = {}
     for option in found.options:
         before = options.setdefault(option.label, option)
         if before is not option and (is_strict or before.cause != option.cause):
             raise ValueError(
-                f"line {option.line}: label {option.label!r} is an option's already, at line {before.line}; give every "
-                "option a label of its own."
+                f"line {option.line}: label {option.label!r} is already used in line {before.line}; give each option "
+                "its own label."
             )
     causes: dict[str, Option] = {}
     for option in options.values():
         before = causes.setdefault(option.cause, option)
         if before is not option:
             raise ValueError(
-                f"line {option.line}: option {option.label!r} is the cause {option.cause} ({CAUSES[option.cause]}), "
-                f"as option {before.label!r} at line {before.line}; list each cause once."
+                f"line {option.line}: option {option.label!r} is the same cause as option {before.label!r} in line "
+                f"{before.line}, {option.cause} ({CAUSES[option.cause]}); list each cause once."
             )
     inside = [line for line, _ in found.others if options and _first(options) <= line <= _last(options) + 1]
     if inside and (is_strict or len(causes) < len(CAUSES)):
         raise ValueError(
             f"line {inside[0]}: option {found.lines[inside[0] - 1][:60]!r} names none of the eight causes; a TeleLogs "
-            "question lists exactly these."
+            "question lists exactly those."
         )
     missing = [cause for cause in CAUSES if cause not in causes]
     if missing:
         where = f"lines {_first(options)} to {_last(options)}" if options else f"{len(found.lines)} lines"
         raise ValueError(
-            f"{where}: {len(causes)} of the eight causes among the options; {missing[0]} ({CAUSES[missing[0]]}) is "
-            "missing. List each on a line of its own, as 'C1: ...'."
+            f"{where}: the options name {len(causes)} of the eight causes; {missing[0]} ({CAUSES[missing[0]]}) is "
+            "missing. List each on its own line, as 'C1: ...'."
         )
     return {label: option.cause for label, option in options.items()}
 
@@ -125,7 +171,7 @@ def _last(options: Mapping[str, Option]) -> int:
 
 @dataclass(frozen=True)
 class _Cells:
-    """One row of a table: its cells by column, and how to read them."""
+    """One row of a table: its cells by column, and access to them as text or numbers."""
 
     kind: str
     cells: Mapping[str, str]
@@ -142,7 +188,7 @@ class _Cells:
         return self._absent(column, default)
 
     def number(self, column: str, default: float | None = None) -> float:
-        """Raises _MissingError for '-' without a default."""
+        """Raises _MissingError for '-' if there is no default."""
         if self.is_missing(column):
             return self._absent(column, default)
         cell = self.cells[_KEY[column]]
@@ -154,26 +200,26 @@ class _Cells:
     def integer(self, column: str, default: int | None = None) -> int:
         value = self.number(column, default)
         if value != int(value):
-            raise ScenarioError(f"{column!r} is {value}; expected a whole number.")
+            raise ScenarioError(f"{column!r} is {value}; expected an integer.")
         return int(value)
 
     def _absent(self, column: str, default: Made | None) -> Made:
         if default is None or self.is_strict:
             raise _MissingError(column)
-        self.assumed.append(f"no {column}, {default} is used")
+        self.assumed.append(f"no {column}, assumed {default}")
         return default
 
 
 def _read(table: Table, is_strict: bool, remarks: list[str], make: Callable[[_Cells], Made]) -> tuple[Made, ...]:
-    """What `make` makes of the rows of a table. Raises ValueError naming the line of a row that is malformed."""
+    """The rows of a table, each converted by `make`. Raises ValueError naming the line of a malformed row."""
     keys = _keys(table, is_strict)
     made = []
     for number, line in table.rows:
         cells = _split(table, line, len(keys), is_strict)
         if len(cells) != len(keys):
             raise ValueError(
-                f"line {number}: a row of the {table.kind} has {len(cells)} cells and its header (line "
-                f"{table.header[0]}) {len(keys)}; mend or remove the row."
+                f"line {number}: a row of the {table.kind} has {len(cells)} cells, but its header (line "
+                f"{table.header[0]}) has {len(keys)}; fix or remove the row."
             )
         row = _Cells(table.kind, dict(zip(keys, cells, strict=True)), is_strict, [])
         try:
@@ -181,16 +227,16 @@ def _read(table: Table, is_strict: bool, remarks: list[str], make: Callable[[_Ce
         except _MissingError as error:
             if is_strict:
                 raise ValueError(
-                    f"line {number}: nothing in column {error.args[0]!r}, which a row of the {table.kind} cannot do "
-                    "without; fill it in, or read tolerantly to leave the row out."
+                    f"line {number}: column {error.args[0]!r} is empty, but every row of the {table.kind} needs it; "
+                    "fill it in, or parse with is_strict=False to leave the row out."
                 ) from None
-            remarks.append(f"line {number}: left out, nothing in column {error.args[0]!r}")
+            remarks.append(f"line {number}: left out, column {error.args[0]!r} is empty")
         except ScenarioError as error:
-            raise ValueError(f"line {number}: in the {table.kind}, {error} Mend or remove the row.") from error
+            raise ValueError(f"line {number}: in the {table.kind}, {error} Fix or remove the row.") from error
         else:
             remarks.extend(f"line {number}: {assumed}" for assumed in row.assumed)
     if not made:
-        raise ValueError(f"line {table.header[0]}: the {table.kind} has no row that can be read; give at least one.")
+        raise ValueError(f"line {table.header[0]}: the {table.kind} has no valid row; it needs at least one.")
     return tuple(made)
 
 
@@ -201,7 +247,7 @@ def _keys(table: Table, is_strict: bool) -> list[str]:
     known = {_KEY[name]: name for name in COLUMNS[table.kind]}
     for place, key in enumerate(keys):
         if key in known and key in keys[:place]:
-            raise ValueError(f"line {number}: column {known[key]!r} is there twice; keep one.")
+            raise ValueError(f"line {number}: column {known[key]!r} appears twice; keep one.")
         if is_strict and key not in known:
             name = cells_of(line)[place][:60]
             raise ValueError(f"line {number}: unknown column {name!r} in the {table.kind}; remove it.")
@@ -212,7 +258,7 @@ def _keys(table: Table, is_strict: bool) -> list[str]:
 
 
 def _split(table: Table, line: str, wanted: int | None, is_strict: bool) -> list[str]:
-    """The cells of a row; tolerant: less the empty ones around it. wanted: how many there should be."""
+    """The cells of a row; if tolerant, without empty ones at either end. wanted: how many there should be."""
     cells = cells_of(line)
     if is_strict:
         return line.split("|")
@@ -229,7 +275,7 @@ def _row(cells: _Cells) -> Row:
     for pci, level in zip(names[8 : 8 + TOP], names[8 + TOP : 8 + 2 * TOP], strict=True):
         if not cells.is_missing(pci):
             if cells.is_strict and len(neighbours) < names.index(pci) - 8:
-                raise ScenarioError(f"{pci!r} is given, but a neighbour before it is {MISSING!r}.")
+                raise ScenarioError(f"{pci!r} is given, but an earlier neighbour is {MISSING!r}.")
             neighbours.append(Neighbour(cells.integer(pci), None if cells.is_missing(level) else cells.number(level)))
         elif cells.is_strict and not cells.is_missing(level):
             raise ScenarioError(f"{level!r} is {cells.text(level)[:40]!r}, but {pci!r} is {MISSING!r}.")

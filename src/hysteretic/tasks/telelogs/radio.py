@@ -1,12 +1,12 @@
-"""How strong is a cell at a place, and what throughput follows? The physics of the synthetic drives.
+"""The physics of the generated drives: level of a cell at a place, and throughput.
 
-    level      = power - 17 + 24 - horizontal loss - vertical loss - path loss - car            dBm a resource element
-    path loss  = 32.4 + 21 log10 d + 20 log10 f        from the site that serves (line of sight)
+    level      = power - 17 + 24 - horizontal loss - vertical loss - path loss - car            dBm per resource element
+    path loss  = 32.4 + 21 log10 d + 20 log10 f        from the serving site (line of sight)
                  22.4 + 31 log10 d + 21.3 log10 f      from the others
     horizontal = min(12 (azimuth error / 65)^2, 24)    vertical = min(12 (angle error / 2 beamwidth)^2, 8)
     throughput = RBs x 0.36 MHz x 0.7 x layers(SINR) x efficiency(SINR) x speed loss x handover loss
 
-d: metres along the ray; f: 2.6 GHz. Shapes after 3GPP TR 38.901 (urban micro cell; antenna element), simplified.
+d: metres along the ray; f: 2.6 GHz. Simplified from 3GPP TR 38.901 (urban micro cell; antenna element).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WORST_SINR = -9.0
 
 
 def level(cell: Cell, east: float, north: float, is_in_sight: bool) -> float:
-    """dBm at a place `east` and `north` metres away from the antenna's foot."""
+    """dBm at a place `east` and `north` metres from the foot of the antenna."""
     ground = math.hypot(east, north)
     metres = max(math.hypot(ground, cell.height), 5.0)
     off = (math.degrees(math.atan2(east, north)) - cell.azimuth + 180) % 360 - 180
@@ -35,13 +35,13 @@ def level(cell: Cell, east: float, north: float, is_in_sight: bool) -> float:
 
 
 def free_space(cell: Cell, metres: float) -> float:
-    """dBm over the ground distance with nothing in between and the antenna's full gain: no cell is heard better."""
+    """Upper bound on the level, dBm: free space over the ground distance with the full antenna gain."""
     ray = max(math.hypot(metres, cell.height), 5.0)
     return cell.power - 17 + 24 - (32.4 + 20.0 * math.log10(ray) - 60 + 20.0 * math.log10(1000 * GHZ))
 
 
 def rate(sinr: float) -> float:
-    """Mbit/s of one resource block at a SINR, before losses: layers (1 to 4) times bits a second and hertz."""
+    """Mbit/s of one resource block at a SINR, before losses: layers (1 to 4) times bit/s/Hz."""
     layers = 1 + 3 / (1 + math.exp(-(sinr - 7) / 4))
     efficiency = min(0.75 * math.log2(1 + 10 ** ((sinr - 1) / 10)), 7.4)
     return 0.36 * 0.7 * layers * efficiency
@@ -57,10 +57,10 @@ def sinr_for(wanted: float) -> float:
 
 
 def speed_loss(speed: float) -> float:
-    """Share of the throughput that is left at a speed in km/h: the channel changes faster than it is reported."""
+    """Fraction of the throughput left at a speed in km/h: the channel changes faster than it is reported."""
     return 1 / (1 + (max(speed - 40, 0.0) / 45) ** 2)
 
 
 def handover_loss(recent_handovers: int) -> float:
-    """Share that is left after so many handovers within two seconds."""
+    """Fraction of the throughput left after that many handovers within two seconds."""
     return float(0.72**recent_handovers)

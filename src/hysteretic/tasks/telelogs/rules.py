@@ -1,14 +1,14 @@
-"""Which root cause do the tables show? The published rules, in their order, each with the figures that decide it.
+"""The published rules that find the root cause, in their order, each with the measurements that decide it.
 
 On the rows with a throughput below 600 Mbit/s:
 
     C7  max speed > 40 km/h
     C8  mean RB < 160
     C2  max distance to the serving cell > 1 km
-    C5  the serving PCI changes 3 times or more
-    C6  in every row some neighbour has the serving PCI modulo 30
-    C1  in some row on the first serving cell, angle below the horizon < tilt - beamwidth / 2
-    C4  in 75 % of the rows the strongest neighbour is of another gNodeB and at most 3 dB weaker
+    C5  the serving PCI changes at least 3 times
+    C6  in every row some neighbour has the same PCI modulo 30 as the serving cell
+    C1  in some row served by the first cell, angle below the horizon < tilt - beamwidth / 2
+    C4  in 75 % of the rows the strongest neighbour belongs to another gNodeB and is at most 3 dB weaker
     C3  none of these
 """
 
@@ -20,12 +20,12 @@ from statistics import fmean
 
 from .scenario import Cell, Row, Scenario, angle_below, changes, distance_km
 
-SPEED, BLOCKS, DISTANCE_KM, CHANGES, MODULUS, GAP_DB, OVERLAP_SHARE = 40.0, 160.0, 1.0, 3, 30, 3.0, 0.75
+SPEED, BLOCKS, DISTANCE_KM, CHANGES, MODULUS, GAP_DB, OVERLAP_FRACTION = 40.0, 160.0, 1.0, 3, 30, 3.0, 0.75
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether a cause holds, and what shows it. rows: indices of the rows that do."""
+    """Whether a cause holds, and the evidence. rows: indices of the rows that show it."""
 
     cause: str
     holds: bool
@@ -34,13 +34,19 @@ class Finding:
 
 
 def findings(scenario: Scenario) -> Iterator[Finding]:
-    """Every cause in the order of the rules; the last, C3, holds always. Made one by one: later ones cost most."""
+    """One finding per cause in the order of the rules, lazily: later ones cost most. The last, C3, always holds."""
     for rule in RULES:
         yield rule(scenario)
 
 
 def root_cause(scenario: Scenario) -> Finding:
-    """The first finding that holds."""
+    """The first finding that holds.
+
+    Example:
+        >>> from hysteretic.tasks.telelogs import Difficulty, draw
+        >>> root_cause(draw("example", "C7", Difficulty())).cause
+        'C7'
+    """
     return next(finding for finding in findings(scenario) if finding.holds)
 
 
@@ -78,7 +84,7 @@ def _collision(scenario: Scenario) -> Finding:
 
 
 def collides(row: Row) -> bool:
-    """Some neighbour has the serving cell's PCI modulo 30."""
+    """Whether some neighbour has the same PCI modulo 30 as the serving cell."""
     return any(n.pci % MODULUS == row.pci % MODULUS and n.pci != row.pci for n in row.neighbours)
 
 
@@ -103,11 +109,11 @@ def _overlap(scenario: Scenario) -> Finding:
     rows = tuple(i for i in scenario.bad_rows if overlaps(scenario, scenario.rows[i]))
     bad = len(scenario.bad_rows)
     words = f"strongest neighbour of another site within {GAP_DB:g} dB in {len(rows)} of {bad} bad rows"
-    return Finding("C4", 0 < bad * OVERLAP_SHARE <= len(rows), words, rows)
+    return Finding("C4", 0 < bad * OVERLAP_FRACTION <= len(rows), words, rows)
 
 
 def overlaps(scenario: Scenario, row: Row) -> bool:
-    """The strongest neighbour is of another gNodeB than the serving cell and at most 3 dB weaker."""
+    """Whether the strongest neighbour belongs to another gNodeB than the serving cell and is at most 3 dB weaker."""
     if not row.neighbours or row.neighbours[0].level is None:
         return False
     if round(row.neighbours[0].level - row.rsrp, 2) < -GAP_DB:  # levels have two decimals

@@ -1,4 +1,4 @@
-"""What is a TeleLogs problem about? A short drive past 5G cells, as an object: places, speeds, levels, throughput."""
+"""What a TeleLogs problem is about: a short drive past 5G cells, with positions, speeds, levels and throughput."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ CAUSES = {
     "C7": "The vehicle is faster than 40 km/h.",
     "C8": "Fewer than 160 resource blocks are scheduled on average.",
 }
-"""The eight root causes by label."""
+"""The eight root causes."""
 
 THRESHOLD = 600.0
 """Mbit/s; a row below it is bad."""
 
 DEFAULT_TILT = 255
-"""Digital tilt of a cell that has the default, 6 degrees."""
+"""Stands for the default digital tilt, 6 degrees."""
 
 EARTH_KM = 6371.0
 
 
 class ScenarioError(ValueError):
-    """Values that no drive and no cell can have."""
+    """A value that is impossible for a drive or a cell."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Cell:
 
     @property
     def tilt(self) -> float:
-        """Mechanical and digital downtilt together."""
+        """Sum of mechanical and digital downtilt."""
         return self.mechanical_tilt + (6.0 if self.digital_tilt == DEFAULT_TILT else self.digital_tilt)
 
     @property
@@ -76,7 +76,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A cell heard beside the serving one. level: filtered BRSRP in dBm."""
+    """A cell heard besides the serving one. level: filtered BRSRP in dBm."""
 
     pci: int
     level: float | None
@@ -86,7 +86,7 @@ class Neighbour:
 class Row:
     """One second of the drive. speed in km/h, rsrp in dBm, sinr in dB, throughput in Mbit/s, rb: scheduled blocks.
 
-    neighbours: strongest first. What the log does not give is None.
+    neighbours: strongest first. A value that is missing in the log is None.
     """
 
     time: str
@@ -121,9 +121,9 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if not self.rows:
-            raise ScenarioError("The drive has no rows; a scenario needs at least one.")
+            raise ScenarioError("The drive has no rows; it needs at least one.")
         if not self.cells:
-            raise ScenarioError("There is no cell; a scenario needs at least one.")
+            raise ScenarioError("The table of cells is empty; it needs at least one.")
         for cell in self.cells:
             self._by_pci.setdefault(cell.pci, []).append(cell)
 
@@ -133,7 +133,7 @@ class Scenario:
         return tuple(i for i, row in enumerate(self.rows) if row.throughput < THRESHOLD)
 
     def cell(self, pci: int, row: Row) -> Cell | None:
-        """The cell of a PCI, the nearest to the row's place where several share it; None when the table has none."""
+        """The cell with a PCI, the nearest to the row if several share it; None if the table has none."""
         found = self._by_pci.get(pci, [])
         if len(found) < 2:
             return found[0] if found else None
@@ -152,14 +152,14 @@ def distance_km(place: Row | Cell, other: Row | Cell) -> float:
 
 
 def angle_below(cell: Cell, row: Row) -> float:
-    """Degrees below the horizon under which the antenna sees the road: atan2(height, distance)."""
+    """Angle of the road below the antenna's horizon, degrees: atan2(height, distance)."""
     return math.degrees(math.atan2(cell.height, 1000 * distance_km(row, cell)))
 
 
 def vertical_beamwidth(beam: str) -> float:
     """Degrees, by beam scenario: 6 for DEFAULT and SCENARIO_1 to 5, 12 for 6 to 11, 25 from 12 on.
 
-    Raises ScenarioError for a name that is neither.
+    Raises ScenarioError for any other name.
     """
     name = beam.strip().upper()
     if name == "DEFAULT":
@@ -171,10 +171,10 @@ def vertical_beamwidth(beam: str) -> float:
 
 
 def changes(pcis: Sequence[int]) -> int:
-    """How often the serving cell changes along some rows."""
+    """How often the serving cell changes from one row to the next."""
     return sum(before != after for before, after in pairwise(pcis))
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # false for NaN too
+    if not low <= value <= high:  # also catches NaN
         raise ScenarioError(f"{name} is {value}; expected {low} to {high}.")

@@ -1,6 +1,6 @@
-"""TeleLogs without the data set: original drives with a known cause, as long questions or as compact ones.
+"""TeleLogs without the data set: generated drives with a known cause, as long questions or as compact ones.
 
-telelogs-synthetic   the data set's text format, for models that read two thousand tokens
+telelogs-synthetic   in the text format of the data set, about two thousand tokens
 telelogs-compact     the same drives in about a hundred tokens, for a tiny model (see `compact.py`)
 """
 
@@ -12,29 +12,36 @@ from dataclasses import dataclass, replace
 from itertools import count as count_up
 from itertools import islice
 
+from ..splits import check_split, number_of_problems
 from ..task import Problem
-from .compact import LEGEND, compact
+from .compact import LEGEND, careful_report, compact
 from .diagnosis import Diagnosis
 from .drive import Difficulty, draw
-from .reports import careful_report
 from .scenario import CAUSES, Scenario
 from .text import render
-
-SPLITS = ("train", "validation", "test")
-DEFAULT_COUNTS = {"train": 800, "validation": 200, "test": 200}
 
 
 @dataclass(frozen=True)
 class SyntheticTeleLogs(Diagnosis):
-    """Drives drawn from a seed, and the score of a response: 1 when the last \\boxed{} holds the cause's label.
+    """Find the root cause of low throughput in generated drives; reward 1 if the last \\boxed{} holds its label.
 
-    Problems: every eight in a row have the eight causes, in an order of their own. There is no last problem; no drive
-    is in two splits, or in two seeds.
+    Problems: each block of eight has the eight causes in random order. There is no last problem; no drive is in two
+    splits, or under two seeds.
     Score.has_format: the last box holds one of the labels.
 
-    fewest_cells, most_cells, false_leads: see `Difficulty`.
-    prompt: "chat", messages for an instruct model; "plain", text; "compact", for a tiny model.
-    is_randomised: labels shuffled among the causes, and the tables in either order.
+    Args:
+        prompt: "chat", messages for an instruct model; "plain", text; "compact", for a tiny model.
+        fewest_cells, most_cells, false_leads: see `Difficulty`.
+        is_randomised: shuffle the labels of the causes, with the two tables in random order.
+
+    Raises:
+        ValueError: a setting is out of range, or a compact prompt is to be randomised.
+
+    Example:
+        >>> task = SyntheticTeleLogs("plain")
+        >>> problem = task.problems("test", seed=0, count=1)[0]
+        >>> task.score(problem, f"The cause is \\\\boxed{{{problem.answer['label']}}}").reward
+        1.0
     """
 
     prompt: str = "chat"
@@ -45,10 +52,10 @@ class SyntheticTeleLogs(Diagnosis):
 
     def __post_init__(self) -> None:
         if self.prompt not in ("chat", "plain", "compact"):
-            raise ValueError(f"prompt is {self.prompt!r}, which is no style; choose one of chat, plain, compact.")
+            raise ValueError(f"prompt is {self.prompt!r}; choose one of chat, plain, compact.")
         if self.prompt == "compact" and self.is_randomised:
             raise ValueError(
-                "A compact prompt lists no options, so there are no labels to shuffle; set one of the two."
+                "A compact prompt lists no options, so there are no labels to shuffle; unset is_randomised or prompt."
             )
         _ = self.difficulty
 
@@ -63,41 +70,36 @@ class SyntheticTeleLogs(Diagnosis):
         return Difficulty((self.fewest_cells, self.most_cells), self.false_leads)
 
     def problems(self, split: str = "train", seed: int = 0, count: int | None = None) -> tuple[Problem, ...]:
-        """The first `count` problems of a split and a seed; the first k are the same for any count.
+        """The first `count` problems of a split and a seed; a smaller count gives a prefix of a larger one.
 
-        count: None takes 800 of train and 200 of the others.
+        count: None means 800 of train and 200 of the others.
         Raises ValueError for an unknown split and a negative count.
         """
-        problems = self.stream(split, seed)
-        wanted = DEFAULT_COUNTS[split] if count is None else count
-        if wanted < 0:
-            raise ValueError(f"count is {wanted}; ask for 0 or more problems.")
-        return tuple(islice(problems, wanted))
+        return tuple(islice(self.stream(split, seed), number_of_problems(split, count)))
 
     def stream(self, split: str = "train", seed: int = 0) -> Iterator[Problem]:
         """The problems of a split in that order, one at a time, without end. Raises ValueError for an unknown split."""
-        if split not in SPLITS:
-            raise ValueError(f"split is {split!r}, but {self.name} has {', '.join(SPLITS)}; choose one of them.")
+        check_split(split, self.name)
         causes = (cause for block in count_up() for cause in self._block(split, seed, block))
         return (self._problem(f"{split} {seed} {index}", cause) for index, cause in enumerate(causes))
 
     def scenario(self, problem: Problem) -> Scenario:
         """The drive that a problem of this task is about."""
         cause = self.class_of(problem)
-        assert isinstance(problem.answer, dict)  # class_of has looked
+        assert isinstance(problem.answer, dict)  # checked by class_of
         return draw(problem.answer["drive"], cause, self.difficulty)
 
     def demonstration(self, problem: Problem) -> str:
-        """The reasoning by rules; for a compact prompt a report in its own short words."""
+        """Reasoning by the rules; for a compact prompt a short report (see `compact.py`)."""
         return careful_report(self.scenario(problem)) if self.prompt == "compact" else super().demonstration(problem)
 
     def explanation(self, problem: Problem) -> str:
-        """The cause, and what each rule finds; how to read a compact prompt."""
+        """The cause, what each rule finds, and how to read a compact prompt."""
         said = super().explanation(problem)
         return f"{said}\n{LEGEND}" if self.prompt == "compact" else said
 
     def randomised(self) -> SyntheticTeleLogs | None:
-        """The same drives with labels shuffled and tables in either order. A compact prompt has neither."""
+        """The same drives with shuffled labels and tables in random order; None for a compact prompt: it has neither."""
         return None if self.prompt == "compact" or self.is_randomised else replace(self, is_randomised=True)
 
     def _block(self, split: str, seed: int, block: int) -> list[str]:

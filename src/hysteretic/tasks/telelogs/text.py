@@ -1,13 +1,13 @@
-"""How does a scenario look as a question? Instructions, the options, and two tables, as in the TeleLogs data set."""
+"""A scenario as a question: instructions, options and two tables, as in the TeleLogs data set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from .scenario import CAUSES, Cell, Row, Scenario
+from .scenario import CAUSES, Row, Scenario
 
 TOP = 5
-"""Neighbours that the drive table has columns for."""
+"""Number of neighbours in the drive table."""
 
 DRIVE_COLUMNS = (
     "Timestamp",
@@ -26,6 +26,7 @@ DRIVE_COLUMNS = (
     "5G KPI PCell Layer1 DL RB Num (Including 0)",
 )
 
+# In the order of the fields of a Cell.
 CELL_COLUMNS = (
     "gNodeB ID",
     "Cell ID",
@@ -65,14 +66,22 @@ Reason step by step, then give the label of the cause inside \\boxed{{}}.
 
 
 def render(scenario: Scenario, labels: Mapping[str, str] | None = None, drive_first: bool = True) -> str:
-    """The question as text.
+    """A scenario as the text of a question.
 
-    labels: the label of each cause ("C1" to "C8"), in the order in which the options are listed; None: itself.
+    Args:
+        labels: the label of each cause ("C1" to "C8"), in the order in which the options are listed; None: itself.
+        drive_first: whether the drive log comes before the table of cells.
+
+    Example:
+        >>> from hysteretic.tasks.telelogs import Difficulty, draw
+        >>> render(draw("example", "C7", Difficulty())).splitlines()[4]
+        'C1: The serving cell is tilted down too far, so that its beam ends before the road.'
     """
     labels = {cause: cause for cause in CAUSES} if labels is None else labels
     tables = [
-        "Drive test log:\n\n" + drive_table(scenario),
-        "Engineering parameters of the cells:\n\n" + cell_table(scenario),
+        "Drive test log:\n\n" + _table(DRIVE_COLUMNS, map(_drive_values, scenario.rows)),
+        "Engineering parameters of the cells:\n\n"
+        + _table(CELL_COLUMNS, (vars(cell).values() for cell in scenario.cells)),
     ]
     return QUESTION.format(
         options="\n".join(f"{label}: {CAUSES[cause]}" for cause, label in labels.items()),
@@ -80,55 +89,19 @@ def render(scenario: Scenario, labels: Mapping[str, str] | None = None, drive_fi
     )
 
 
-def drive_table(scenario: Scenario) -> str:
-    return "\n".join(["|".join(DRIVE_COLUMNS), *("|".join(_drive_cells(row)) for row in scenario.rows)])
+def _table(columns: Sequence[str], rows: Iterable[Iterable[float | str | None]]) -> str:
+    return "\n".join(["|".join(columns), *("|".join(map(_text, row)) for row in rows)])
 
 
-def cell_table(scenario: Scenario) -> str:
-    return "\n".join(["|".join(CELL_COLUMNS), *("|".join(_cell_cells(cell)) for cell in scenario.cells)])
-
-
-def number(value: float | None) -> str:
-    """As short as it is: 35, -70.5, 12.25; MISSING for None."""
+def _text(value: float | str | None) -> str:
+    """As short as possible: 35, -70.5, 12.25; MISSING for None."""
     if value is None:
         return MISSING
-    return str(int(value)) if value == int(value) else str(value)
+    return str(value) if isinstance(value, str) or value != int(value) else str(int(value))
 
 
-def _drive_cells(row: Row) -> list[str]:
+def _drive_values(row: Row) -> list[float | str | None]:
     heard = row.neighbours[:TOP]
-    absent = [MISSING] * (TOP - len(heard))
-    return [
-        row.time,
-        number(row.longitude),
-        number(row.latitude),
-        number(row.speed),
-        str(row.pci),
-        number(row.rsrp),
-        number(row.sinr),
-        number(row.throughput),
-        *(str(neighbour.pci) for neighbour in heard),
-        *absent,
-        *(number(neighbour.level) for neighbour in heard),
-        *absent,
-        number(row.rb),
-    ]
-
-
-def _cell_cells(cell: Cell) -> list[str]:
-    return [
-        cell.gnodeb,
-        str(cell.number),
-        number(cell.longitude),
-        number(cell.latitude),
-        number(cell.azimuth),
-        number(cell.mechanical_tilt),
-        number(cell.digital_tilt),
-        number(cell.digital_azimuth),
-        cell.beam,
-        number(cell.height),
-        str(cell.pci),
-        cell.mode,
-        number(cell.power),
-        cell.antenna,
-    ]
+    absent: list[None] = [None] * (TOP - len(heard))
+    before = [row.time, row.longitude, row.latitude, row.speed, row.pci, row.rsrp, row.sinr, row.throughput]
+    return [*before, *(n.pci for n in heard), *absent, *(n.level for n in heard), *absent, row.rb]

@@ -1,4 +1,4 @@
-"""The Python object that text names: "path/to/file.py:Name" or "package.module:name"."""
+"""Import an object by name: "path/to/file.py:Name" or "package.module:name"."""
 
 from __future__ import annotations
 
@@ -13,33 +13,30 @@ from typing import Any
 from ..common.errors import nearest
 
 
-def named_object(reference: str, kind: str) -> Any:
-    """Import the file or module of a reference and return the object it names.
+def import_object(reference: str, kind: str) -> Any:
+    """Import the file or module of a reference and return the named object.
 
-    kind: "class" or "function", what the messages list when the name is not there.
-    Raises ValueError, FileNotFoundError, ImportError; what the imported code raises itself passes unchanged.
+    kind: "class" or "function": what messages call it, and what they list when the name does not exist.
+    Raises ValueError, FileNotFoundError or ImportError. Exceptions of the imported code itself propagate unchanged.
     """
     place, _, name = reference.rpartition(":")
     if not place or not name:
-        raise ValueError(f"{reference!r} names no {kind}; write path/to/file.py:{kind} or package.module:{kind}.")
+        raise ValueError(
+            f"{reference!r} does not name a {kind}; write path/to/file.py:{kind} or package.module:{kind}."
+        )
     module = _from_file(place, reference) if place.endswith(".py") else _from_module(place, reference)
     if not hasattr(module, name):
-        there = defined_in(module, kind)
+        defined = [
+            other
+            for other, value in vars(module).items()
+            if isinstance(value, type) == (kind == "class")
+            and callable(value)
+            and getattr(value, "__module__", None) == module.__name__
+        ]
         raise ValueError(
-            f"{place} has no {kind} {name!r}; it has {', '.join(there) or f'no {kind} at all'}.{nearest(name, there)}"
+            f"{place} has no {kind} {name!r}; it defines {', '.join(defined) or 'none'}.{nearest(name, defined)}"
         )
     return getattr(module, name)
-
-
-def defined_in(module: ModuleType, kind: str) -> list[str]:
-    """Names of the classes, or of the functions, that a module defines itself."""
-    return [
-        name
-        for name, value in vars(module).items()
-        if isinstance(value, type) == (kind == "class")
-        and callable(value)
-        and getattr(value, "__module__", None) == module.__name__
-    ]
 
 
 def _from_file(place: str, reference: str) -> ModuleType:
@@ -50,9 +47,9 @@ def _from_file(place: str, reference: str) -> ModuleType:
     name = f"_file_{path.stem}_{blake2b(str(path).encode(), digest_size=6).hexdigest()}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{place} cannot be imported as Python; check that it is a source file.")
+        raise ImportError(f"{place} cannot be imported; check that it is a Python source file.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look their module up by name
+    sys.modules[name] = module  # dataclasses and pickle look up their module by name
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -67,6 +64,6 @@ def _from_module(place: str, reference: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (place == error.name or place.startswith(error.name + ".")):
             raise ImportError(
-                f"No module {place!r} for {reference!r}; install it, or name its file: path/to/file.py:name."
+                f"No module {place!r} for {reference!r}; install it, or give its file: path/to/file.py:name."
             ) from error
         raise

@@ -1,15 +1,15 @@
-"""What does the tiny model imitate? Short written searches on Countdown with three one-digit numbers.
+"""What the tiny model of Countdown imitates: short written searches with three one-digit numbers.
 
     careful    3,7,5=26:<think>26;7-3=4,5+4=9;7*3=21,21+5=26</think><answer>(7*3)+5</answer>
     careless   3,7,5=26:<think>7-3=4,5*4=20</think><answer>(7-2)*5</answer>
 
 A *try* combines two numbers, then the result with the third, in natural numbers (no negative, no fraction), the
-larger one first. A careful writer notes the target and goes on until a try hits it. A careless one makes a few
-tries and answers with the last, or with a guess, mostly with one number misread. So what reinforcement has to
-find is there from the start, seldom: to note the target and to search.
+larger one first. A careful writer notes the target and searches until a try reaches it. A careless one makes a few
+tries and answers with the last, or with a guess, mostly with one number misread. So the behaviour that RL has to
+reinforce, noting the target and searching, exists from the start but is rare.
 
-Problems come from the train split of Countdown alone, the ones reinforcement trains on among them, and also those
-a guess hits easily. No validation or test problem is ever shown.
+Problems come from the train split of Countdown only; they include those that RL trains on, and also problems that are
+easily guessed. No validation or test problem is ever shown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Try:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A prompt and the response that is imitated."""
+    """A prompt and the response to imitate."""
 
     prompt: str
     response: str
@@ -47,12 +47,12 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class Habits:
-    """How the two writers write.
+    """How the careful and the careless writer behave.
 
-    careful_misses: relative frequency of 0, 1, 2, ... tries that miss before the one that hits.
+    careful_misses: relative frequency of 0, 1, 2, ... failed tries before the one that reaches the target.
     careless_tries: relative frequency of 0, 1, 2, ... tries before a careless answer.
-    careless_answers: relative frequency of the last try (a guess when there is none), a guess (a random
-        expression), and a guess with one number misread.
+    careless_answers: relative frequency of the last try (a guess if there is none), a guess (a random expression), and
+        a guess with one number misread.
     """
 
     careful_misses: tuple[float, ...] = (6, 3, 1)
@@ -61,13 +61,13 @@ class Habits:
 
     tokens: ClassVar[tuple[str, ...]] = ()
 
-    def demonstrate(self, rng: random.Random, careful_share: float) -> Demonstration:
-        """One demonstration on a random problem, careful with probability `careful_share`."""
+    def demonstrate(self, rng: random.Random, careful_fraction: float) -> Demonstration:
+        """One demonstration on a random problem, careful with probability `careful_fraction`."""
         numbers, target = rng.choice(problems())
         prompt = f"{','.join(map(str, numbers))}={target}:"
         everything = tries(tuple(sorted(numbers)))
         misses = [t for t in everything if t.value != target]
-        if rng.random() < careful_share:
+        if rng.random() < careful_fraction:
             count = min(len(misses), rng.choices(range(len(self.careful_misses)), self.careful_misses)[0])
             hit = rng.choice([t for t in everything if t.value == target])
             tried = [*rng.sample(misses, count), hit]
@@ -111,7 +111,7 @@ def tries(numbers: tuple[int, ...]) -> tuple[Try, ...]:
 
 @lru_cache(maxsize=1)
 def problems() -> tuple[tuple[tuple[int, ...], int], ...]:
-    """All (numbers as shown, target) of the train split that some try hits."""
+    """All (numbers as shown, target) of the train split that some try reaches."""
     found = []
     for numbers in combinations_with_replacement(range(1, LARGEST_NUMBER + 1), 3):
         for target in sorted({t.value for t in tries(numbers)}):
@@ -125,14 +125,14 @@ def _response(lines: Sequence[str], answer: str) -> str:
 
 
 def _guess(numbers: Sequence[int], rng: random.Random) -> str:
-    """A random well-formed expression: any order, any operators, either shape."""
+    """A random well-formed expression: any order, operators and shape."""
     x, y, z = rng.sample(list(numbers), 3)
     first, second = rng.choice("+-*/"), rng.choice("+-*/")
     return f"({x}{first}{y}){second}{z}" if rng.random() < 0.5 else f"{z}{second}({x}{first}{y})"
 
 
 def _misread(numbers: Sequence[int], rng: random.Random) -> list[int]:
-    """The numbers with one of them replaced by another digit."""
+    """The numbers, with one replaced by another digit."""
     seen = list(numbers)
     place = rng.randrange(len(seen))
     seen[place] = rng.choice([digit for digit in range(1, LARGEST_NUMBER + 1) if digit != seen[place]])

@@ -1,6 +1,6 @@
-"""What does a drive look like? Maps, and over its seconds what the rules look at: charts to be put side by side.
+"""Charts of a drive, to show side by side: maps, and over its seconds what the rules look at.
 
-maps              all cells, and the road close by (`picture_map.py`)
+maps              all cells, and a close-up of the road (`charts_map.py`)
 throughput        bad below 600 Mbit/s                levels       the serving cell among its neighbours: C3, C4, C6
 speed             C7 above 40 km/h                    blocks       C8 below 160 on average
 distance          C2 above 1 km                       lobe         C1 where the antenna sees the road above its lobe
@@ -17,7 +17,7 @@ from typing import Any
 
 import altair as alt
 
-from .picture_map import BAD, maps
+from .charts_map import BAD, maps
 from .rules import BLOCKS, DISTANCE_KM, MODULUS, SPEED
 from .scenario import THRESHOLD, Scenario, angle_below, distance_km
 
@@ -29,7 +29,7 @@ Values = list[dict[str, Any]]
 
 
 def charts(scenario: Scenario) -> list[alt.TopLevelMixin]:
-    """Two maps, then six panels over the drive's rows with its bad stretch marked."""
+    """Two maps, then six panels over the rows of the drive, with its bad rows shaded."""
     rows = scenario.rows
     distances = [None if (cell := scenario.serving(row)) is None else distance_km(row, cell) for row in rows]
     return [
@@ -58,7 +58,7 @@ def _panel(
 
 
 def _blocks(scenario: Scenario) -> alt.LayerChart:
-    """Single rows do not matter for C8: the mean over the bad ones does."""
+    """Single rows do not matter for C8, only the mean over the bad ones."""
     layers = _panel(scenario, [row.rb for row in scenario.rows], BLOCKS, "", "", zero=False).layer
     bad, note = scenario.bad_rows, "C8 if their mean is below the dashed line"
     if bad:
@@ -71,7 +71,7 @@ def _blocks(scenario: Scenario) -> alt.LayerChart:
 
 
 def _lobe(scenario: Scenario) -> alt.LayerChart:
-    """The angle of the road below the serving antenna's horizon, and where its main lobe ends on the far side."""
+    """The angle of the road below the horizon of the serving antenna, and the far edge of its main lobe."""
     data: Values = []
     for i, row in enumerate(scenario.rows):
         cell = scenario.serving(row)
@@ -85,7 +85,7 @@ def _lobe(scenario: Scenario) -> alt.LayerChart:
 
 
 def _levels(scenario: Scenario) -> alt.LayerChart:
-    """Every cell that is heard, serving or not; the serving cell's level is the thick line."""
+    """Every cell that is heard; the thick line is the level of the serving one."""
     heard: dict[int, Values] = {}
     for i, row in enumerate(scenario.rows):
         levels = [(row.pci, row.rsrp), *((n.pci, n.level) for n in row.neighbours)]
@@ -135,7 +135,7 @@ def _y(name: str, zero: bool) -> alt.Y:
 
 
 def _window(scenario: Scenario) -> alt.Chart:
-    """The bad rows as a shade behind."""
+    """Shading behind the bad rows."""
     runs: Values = []
     for _, run in groupby(enumerate(scenario.bad_rows), lambda pair: pair[1] - pair[0]):
         places = [place for _, place in run]

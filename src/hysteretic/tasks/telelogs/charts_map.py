@@ -1,7 +1,7 @@
-"""Where was the drive, and where are the cells? Two maps of one size, with north up: all of it, and the road close by.
+"""Maps of a drive and its cells, north up: all cells, and a close-up of the road.
 
-A wedge points where an antenna does and bears its PCI; lines lead from the bad rows to their serving cells. Places are
-worked out here in pixels, so that no two texts overlap whatever the screen.
+A wedge shows the direction of an antenna and is labelled with its PCI; lines connect the bad rows to their serving
+cells. Positions are computed here in pixels, so that no two labels overlap on any screen.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import altair as alt
 from .scenario import THRESHOLD, Cell, Row, Scenario
 
 SIZE = 336
-"""Pixels of either side of a map."""
+"""Pixels along each side of a map."""
 
 EDGE = 34
 WEDGE = 24
-"""Pixels: margin around what is shown, and the length of a wedge."""
+"""Pixels: margin around the contents, and length of a wedge."""
 
 METRES = 111_194.93
 BAD = "var(--arm2)"
@@ -41,18 +41,18 @@ Point = tuple[float, float]
 
 
 def maps(scenario: Scenario) -> list[alt.LayerChart]:
-    """Everything, and the road."""
+    """All cells, and a close-up of the road."""
     road = [_metres(scenario.rows[0], row) for row in scenario.rows]
     sites = [_metres(scenario.rows[0], cell) for cell in scenario.cells]
     return [
         _map(scenario, View([*road, *sites]), road, sites, "All cells", names_rows=False),
-        _map(scenario, View(road), road, sites, "The road close by", names_rows=True),
+        _map(scenario, View(road), road, sites, "Close-up of the road", names_rows=True),
     ]
 
 
 @dataclass
 class View:
-    """From metres to pixels, for what must be seen; and the texts placed so far."""
+    """Projection from metres to pixels that fits the given points, and the boxes of the labels placed so far."""
 
     seen: Sequence[Point]
     boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
@@ -71,7 +71,7 @@ class View:
         return all(0 <= value <= SIZE for value in pixel)
 
     def occupy(self, pixel: Point, width: float, height: float) -> bool:
-        """Whether there is room around a pixel; takes it if so."""
+        """Reserve a box around a pixel; False if it is off the map or overlaps another."""
         x, y = pixel
         box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         if box[0] < 0 or box[1] < 0 or box[2] > SIZE or box[3] > SIZE:
@@ -82,7 +82,7 @@ class View:
         return True
 
     def place(self, text: str, at: Point, bearing: float, near: float) -> Point | None:
-        """Where a text fits near a pixel, in the direction first; None where there is no room."""
+        """A free position for a label near a pixel, trying the bearing first; None if there is none."""
         for away in (near, near + 9, near + 20, near + 34):
             for turn in (0, 30, -30, 60, -60, 90, -90, 120, -120, 150, -150, 180):
                 angle = math.radians(bearing + turn)
@@ -121,7 +121,11 @@ def _map(
         .mark_text(fontSize=12, color="var(--ink)", baseline="middle")
         .encode(x=_axis("x"), y=_axis("y"), text="text:N"),
     ]
-    note = "rows 1, 2, … by throughput; bad ones are squares" if names_rows else "north is up; wedges bear their PCI"
+    note = (
+        "rows 1, 2, … by throughput; bad ones are squares"
+        if names_rows
+        else "north is up; wedges show antennas, labelled by PCI"
+    )
     layered = alt.layer(*layers).resolve_scale(color="independent", shape="independent")
     return layered.properties(width=SIZE, height=SIZE, title=alt.Title(title, subtitle=note))
 
@@ -162,7 +166,7 @@ def _drive(scenario: Scenario, pixels: list[Point], size: int, has_legend: bool)
 
 
 def _cells(scenario: Scenario, view: View, sites: list[Point]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Wedges within the map, and their PCIs where there is room, those of the bad rows first."""
+    """Wedges within the map, and their PCIs where there is space, those of the bad rows first."""
     roles = [_role(scenario, cell) for cell in scenario.cells]
     cells, texts = [], []
     for role, cell, site in sorted(
@@ -189,7 +193,7 @@ def _role(scenario: Scenario, cell: Cell) -> str:
 
 
 def _row_texts(scenario: Scenario, view: View, pixels: list[Point]) -> list[dict[str, Any]]:
-    """The rows' numbers beside the road; the first, the last and the bad ones have precedence."""
+    """Row numbers beside the road; the first, the last and the bad ones take precedence."""
     last = len(pixels) - 1
     order = sorted(range(len(pixels)), key=lambda i: (i not in (0, last), i not in scenario.bad_rows, i))
     bearing = math.degrees(math.atan2(pixels[last][0] - pixels[0][0], pixels[last][1] - pixels[0][1]))
@@ -198,7 +202,7 @@ def _row_texts(scenario: Scenario, view: View, pixels: list[Point]) -> list[dict
 
 
 def _links(scenario: Scenario, view: View, pixels: list[Point], sites: list[Point]) -> Iterator[dict[str, Any]]:
-    """From each bad row to its serving cell, as far as the map goes."""
+    """Lines from each bad row to its serving cell, clipped to the map."""
     for i in scenario.bad_rows:
         cell = scenario.serving(scenario.rows[i])
         if cell is not None:
@@ -207,16 +211,16 @@ def _links(scenario: Scenario, view: View, pixels: list[Point], sites: list[Poin
 
 
 def _cut(start: Point, end: Point) -> Point:
-    """The end of a line that leaves the map at its border."""
-    share = 1.0
+    """The end of a line, clipped to the map."""
+    fraction = 1.0
     for a, b in zip(start, end, strict=True):
         if b < 0 or b > SIZE:
-            share = min(share, ((0 if b < 0 else SIZE) - a) / (b - a))
-    return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
+            fraction = min(fraction, ((0 if b < 0 else SIZE) - a) / (b - a))
+    return start[0] + fraction * (end[0] - start[0]), start[1] + fraction * (end[1] - start[1])
 
 
 def _scale_bar(view: View) -> tuple[tuple[Point, Point], str, Point]:
-    """A round length of at most a third of the map, in its corner."""
+    """A scale bar of a round length, at most a third of the map, in its corner."""
     longest = view.metres_per_pixel * SIZE / 3
     power = 10 ** math.floor(math.log10(longest))
     length = max(step * power for step in (1, 2, 5) if step * power <= longest)
