@@ -105,7 +105,7 @@ def _options(*tasks: str) -> Sequence[str]:
 
     rows = []
     for name in tasks:
-        factory = FileTask if name == "data" else built_in(name)
+        factory: Callable[..., Any] = FileTask if name == "data" else built_in(name)
         fields = [f for f in inspect.signature(factory).parameters.values() if f.kind is not f.VAR_KEYWORD]
         listed = [
             f"`{field.name}`" + ("" if field.default is field.empty else f" = `{_as_yaml(field.default)}`")

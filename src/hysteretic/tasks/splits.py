@@ -40,7 +40,7 @@ def table_of(
 ) -> tuple[str, bool]:
     """The table that holds a split, and whether that table has to be divided into train and test first.
 
-    splits: which table serves as which split; without it a single table is divided, and several are used by their names.
+    splits: which table serves as which split; if None, a single table is divided, and several are used by name.
     hint: appended to the message when the split does not exist.
     """
     is_divided = len(tables) == 1 and splits is None

@@ -86,7 +86,10 @@ class Draft:
 
 
 def tilt_between(draft: Draft, cell: int, low: float, high: float) -> None:
-    """Set an integer mechanical tilt that puts the far edge of a cell between two angles, or raise UnsuitableDraftError."""
+    """Set an integer mechanical tilt that puts the far edge of a cell between two angles.
+
+    Raises UnsuitableDraftError if there is none.
+    """
     old = draft.cells[cell]
     rest = old.far_edge - old.mechanical_tilt
     fitting = [tilt for tilt in range(31) if low <= tilt + rest <= high]
@@ -121,7 +124,7 @@ def serve_from_far(draft: Draft) -> None:
 
 
 def far_is_strongest(draft: Draft) -> None:
-    """Where the far cell serves, it is the strongest by some dB; elsewhere it replaces the second one as a neighbour."""
+    """Where the far cell serves, it is the strongest by some dB; elsewhere it replaces the second one as neighbour."""
     loss = draft.rng.uniform(16, 22)
     for row in range(len(draft.places)):
         if draft.serving[row] == draft.far:

@@ -1,7 +1,7 @@
 """Locate the options and the two tables in the text of a question: lines and positions, no values yet.
 
 Options are lines such as "C1: ...", "A) ..." or "2. ..." whose words name one of the eight causes, in this project's
-wording or that of the data set. Tables are '|'-separated lines under a header with the known column names, in any order.
+or the data set's wording. Tables are '|'-separated lines under a header with the known column names, in any order.
 Every step is linear in the length of the text, and the text is bounded.
 """
 

@@ -99,7 +99,7 @@ class SyntheticTeleLogs(Diagnosis):
         return f"{said}\n{LEGEND}" if self.prompt == "compact" else said
 
     def randomised(self) -> SyntheticTeleLogs | None:
-        """The same drives with shuffled labels and tables in random order; None for a compact prompt: it has neither."""
+        """The same drives with labels shuffled and tables in random order; None for compact prompts: they lack both."""
         return None if self.prompt == "compact" or self.is_randomised else replace(self, is_randomised=True)
 
     def _block(self, split: str, seed: int, block: int) -> list[str]:

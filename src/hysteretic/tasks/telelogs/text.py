@@ -102,6 +102,7 @@ def _text(value: float | str | None) -> str:
 
 def _drive_values(row: Row) -> list[float | str | None]:
     heard = row.neighbours[:TOP]
-    absent: list[None] = [None] * (TOP - len(heard))
+    absent = [None] * (TOP - len(heard))
+    before: list[float | str | None]
     before = [row.time, row.longitude, row.latitude, row.speed, row.pci, row.rsrp, row.sinr, row.throughput]
     return [*before, *(n.pci for n in heard), *absent, *(n.level for n in heard), *absent, row.rb]

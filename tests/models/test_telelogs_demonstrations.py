@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from hysteretic.models.diagnoses import ORDER, TOKENS, WORDS, ReportHabits, drive
+from hysteretic.models.telelogs_demonstrations import ORDER, TOKENS, WORDS, ReportHabits, drive
 from hysteretic.models.tokenizer import build_tokenizer
 from hysteretic.tasks.telelogs import CAUSES
 from hysteretic.tasks.telelogs.answers import label_of
@@ -16,9 +16,9 @@ COUNT = 600
 HABITS = ReportHabits(drives=400)
 
 
-def shown(careful_share: float):
+def shown(careful_fraction: float):
     rng = random.Random(0)
-    return [HABITS.demonstrate(rng, careful_share) for _ in range(COUNT)]
+    return [HABITS.demonstrate(rng, careful_fraction) for _ in range(COUNT)]
 
 
 def answers():

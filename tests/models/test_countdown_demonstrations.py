@@ -9,16 +9,16 @@ from statistics import mean
 import pytest
 
 from hysteretic.models import LONGEST_RESPONSE
-from hysteretic.models.demonstrations import Demonstration, Habits, problems, tries
+from hysteretic.models.countdown_demonstrations import Demonstration, Habits, problems, tries
 from hysteretic.models.tokenizer import TAGS
 from hysteretic.tasks.countdown import guess_rate, split_of, verify
 
 COUNT = 4000
 
 
-def shown(careful_share: float) -> list[Demonstration]:
+def shown(careful_fraction: float) -> list[Demonstration]:
     rng = random.Random(7)
-    return [Habits().demonstrate(rng, careful_share) for _ in range(COUNT)]
+    return [Habits().demonstrate(rng, careful_fraction) for _ in range(COUNT)]
 
 
 def problem_of(prompt: str) -> tuple[list[int], int]:
@@ -42,11 +42,11 @@ def test_careless_demonstrations_are_mostly_wrong_but_keep_the_format():
     assert all(re.fullmatch(r"<think>.*</think><answer>[-+*/()\d]+</answer>", one.response) for one in careless)
 
 
-@pytest.mark.parametrize("careful_share", [0.0, 1.0])
-def test_the_written_arithmetic_is_true(careful_share):
+@pytest.mark.parametrize("careful_fraction", [0.0, 1.0])
+def test_the_written_arithmetic_is_true(careful_fraction):
     """What the model learns to compute must be right, whoever writes."""
     apply = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}
-    for one in shown(careful_share):
+    for one in shown(careful_fraction):
         for left, operator, right, value in re.findall(r"(\d+)([-+*/])(\d+)=(\d+)", one.response):
             assert apply[operator](int(left), int(right)) == int(value), one
             assert operator != "/" or int(left) % int(right) == 0, one
