@@ -31,7 +31,7 @@ def reward(demonstration: Demonstration) -> float:
 
 
 def test_every_careful_demonstration_is_right():
-    """The verifier is not the demonstrations' author: it parses the answer afresh."""
+    """The verifier is independent of the generator: it parses the answer."""
     assert all(reward(one) == 1.0 for one in shown(1.0))
 
 
@@ -44,7 +44,7 @@ def test_careless_demonstrations_are_mostly_wrong_but_keep_the_format():
 
 @pytest.mark.parametrize("careful_fraction", [0.0, 1.0])
 def test_the_written_arithmetic_is_true(careful_fraction):
-    """What the model learns to compute must be right, whoever writes."""
+    """The arithmetic that the model learns must be right, whichever writer it imitates."""
     apply = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}
     for one in shown(careful_fraction):
         for left, operator, right, value in re.findall(r"(\d+)([-+*/])(\d+)=(\d+)", one.response):
@@ -53,9 +53,9 @@ def test_the_written_arithmetic_is_true(careful_fraction):
 
 
 def test_a_demonstration_and_its_end_fit_the_length_limit():
-    """A response that imitates one is never cut off. One token a tag and a character, one for the end."""
+    """A response that imitates one is never cut off. One token per tag and per character, one for the end."""
     saved = sum(len(tag) - 1 for tag in TAGS)
-    longest = max(len(one.response) - saved + 1 for share in (0.0, 1.0) for one in shown(share))
+    longest = max(len(one.response) - saved + 1 for fraction in (0.0, 1.0) for one in shown(fraction))
     assert 40 < longest <= LONGEST_RESPONSE
 
 

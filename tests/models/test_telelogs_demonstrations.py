@@ -26,8 +26,8 @@ def answers():
     return dict(drive(index)[:2] for index in range(HABITS.drives))
 
 
-def test_a_careful_report_boxes_the_cause_and_stops_at_its_figure():
-    """The number of figures is the place of the rule that holds; C3, the last, has none of its own."""
+def test_a_careful_report_boxes_the_cause_and_stops_at_its_measurement():
+    """The number of measurements is the position of the rule that holds; C3, the last, has none."""
     right = answers()
     for one in shown(1.0):
         cause = right[one.prompt]
@@ -35,14 +35,14 @@ def test_a_careful_report_boxes_the_cause_and_stops_at_its_figure():
         assert sum(word in one.response for word in WORDS) == min(ORDER.index(cause) + 1, len(WORDS))
 
 
-def test_a_careful_figure_shows_what_it_claims():
-    """The last figure of a report is beyond the limit of its rule, those before it are not."""
+def test_a_careful_measurement_shows_what_it_claims():
+    """The last measurement of a report is beyond the limit of its rule, those before it are not."""
     limits = {"speed": 41, "far": 50, "handovers": 3, "modulo": 4, "tilt": 1, "overlap": 3}
     for one in shown(1.0):
         words = one.response.split("</think>")[0].removeprefix("<think>").split()
-        figures = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-        beyond = [word for word, limit in limits.items() if figures.get(word, 0) >= limit]
-        beyond += ["blocks"] if figures.get("blocks", 99) < 80 else []
+        measured = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        beyond = [word for word, limit in limits.items() if measured.get(word, 0) >= limit]
+        beyond += ["blocks"] if measured.get("blocks", 99) < 80 else []
         cause = label_of(one.response, CAUSES)
         assert beyond == ([] if cause == "C3" else [WORDS[ORDER.index(cause)]])
 
@@ -64,7 +64,7 @@ def test_lengths_of_reports_vary():
 
 
 def test_no_drive_of_the_demonstrations_is_a_problem():
-    """What is held out, and what is reinforced, has not been shown."""
+    """Neither held-out nor training problems have been demonstrated."""
     import hysteretic.tasks
 
     task = hysteretic.tasks.load("telelogs-compact")
@@ -74,5 +74,5 @@ def test_no_drive_of_the_demonstrations_is_a_problem():
 
 @pytest.mark.parametrize("text", [" 42", " a1", " --", " speed", "\\boxed{"])
 def test_its_own_words_are_one_token_each(text):
-    """Short prompts, and numbers that are read at once."""
+    """Short prompts, and numbers that are one token."""
     assert len(build_tokenizer(TOKENS)(text)["input_ids"]) == 1

@@ -1,4 +1,4 @@
-"""The tiny model: an ordinary model on disk, sparse and varied at the start, and made again by its command."""
+"""The tiny model: an ordinary model on disk, sparse and varied at the start, and reproducible by its command."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_the_shipped_models_were_made_with_the_settings_of_today(task):
     assert settings == json.loads(json.dumps(tiny.asdict(tiny.KINDS[task].warmup(0))))
 
 
-def test_each_embedded_model_is_that_of_its_task():
-    """`--model tiny` means another model for another task; a task without one of its own takes the first."""
+def test_each_task_has_its_embedded_model():
+    """`--model tiny` depends on the task; a task without a model of its own gets that of countdown-3."""
     assert tiny_model(task="telelogs-compact") != tiny_model()
     assert tiny_model(task="my_task.py:Mine") == tiny_model() == SHIPPED
     assert {tiny_model(task=task) for task in tiny.KINDS} == {SHIPPED, *OF_TASK.values()}
@@ -155,7 +155,7 @@ def test_prompt_and_padding_have_no_loss():
     """The model learns to answer, not to ask. Labels: -100 on prompt and padding, the token itself elsewhere."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_model())
     rng = random.Random(0)
-    shown = [Warmup().habits.demonstrate(rng, share) for share in (0.0, 1.0)]
+    shown = [Warmup().habits.demonstrate(rng, fraction) for fraction in (0.0, 1.0)]
     batch = padded([token_row(one, tokenizer) for one in shown], tokenizer.pad_token_id)
     for one, ids, labels in zip(shown, batch["input_ids"], batch["labels"], strict=True):
         assert tokenizer.decode(labels[labels != IGNORED]) == one.response + tokenizer.eos_token
@@ -163,8 +163,8 @@ def test_prompt_and_padding_have_no_loss():
     assert batch["attention_mask"].sum(1).tolist() == [len(tokenizer(o.prompt + o.response)[0]) + 1 for o in shown]
 
 
-def test_a_phase_has_its_share_of_careful_rows():
-    """The two shares are what makes the start sparse. Careful responses begin with the target: <think>26;"""
+def test_a_phase_has_its_fraction_of_careful_rows():
+    """The two fractions make the start sparse. Careful responses begin with the target: <think>26;"""
     tokenizer = AutoTokenizer.from_pretrained(tiny_model())
     settings = replace(SMALL, batch_size=100)
     rows = list(token_rows(Phase(12, 0.3, 1e-3), settings, tokenizer, random.Random(0)))

@@ -1,4 +1,4 @@
-"""The tiny model's tokenizer: exact, plain, and the same after a trip through the disk."""
+"""The tiny model's tokenizer: exact, plain, and the same after a round trip through the disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESPONSE = "<think>26;7-3=4,5+4=9;7*3=21,21+5=26</think><answer>(7*3)+5</answer>
 
 @pytest.fixture(scope="module", params=["built", "saved", "shipped"])
 def tokenizer(request, tmp_path_factory):
-    """Three ways to come by it; AutoTokenizer is how every trainer does."""
+    """Three ways to get it; every trainer uses AutoTokenizer."""
     if request.param == "built":
         return build_tokenizer()
     if request.param == "shipped":
@@ -30,7 +30,7 @@ def tokenizer(request, tmp_path_factory):
 
 
 def test_a_tag_is_one_token_and_every_other_character_is_one_token(tokenizer):
-    """The response's length in tokens is what the warm-up and the length limit are reckoned in."""
+    """The warm-up and the length limit count tokens of the response."""
     tags = sum(len(tag) - 1 for tag in TAGS)
     assert len(tokenizer(RESPONSE)["input_ids"]) == len(RESPONSE) - tags
     assert tokenizer.convert_ids_to_tokens(tokenizer("3,7<think>")["input_ids"]) == ["3", ",", "7", "<think>"]

@@ -40,7 +40,7 @@ def test_there_are_192_and_7680_expressions():
     assert (expression_count(3), expression_count(4)) == (192, 7680)
 
 
-def test_guess_rate_refuses_a_target_that_is_no_target():
+def test_guess_rate_rejects_a_target_of_zero():
     """The last step divides by the target."""
     with pytest.raises(ValueError, match="target is 0"):
         guess_rate([1, 2, 3], 0)
@@ -84,15 +84,15 @@ def test_the_tiny_setting_has_enough_problems():
     assert counts == {"train": 1171, "validation": 182, "test": 358}
 
 
-def test_known_total_is_in_line_with_a_sample():
+def test_known_total_agrees_with_a_sample():
     """The full count takes half a minute: 4000 random candidates must agree with it within five standard errors."""
     length = multiset_count(3, 99) * 100
     hits = 0
     for index in range(4000):
         rank, target = divmod(permuted(index, length, "sample"), 100)
         hits += guess_rate(multiset_at(rank, 3, 99), target + 1) > 0
-    share = KNOWN_TOTALS[3] / length
-    assert abs(hits / 4000 - share) < 5 * (share * (1 - share) / 4000) ** 0.5
+    fraction = KNOWN_TOTALS[3] / length
+    assert abs(hits / 4000 - fraction) < 5 * (fraction * (1 - fraction) / 4000) ** 0.5
 
 
 @pytest.mark.parametrize(("size", "largest"), [(2, 1), (3, 4), (4, 6)])
@@ -204,9 +204,9 @@ def test_asking_for_more_problems_than_exist_says_how_many_there_are():
     """An endless search or a repeated problem would both be wrong."""
     exist = problem_counts(3, 5, 20)["test"]
     assert len(Countdown(3, 5, 20).problems("test", 0, exist)) == exist
-    with pytest.raises(ValueError, match=f"{exist + 1} problems of split 'test' asked, but {exist} exist"):
+    with pytest.raises(ValueError, match=f"{exist} exist"):
         Countdown(3, 5, 20).problems("test", 0, exist + 1)
-    with pytest.raises(ValueError, match="at most 16665000 "):
+    with pytest.raises(ValueError, match="at most 16665000"):
         Countdown().problems("train", 0, 10**9)
 
 
@@ -223,13 +223,13 @@ def test_asking_for_more_problems_than_exist_says_how_many_there_are():
         ({"guess_rate_below": 0.001}, "guess_rate_below is 0.001"),
     ],
 )
-def test_a_wrong_setting_is_refused_with_what_to_do(options, message):
+def test_a_wrong_setting_is_rejected_with_what_to_do(options, message):
     """A setting that can make no sense must fail before a model is loaded."""
     with pytest.raises(ValueError, match=message):
         Countdown(**options)
 
 
-def test_an_unknown_split_or_count_is_refused():
+def test_an_unknown_split_or_count_is_rejected():
     """A typing error in the split must not fall back to train."""
     with pytest.raises(ValueError, match=r"split is 'tset'.*train, validation, test"):
         Countdown().problems("tset")
@@ -278,7 +278,7 @@ def test_the_example_in_the_prompt_is_a_right_answer_to_no_problem_of_the_task()
         ("", False, False),
     ],
 )
-def test_correctness_and_format_are_told_apart(response, is_correct, has_format):
+def test_correctness_and_format_are_independent(response, is_correct, has_format):
     """Reward is correctness alone; the bonus, when asked for, goes to a wrong answer in the right format only."""
     plain, bonus = Countdown().score(MAKE_26, response), Countdown(format_bonus=0.1).score(MAKE_26, response)
     assert (plain.is_correct, plain.has_format, plain.reward) == (is_correct, has_format, float(is_correct))
@@ -292,7 +292,7 @@ def test_the_tiny_prompt_needs_no_thinking_but_an_opened_one_must_be_closed():
     assert not task.score(MAKE_26, "<think>3<answer>3*7+5</answer>").has_format
 
 
-def test_a_problem_of_another_task_is_refused():
+def test_a_problem_of_another_task_is_rejected():
     """Scoring it 0 would hide a mix-up of tasks."""
     with pytest.raises(TypeError, match="'x' has the answer 'z'"):
         Countdown().score(Problem("x", "y", "z"), "")
@@ -301,7 +301,7 @@ def test_a_problem_of_another_task_is_refused():
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="0123456789+-*/() \t\n.=<", max_size=30))
 def test_well_formed_is_what_the_oracle_parses(text):
-    """has_format is a figure in reports: it must agree with Python's own parser on the allowed kind of expression."""
+    """has_format is reported: it must agree with Python's own parser on the allowed kind of expression."""
     has_format = Countdown().score(MAKE_26, f"</think><answer>{text}</answer>").has_format
     assert has_format == (oracle_tree(text) is not None)
 
@@ -327,6 +327,6 @@ def test_an_explanation_is_a_solution_that_scores():
         expression = solution.removesuffix(f" = {target}")
         assert task.score(problem, f"<answer>{expression}</answer>").is_correct
         count = len(solve(numbers, target))
-        assert ways == "There is no other" if count == 1 else f"There are {count} solutions" in ways
+        assert ways.startswith("There is no other") if count == 1 else f"There are {count} solutions" in ways
         seen.add(count > 1)
     assert seen == {True, False}

@@ -12,6 +12,7 @@ from hysteretic.tasks.countdown import Countdown, split_of
 from hysteretic.tasks.task import Problem
 
 ROWS = [{"prompt": f"What is {n} + 1?", "answer": n + 1} for n in range(200)]
+ALL = {"train": "all"}
 REWARD = "def is_right(response, answer):\n    return response.strip() == str(answer)\n"
 
 
@@ -89,11 +90,11 @@ def test_order_depends_on_the_seed_and_starts_the_same_for_any_count(folder):
     assert task.problems("train", 0, 50)[:10] == task.problems("train", 0, 10)
     assert task.problems("train", 1, 50) != task.problems("train", 0, 50)
     assert set(task.problems("train", 1)) == set(task.problems("train", 0))
-    with pytest.raises(ValueError, match=r"1000 problems of split 'train' asked, but a.jsonl has 1"):
+    with pytest.raises(ValueError, match="1000 problems .* a.jsonl has 1"):
         task.problems("train", 0, 1000)
 
 
-def test_test_fraction_is_the_share_that_becomes_test(folder):
+def test_test_fraction_is_the_fraction_that_becomes_test(folder):
     """200 rows at a half: within five standard deviations of 100."""
     write(folder / "a.jsonl", ROWS)
     assert 65 <= len(load("a.jsonl", reward="reward.py:is_right", test_fraction=0.5).problems("test")) <= 135
@@ -121,75 +122,71 @@ def test_splits_can_be_named_otherwise(folder, monkeypatch):
     hub(monkeypatch, {"train": ROWS[:150], "validation": ROWS[150:]})
     task = load("org/sums", reward="reward.py:is_right", splits={"train": "train", "test": "validation"})
     assert (len(task.problems("train")), len(task.problems("test"))) == (150, 50)
-    with pytest.raises(ValueError, match=r"no split 'dev'; it has train, test\..*splits="):
+    with pytest.raises(ValueError, match=r"train, test\..*splits="):
         task.problems("dev")
-    with pytest.raises(ValueError, match="no split 'test'; it has train, validation"):
+    with pytest.raises(ValueError, match="it has train, validation"):
         load("org/sums", reward="reward.py:is_right").problems("test")
-    with pytest.raises(ValueError, match="splits asks for 'dev', but org/sums has train, validation"):
+    with pytest.raises(ValueError, match="'dev', but org/sums has train, validation"):
         load("org/sums", reward="reward.py:is_right", splits={"test": "dev"}).problems("test")
     write(folder / "a.jsonl", ROWS)
-    assert len(load("a.jsonl", reward="reward.py:is_right", splits={"train": "all"}).problems("train")) == 200
+    assert len(load("a.jsonl", reward="reward.py:is_right", splits=ALL).problems("train")) == 200
 
 
 def test_a_missing_column_is_named_with_the_columns_there_are(folder):
     """The user must see which option to set."""
     write(folder / "a.jsonl", [{"question": "1+1?", "solution": "2"}])
-    with pytest.raises(
-        ValueError, match=r"row 0, has no column 'prompt'; its columns are question, solution\. Set prompt_"
-    ):
+    with pytest.raises(ValueError, match=r"columns are question, solution\. Set prompt_column"):
         load("a.jsonl", reward="reward.py:is_right").problems()
-    with pytest.raises(ValueError, match=r"no column 'answer'; its columns are question, solution. Set answer_column"):
+    with pytest.raises(ValueError, match="Set answer_column"):
         load("a.jsonl", reward="reward.py:is_right", prompt_column="question").problems()
-    task = load("a.jsonl", reward="reward.py:is_right", prompt_column="question", answer_column="solution")
-    (problem,) = task._split("train") + task._split("test")
-    assert (problem.prompt, problem.answer) == ("1+1?", "2")
+    whole = load("a.jsonl", reward="reward.py:is_right", prompt_column="question", answer_column="solution", splits=ALL)
+    assert [(problem.prompt, problem.answer) for problem in whole.problems()] == [("1+1?", "2")]
 
 
 def test_prompts_are_text_or_messages(folder):
     """Both shapes of Problem.prompt; anything else would fail deep inside a tokenizer."""
     messages = [{"role": "user", "content": "1+1?"}]
     write(folder / "a.jsonl", [{"prompt": messages, "answer": 2}])
-    splits = {"train": "all"}
-    assert load("a.jsonl", reward="reward.py:is_right", splits=splits).problems()[0].prompt == messages
+    assert load("a.jsonl", reward="reward.py:is_right", splits=ALL).problems()[0].prompt == messages
     write(folder / "b.jsonl", [{"prompt": "1+1?", "answer": 2}])
-    assert load("b.jsonl", reward="reward.py:is_right", splits=splits, is_chat=True).problems()[0].prompt == messages
+    assert load("b.jsonl", reward="reward.py:is_right", splits=ALL, is_chat=True).problems()[0].prompt == messages
     for bad in (7, [], ["hi"], [{"role": "user"}]):
         write(folder / "c.jsonl", [{"prompt": bad, "answer": 2}])
-        with pytest.raises(ValueError, match=r"row 0, has \w+ in column 'prompt'; a prompt is text or"):
-            load("c.jsonl", reward="reward.py:is_right", splits=splits).problems()
+        with pytest.raises(ValueError, match=r"row 0, has \w+ in column 'prompt'"):
+            load("c.jsonl", reward="reward.py:is_right", splits=ALL).problems()
     write(folder / "d.jsonl", [{"prompt": "x", "answer": None}])
-    with pytest.raises(ValueError, match="nothing in column 'answer'"):
+    with pytest.raises(ValueError, match="empty in column 'answer'"):
         load("d.jsonl", reward="reward.py:is_right").problems()
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.jsonl", '{"prompt": 1}\n{broken', "a.jsonl line 2 is not JSON"),
+        ("a.jsonl", '{"prompt": 1}\n{broken', "a.jsonl line 2 is not valid JSON"),
         ("a.jsonl", "[1]\n", "line 1 has a row that is list"),
-        ("a.json", "{broken", "a.json is not JSON.*jsonl"),
+        ("a.json", "{broken", "a.json is not valid JSON.*jsonl"),
         ("a.json", "7", "a.json holds int"),
         ("a.json", '{"train": [1]}', "split 'train', has a row that is int"),
         ("a.csv", "prompt,answer\na,b,c\n", "row 1 has more fields than the header"),
         ("a.jsonl", "", "no rows for split 'train'"),
     ],
 )
-def test_a_file_that_is_no_table_says_where(folder, name, text, message):
+def test_a_malformed_file_says_where(folder, name, text, message):
     """A line number is worth more than a traceback."""
     (folder / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         load(name, reward="reward.py:is_right").problems()
 
 
-def test_a_file_or_data_set_that_is_not_there_is_named(folder, monkeypatch):
+def test_a_missing_file_or_data_set_is_named(folder, monkeypatch):
     """With the folder that was searched; and the hub's own reason is kept."""
     with pytest.raises(FileNotFoundError, match=r"none.jsonl is not a file"):
         load("none.jsonl", reward="reward.py:is_right").problems()
     hub(monkeypatch, None)
-    with pytest.raises(ValueError, match=r"'org/none' is no file ending in .*: no such data set"):
+    with pytest.raises(ValueError, match="'org/none'.*: no such data set"):
         load("org/none", reward="reward.py:is_right").problems()
     write(folder / "a.jsonl", ROWS)
-    with pytest.raises(ValueError, match=r"config is 'main', but a.jsonl is a file"):
+    with pytest.raises(ValueError, match="config is 'main'"):
         load("a.jsonl", reward="reward.py:is_right", config="main").problems()
 
 
@@ -199,7 +196,7 @@ def test_a_missing_optional_package_says_what_to_install(folder, monkeypatch, so
     (folder / "a.parquet").write_bytes(b"")
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ImportError, match=rf'{package} is needed; pip install "hysteretic\[trl\]"'):
+    with pytest.raises(ImportError, match=rf'{package} .*pip install "hysteretic\[trl\]"'):
         load(source, reward="reward.py:is_right").problems()
 
 
@@ -231,15 +228,15 @@ def scored(value):
         (Score(0.1, True, False), Score(0.1, True, False)),
     ],
 )
-def test_a_reward_is_a_number_a_fact_or_a_score(value, expected):
+def test_a_reward_is_a_number_a_bool_or_a_score(value, expected):
     """What each kind of return value means is documented."""
     assert scored(value) == expected
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, "1", [1.0], 1j, Score(math.nan, True, True)])
-def test_a_reward_that_is_no_number_is_an_error_not_a_zero(value):
+def test_a_reward_that_is_not_a_number_is_an_error_not_a_zero(value):
     """A zero would train the model on a mistake of the reward function."""
-    with pytest.raises(RewardError, match=r"reward function .*lambda.* returned .* on problem 'a:1'"):
+    with pytest.raises(RewardError, match=r"lambda.* returned .*'a:1'"):
         scored(value)
 
 
@@ -247,7 +244,7 @@ def test_a_reward_that_raises_is_an_error_not_a_zero(folder):
     """Chained, so that the user's own traceback is shown; it names the function and the problem."""
     (folder / "bad.py").write_text("def divide(response, answer):\n    return 1 / len(response)\n")
     task = FileTask("a.jsonl", reward="bad.py:divide")
-    with pytest.raises(RewardError, match=r"bad.py:divide raised ZeroDivisionError.* on problem 'a:1'") as raised:
+    with pytest.raises(RewardError, match=r"bad.py:divide raised ZeroDivisionError.*'a:1'") as raised:
         task.score(Problem("a:1", "", 2), "")
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
     assert isinstance(raised.value, ValueError)
@@ -257,13 +254,9 @@ def test_a_wrong_reward_name_fails_before_any_problem_is_asked(folder):
     """Not at the first response, after the model is loaded."""
     for reward, error, message in [
         ("none.py:is_right", FileNotFoundError, "none.py is not a file"),
-        (
-            "reward.py:is_rihgt",
-            ValueError,
-            "reward.py has no function 'is_rihgt'; it has is_right. Did you mean 'is_right'?",
-        ),
+        ("reward.py:is_rihgt", ValueError, "Did you mean 'is_right'"),
         ("no_such_package_here:is_right", ImportError, "No module 'no_such_package_here'"),
-        ("reward.py", ValueError, "'reward.py' names no function"),
+        ("reward.py", ValueError, "'reward.py'"),
         ("math:pi", ValueError, "'math:pi' is float"),
         (7, ValueError, "reward is 7"),
     ]:
@@ -305,7 +298,7 @@ def test_published_countdown_problems_are_filtered_and_divided(folder, suffix):
     side = split_of([8, 8, 3, 3], 24)
     (four,) = Countdown(4, source=f"public.{suffix}").problems(side)
     assert sorted(four.answer["numbers"]) == [3, 3, 8, 8]
-    with pytest.raises(ValueError, match=r"problems of split 'train' asked, but 0 exist with size=5.*public"):
+    with pytest.raises(ValueError, match="0 exist with size=5.*public"):
         Countdown(5, source=f"public.{suffix}").problems("train")
 
 
@@ -341,7 +334,7 @@ def test_the_public_data_set_is_asked_from_the_hub(monkeypatch):
         ({"nums": [1, 2, 3], "target": "x"}, "has target 'x'"),
     ],
 )
-def test_a_published_row_that_is_no_problem_is_named(folder, row, message):
+def test_an_invalid_published_row_is_named(folder, row, message):
     """Numbers that are not positive integers would make problems that no answer can solve."""
     write(folder / "public.jsonl", [row])
     with pytest.raises(ValueError, match=message):

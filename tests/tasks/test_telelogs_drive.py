@@ -234,8 +234,8 @@ def test_speed_and_handovers_cost_throughput():
     for _, scenario in EVERY:
         for before, row in pairwise(scenario.rows):
             if len(usual[round(row.sinr)]) >= 10:
-                share = row.throughput / row.rb / fmean(usual[round(row.sinr)])
-                (fast if row.speed > 50 else slow if before.pci == row.pci else after).append(share)
+                fraction = row.throughput / row.rb / fmean(usual[round(row.sinr)])
+                (fast if row.speed > 50 else slow if before.pci == row.pci else after).append(fraction)
     assert fmean(fast) < 0.9 * fmean(slow)
     assert fmean(after) < 0.85 * fmean(slow)
 
@@ -266,14 +266,14 @@ def test_every_number_of_cells_can_carry_every_cause(cells):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cells": (3, 9)}, r"cells is \(3, 9\); .* within 4 to 16"),
+        ({"cells": (3, 9)}, r"cells is \(3, 9\)"),
         ({"cells": (9, 5)}, r"cells is \(9, 5\)"),
         ({"cells": (9, 17)}, r"cells is \(9, 17\)"),
-        ({"false_leads": 1.5}, r"false_leads is 1.5; it is a chance, 0 to 1"),
-        ({"false_leads": -0.1}, r"false_leads is -0.1"),
+        ({"false_leads": 1.5}, "false_leads is 1.5"),
+        ({"false_leads": -0.1}, "false_leads is -0.1"),
     ],
 )
-def test_a_difficulty_that_cannot_be_is_refused(settings, message):
+def test_an_impossible_difficulty_is_rejected(settings, message):
     """What was found and what is possible."""
     with pytest.raises(ValueError, match=message):
         Difficulty(**settings)

@@ -115,7 +115,7 @@ TOLERATED = {
 
 
 @pytest.mark.parametrize("case", TOLERATED)
-def test_tolerant_reading_takes_what_changes_no_value(case):
+def test_tolerant_parsing_accepts_what_changes_no_value(case):
     """Copies of the data pass through editors and tables; what they do to the text changes no scenario."""
     assert TOLERATED[case] != QUESTION
     assert parse_question(TOLERATED[case], False) == parse_question(QUESTION)
@@ -123,7 +123,7 @@ def test_tolerant_reading_takes_what_changes_no_value(case):
 
 
 @pytest.mark.parametrize("case", [name for name in TOLERATED if "float" not in name and "introd" not in name])
-def test_strict_reading_names_the_line_of_what_is_tolerated(case):
+def test_strict_parsing_names_the_line_of_what_is_tolerated(case):
     """A check of a file wants to know."""
     with pytest.raises(ValueError, match=r"^line \d+: .*(;|\.) ?"):
         parse_question(TOLERATED[case])
@@ -136,28 +136,28 @@ def test_missing_values_that_a_scenario_allows_are_none():
         assert row.sinr is None
         row = parse_question(changed(FIRST_ROW, LEVEL_1, missing), is_strict).scenario.rows[0]
         assert row.neighbours[0].level is None
-    with pytest.raises(ValueError, match=f"^line {FIRST_ROW + 1}: in the drive log, '.*SINR.*' is ''; expected a num"):
+    with pytest.raises(ValueError, match=f"^line {FIRST_ROW + 1}: .*SINR.* is ''"):
         parse_question(changed(FIRST_ROW, SINR, ""))
 
 
 @pytest.mark.parametrize("cell", [1, 2, SPEED, SERVING, THROUGHPUT, BLOCKS])
 @pytest.mark.parametrize("missing", ["-", ""])
-def test_a_row_without_something_essential_is_left_out_and_said(cell, missing):
+def test_a_row_without_an_essential_value_is_left_out_and_reported(cell, missing):
     """No value is made up for it."""
     text = changed(FIRST_ROW + 2, cell, missing)
     found = parse_question(text, False)
     assert found.scenario.rows == (lambda rows: rows[:2] + rows[3:])(parse_question(QUESTION).scenario.rows)
     assert len(found.remarks) == 1
-    assert f"line {FIRST_ROW + 3}: left out, nothing in column " in found.remarks[0]
+    assert f"line {FIRST_ROW + 3}: left out" in found.remarks[0]
     with pytest.raises(ValueError, match=f"^line {FIRST_ROW + 3}: "):
         parse_question(text)
 
 
-def test_a_cell_without_what_no_rule_reads_is_kept_and_said():
+def test_a_cell_without_what_no_rule_reads_is_kept_and_reported():
     """An unknown azimuth must not hide a cell's distance; the assumed value is reported."""
     found = parse_question(changed(FIRST_CELL, 4, "-"), False)
     assert len(found.scenario.cells) == len(parse_question(QUESTION).scenario.cells)
-    assert found.remarks == (f"line {FIRST_CELL + 1}: no Mechanical Azimuth, 0.0 is used",)
+    assert [f"line {FIRST_CELL + 1}: no Mechanical Azimuth" in remark for remark in found.remarks] == [True]
     assert len(parse_question(changed(FIRST_CELL, 10, "-"), False).remarks) == 1
 
 
@@ -174,55 +174,55 @@ def without_column(name):
 
 ROW, CELL = FIRST_ROW + 1, FIRST_CELL + 1  # counted from 1
 MALFORMED = {
-    "a number": (changed(FIRST_ROW, THROUGHPUT, "12,5"), rf"^line {ROW}: in the drive log, .*'12,5'; expected a num"),
-    "not a number": (changed(FIRST_ROW, BLOCKS, "nan"), rf"^line {ROW}: .*'nan'; expected a number .* Mend or remove"),
-    "full-width digits": (changed(FIRST_ROW, BLOCKS, "\uff11\uff12"), rf"^line {ROW}: .*; expected a number"),
-    "an underscore": (changed(FIRST_ROW, BLOCKS, "1_000"), rf"^line {ROW}: .*'1_000'; expected a number"),
-    "too large": (changed(FIRST_ROW, BLOCKS, "1e999"), rf"^line {ROW}: .*'1e999'; expected a number"),
-    "half a PCI": (changed(FIRST_ROW, SERVING, "12.5"), rf"^line {ROW}: .*PCI' is 12.5; expected a whole number"),
+    "a number": (changed(FIRST_ROW, THROUGHPUT, "12,5"), rf"^line {ROW}: .*'12,5'"),
+    "not a number": (changed(FIRST_ROW, BLOCKS, "nan"), rf"^line {ROW}: .*'nan'.* remove the row"),
+    "full-width digits": (changed(FIRST_ROW, BLOCKS, "\uff11\uff12"), rf"^line {ROW}: .*expected a number"),
+    "an underscore": (changed(FIRST_ROW, BLOCKS, "1_000"), rf"^line {ROW}: .*'1_000'"),
+    "too large": (changed(FIRST_ROW, BLOCKS, "1e999"), rf"^line {ROW}: .*'1e999'"),
+    "half a PCI": (changed(FIRST_ROW, SERVING, "12.5"), rf"^line {ROW}: .*PCI' is 12.5"),
     "a PCI too large": (changed(FIRST_ROW, TOP_1, "1008"), rf"^line {ROW}: .*PCI is 1008; expected 0 to 1007"),
-    "a place": (changed(FIRST_CELL, 2, "200"), rf"^line {CELL}: in the table of cells, longitude is 200.0; expected"),
-    "a beam": (changed(FIRST_CELL, 8, "WIDE"), rf"^line {CELL}: .*Beam scenario is 'WIDE'; expected DEFAULT or"),
+    "a place": (changed(FIRST_CELL, 2, "200"), rf"^line {CELL}: .*longitude is 200.0"),
+    "a beam": (changed(FIRST_CELL, 8, "WIDE"), rf"^line {CELL}: .*'WIDE'; expected DEFAULT"),
     "a short row": (
         QUESTION.replace(LINES[FIRST_ROW], LINES[FIRST_ROW].rpartition("|")[0]),
-        rf"^line {ROW}: a row of the drive log has 18 cells and its header \(line {ROW - 1}\) 19; mend or remove",
+        rf"^line {ROW}: .*18 cells.*line {ROW - 1}\) has 19",
     ),
-    "a column": (without_column("PCI"), rf"^line {CELL - 1}: the table of cells has no column 'PCI'; add it"),
+    "a column": (without_column("PCI"), rf"^line {CELL - 1}: .*no column 'PCI'"),
     "a column twice": (
         QUESTION.replace("|GPS Speed (km/h)|", "|Latitude|"),
-        rf"^line {ROW - 1}: column 'Latitude' is there twice; keep one",
+        rf"^line {ROW - 1}: .*'Latitude'.*twice",
     ),
-    "no table": (QUESTION[: QUESTION.index("Drive test log")], r"^The question has no drive log: .*Give the whole"),
+    "no table": (QUESTION[: QUESTION.index("Drive test log")], "no drive log"),
     "one table": (
         QUESTION[: QUESTION.index("Engineering parameters of")],
-        r"^The question has no table of cells: .*'gNodeB ID' and 'Mechanical Azimuth'",
+        "no table of cells: .*'gNodeB ID' and 'Mechanical Azimuth'",
     ),
-    "two logs": (QUESTION + QUESTION, r"^line \d+: a second drive log begins, the first is at line \d+; keep one"),
+    "two logs": (QUESTION + QUESTION, r"^line \d+: a second drive log .*line \d+"),
     "no rows": (
         "\n".join(line for line in LINES if not line.startswith("2025")),
-        rf"^line {ROW - 1}: the drive log has no row that can be read",
+        rf"^line {ROW - 1}: the drive log has no valid row",
     ),
-    "no option": (QUESTION[QUESTION.index("Good to") :], r"lines: 0 of the eight causes among the options; C1 \(The"),
+    "no option": (QUESTION[QUESTION.index("Good to") :], "0 of the eight causes; C1"),
     "seven options": (
         QUESTION.replace(f"C4: {CAUSES['C4']}\n", ""),
-        r"^lines 5 to 11: 7 of the eight causes among the options; C4 \(Neigh.*'C1: ...'",
+        "^lines 5 to 11: .*7 of the eight causes; C4",
     ),
     "an unknown option": (
         QUESTION.replace(CAUSES["C4"], "It rains."),
-        r"^line 8: option 'C4: It rains.' names none of the eight causes",
+        "^line 8: .*It rains",
     ),
     "a cause twice": (
         QUESTION.replace(CAUSES["C4"], CAUSES["C5"]),
-        r"^line 9: option 'C5' is the cause C5 .* as option 'C4' at line 8; list each cause once",
+        "^line 9: option 'C5' .* option 'C4' in line 8",
     ),
-    "a label twice": (QUESTION.replace("C4: ", "C5: "), r"^line 9: label 'C5' is an option's already, at line 8"),
-    "too long": (QUESTION + " " * 1_000_000, r"^The question has 1,00\d,\d\d\d characters; give one of at most 1,000"),
-    "too many lines": (QUESTION + "\n" * 6_000, r"^The question has 6,0\d\d lines; give one of at most 5,000"),
+    "a label twice": (QUESTION.replace("C4: ", "C5: "), "^line 9: label 'C5' .*line 8"),
+    "too long": (QUESTION + " " * 1_000_000, r"1,00\d,\d\d\d characters"),
+    "too many lines": (QUESTION + "\n" * 6_000, r"6,0\d\d lines.*5,000"),
     "too many rows": (
         QUESTION.replace(LINES[FIRST_ROW], "\n".join([LINES[FIRST_ROW]] * 500)),
         r"^line \d+: the drive log has more than 200 rows",
     ),
-    "no text": (None, r"^The question is NoneType; it should be text"),
+    "no text": (None, "NoneType"),
     "nothing": ("", r"0 of the eight causes"),
 }
 
@@ -236,19 +236,19 @@ def test_a_malformed_question_is_an_error_that_says_where_and_what(case, is_stri
         parse_question(text, is_strict)
 
 
-def test_strict_reading_wants_neighbours_without_gaps():
+def test_strict_parsing_rejects_gaps_between_neighbours():
     """A level without a PCI, or a third neighbour without a second, is a table that shifted."""
     with pytest.raises(ValueError, match=rf"^line {ROW}: .*Top 1 Filtered.*, but .*Top 1 PCI' is '-'"):
         parse_question(changed(FIRST_ROW, TOP_1, "-"))
     text = changed(FIRST_ROW, TOP_1, "-").replace(LINES[FIRST_ROW].split("|")[LEVEL_1], "-")
-    with pytest.raises(ValueError, match=rf"^line {ROW}: .*Top 2 PCI' is given, but a neighbour before it is '-'"):
+    with pytest.raises(ValueError, match=rf"^line {ROW}: .*Top 2 PCI' is given.*'-'"):
         parse_question(text)
     assert len(parse_question(text, False).scenario.rows[0].neighbours) >= 1
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_any_text_is_read_or_refused_with_a_value_error(data):
+def test_any_text_is_parsed_or_rejected_with_a_value_error(data):
     """A loader meets every kind of damage; nothing else than ValueError may come out."""
     text = QUESTION
     for _ in range(data.draw(st.integers(1, 4))):

@@ -94,18 +94,14 @@ def test_letters_and_digits_stay_the_labels():
 @pytest.mark.parametrize(
     ("text", "answer", "message"),
     [
-        (question(), "C9", r"The answer is 'C9'; it should be one of the options C1, C2, C3"),
-        (question(), "3", r"The answer is '3'; it should be one of"),
-        (question().replace(CAUSES["C4"], "It rains."), "C1", r"line 8: option 'C4: It rains.' names none"),
-        (
-            question().partition("Drive test log")[0],
-            "C1",
-            r"The question has 0 of the two tables; give the whole question",
-        ),
+        (question(), "C9", "'C9'.* C1, C2, C3"),
+        (question(), "3", "The answer is '3'"),
+        (question().replace(CAUSES["C4"], "It rains."), "C1", "line 8: .*It rains"),
+        (question().partition("Drive test log")[0], "C1", "0 of the two tables"),
     ],
     ids=["no option", "a bare digit", "an unknown option", "no tables"],
 )
-def test_what_cannot_be_mapped_is_refused(text, answer, message):
+def test_what_cannot_be_mapped_is_rejected(text, answer, message):
     """A wrong answer key would be trained on."""
     with pytest.raises(ValueError, match=message):
         randomise_question(text, answer, 0)

@@ -61,12 +61,12 @@ def test_one_rule_decides_and_it_is_that_of_the_answer(is_randomised):
         assert len(rules) == 8
 
 
-def test_rules_and_answer_that_differ_are_said():
+def test_a_disagreement_of_rules_and_answer_is_reported():
     task = load("telelogs-synthetic")
     problem = next(found for found in task.problems("test", 5, 8) if task.class_of(found) == "C7")
     said = explanation(task.scenario(problem), "C2", SAME).splitlines()
     assert said[0].startswith("C2: ")
-    assert said[2] == "The rules name another cause, C7"
+    assert "another cause, C7" in said[2]
 
 
 def test_a_standing_vehicle_without_a_bad_row_or_a_listed_cell_is_drawn():

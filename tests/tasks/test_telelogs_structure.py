@@ -12,7 +12,7 @@ LABELS = list(CAUSES)
 
 
 def accuracy(texts, causes, train):
-    """Share of the causes that gradient-boosted trees, trained on the first `train` texts, guess of the others."""
+    """Accuracy on the remaining causes of gradient-boosted trees trained on the first `train` texts."""
     ensemble = pytest.importorskip("sklearn.ensemble")
     features = np.array([list(structure(text).values()) for text in texts])
     trees = ensemble.HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=15, random_state=0)

@@ -141,22 +141,22 @@ def test_a_compact_prompt_is_about_a_hundred_tokens():
     [
         ({"prompt": "long"}, ["'long'", "chat"]),
         ({"prompt": "compact", "is_randomised": True}, ["no options"]),
-        ({"fewest_cells": "a"}, ["fewest_cells='a'", "a whole number"]),
+        ({"fewest_cells": "a"}, ["fewest_cells='a'", "an integer"]),
         ({"false_leads": None}, ["false_leads=None", "a number"]),
         ({"is_randomised": "no"}, ["is_randomised='no'", "true or false"]),
         ({"false_leads": 1.5}, ["1.5", "0 to 1"]),
-        ({"fewest_cells": 2}, ["(2, 13)", "4 to 16"]),
+        ({"fewest_cells": 2}, ["(2, 13)", "4 and 16"]),
         ({"most_cells": 4}, ["(5, 4)"]),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(options, words):
+def test_invalid_settings_are_rejected(options, words):
     """What was found and what to set instead."""
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the words are the match
         hysteretic.tasks.load("telelogs-synthetic", **options)
     assert all(word in str(error.value) for word in words)
 
 
-def test_a_wrong_split_or_count_is_refused():
+def test_a_wrong_split_or_count_is_rejected():
     """The splits there are; no negative count."""
     task = hysteretic.tasks.load("telelogs-compact")
     with pytest.raises(ValueError, match="train, validation, test"):
@@ -168,7 +168,7 @@ def test_a_wrong_split_or_count_is_refused():
 def test_problems_of_another_task_are_not_scored():
     """A KeyError in the middle of a run would say less."""
     foreign = hysteretic.tasks.load("countdown-3").problems(count=1)[0]
-    with pytest.raises(TypeError, match="score the problems that this task made"):
+    with pytest.raises(TypeError, match="made by this task"):
         hysteretic.tasks.load("telelogs-compact").score(foreign, "\\boxed{C1}")
 
 
