@@ -1,4 +1,4 @@
-"""Which 95 % interval for a paired mean difference holds the truth at 4, 8 and 16 seeds? Coverage by simulation.
+"""Coverage of 95 % intervals for a paired mean difference at 4, 8 and 16 seeds, by simulation.
 
     python benchmarks/intervals.py      # about a minute on one core; writes results/intervals.json and .md
 
@@ -32,7 +32,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 CONFIDENCE = 0.95
 SEEDS = (4, 8, 16)
 CHUNK = 50
-"""Samples that share their resampling indices; small, so that this luck averages out."""
+"""Samples that share their resampling indices; small, so that the resulting correlation averages out."""
 
 PAGE = """# Which interval for a paired difference
 
@@ -63,7 +63,7 @@ def normal(generator: np.random.Generator, shape: tuple[int, int]) -> Array:
 
 
 def lognormal(sigma: float) -> Draw:
-    """exp(sigma Z) moved to mean 0 and scaled to standard deviation 1."""
+    """exp(sigma Z), shifted to mean 0 and scaled to standard deviation 1."""
     mean, deviation = exp(sigma**2 / 2), sqrt((exp(sigma**2) - 1) * exp(sigma**2))
     return lambda generator, shape: (np.exp(sigma * generator.standard_normal(shape)) - mean) / deviation
 
@@ -182,7 +182,7 @@ def table(rows: list[dict[str, Any]], settings: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=10_000, help=f"comparisons a cell, a multiple of {CHUNK}")
+    parser.add_argument("--simulations", type=int, default=10_000, help=f"comparisons per cell, a multiple of {CHUNK}")
     parser.add_argument("--resamples", type=int, default=999)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -192,15 +192,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     versions = {"numpy": np.__version__, "scipy": scipy.__version__}
     settings = {name: getattr(options, name) for name in ("simulations", "resamples", "seed")} | versions
     rows = []
-    # BCa warns where it is not defined, bootstrap-t divides by zero where it should: both are counted, not hidden.
+    # BCa warns when undefined, and bootstrap-t may divide by zero: both cases are counted, not hidden.
     warnings.filterwarnings("ignore", category=stats.DegenerateDataWarning)
     np.seterr(divide="ignore", invalid="ignore")
     for distribution, draw in DISTRIBUTIONS.items():
         for seeds in SEEDS:
             for name, interval in INTERVALS.items():
-                figures = measure(draw, interval, seeds, options.simulations, options.resamples, options.seed)
-                rows.append({"distribution": distribution, "seeds": seeds, "interval": name, **figures})
-                print(f"{distribution:30} {seeds:3} {name:22} {figures['coverage']:.4f} {figures['mean_width']:.3f}")
+                measured = measure(draw, interval, seeds, options.simulations, options.resamples, options.seed)
+                rows.append({"distribution": distribution, "seeds": seeds, "interval": name, **measured})
+                print(f"{distribution:30} {seeds:3} {name:22} {measured['coverage']:.4f} {measured['mean_width']:.3f}")
     options.output.mkdir(parents=True, exist_ok=True)
     record = {"settings": settings, "confidence": CONFIDENCE, "rows": rows}
     (options.output / "intervals.json").write_text(json.dumps(record, indent=1) + "\n")

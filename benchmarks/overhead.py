@@ -1,13 +1,13 @@
-"""What does A-HPO cost over GRPO? Time of a rollout with its updates, and of the code that HPOTrainer adds.
+"""Overhead of A-HPO over GRPO: time per rollout with its updates, and time in the code that HPOTrainer adds.
 
     python benchmarks/overhead.py --rounds 15 --threads 1 --json
 
-Four trainers take turns on the same model, prompts and seed: A-HPO with the lean parts off (drop_silent, share_prompts,
-drop_finished), which does TRL's work and no less; the same with alpha fixed at 1; TRL's own GRPOTrainer with the loss
-that alpha = 1 is (loss_type "dapo"); and A-HPO as it comes, lean parts on. Whole runs differ by the noise of the
-machine, so the added code is also timed by itself, with the lean parts off: what HPOTrainer's methods take beyond the
-stock methods inside them, lean ones that only pass on included, and its two callbacks (guard, random state).
-Not counted there: checking the values of the reward function, some tens of microseconds a rollout.
+Four trainers alternate on the same model, prompts and seed: A-HPO with the lean options off (drop_silent,
+share_prompts, drop_finished), which does all of TRL's work; the same with alpha fixed at 1; TRL's GRPOTrainer with the
+equivalent loss (loss_type "dapo"); and A-HPO by default, with the lean options on. Timings of whole runs are noisy, so
+the added code is also timed separately, with the lean options off: the time in HPOTrainer's methods minus the TRL
+methods that they call, and its two callbacks (guard, random state). Not included: checking the values of the reward
+function, tens of microseconds per rollout.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from hysteretic.trl.preemption import LastUpdate
 
 PROMPTS, RESPONSES, LENGTH, UPDATES = 32, 8, 16, 4
 PLAIN: dict[str, Any] = {"drop_silent": False, "share_prompts": False, "drop_finished": False}
-"""What A-HPO adds, without what it leaves out: what that saves is benchmarks/step_time.py's question."""
+"""A-HPO without its savings; benchmarks/step_time.py measures those."""
 METHODS = (
     "_generate_and_score_completions",
     "_generate_single_turn",
@@ -50,13 +50,13 @@ METHODS = (
     "log",
     "_load_optimizer_and_scheduler",
 )
-"""The methods of GRPOTrainer that HPOTrainer extends and a run calls (besides those that save)."""
+"""The methods of GRPOTrainer that HPOTrainer extends and that a run calls (except for saving)."""
 NAMES = ("a-hpo", "alpha-1", "trl", "a-hpo-lean")
-"""The trainers, the first of which the others are held against."""
+"""The trainers; the others are compared with the first."""
 
 
 def clocked(kind: str, name: str) -> Callable[..., Any]:
-    """A method that calls the next class's and adds its seconds to self.clock[kind]."""
+    """A method that calls that of the next class and adds the seconds to self.clock[kind]."""
 
     def method(self: Any, *arguments: Any, **options: Any) -> Any:
         after = Extended if kind == "with" else Stock
@@ -70,11 +70,11 @@ def clocked(kind: str, name: str) -> Callable[..., Any]:
 
 
 class Stock(GRPOTrainer):
-    """TRL's methods under the clock."""
+    """TRL's methods, timed."""
 
 
 class Extended(HPOTrainer, Stock):
-    """HPOTrainer's methods under the clock; the stock ones run inside them."""
+    """HPOTrainer's methods, timed; they call the TRL methods."""
 
     clock: defaultdict[str, float]
 
@@ -85,7 +85,7 @@ for _name in METHODS:
 
 
 def clocked_callback(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A callback's method, whose seconds are added code as a whole."""
+    """A method of a callback, whose seconds all count as added code."""
 
     def timed(self: Any, *arguments: Any, **options: Any) -> Any:
         start = time.perf_counter()
@@ -102,7 +102,7 @@ for _callback, _name in ((Guard, "on_pre_optimizer_step"), (LastUpdate, "on_step
 
 
 class Stopwatch(TrainerCallback):
-    """Seconds from the start of training to its end: one rollout and its updates, without building the trainer."""
+    """Seconds from start to end of training: one rollout and its updates, without building the trainer."""
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         self.start = time.perf_counter()
@@ -135,7 +135,7 @@ def sparse_reward(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[flo
 
 
 def run(name: str, seed: int) -> tuple[float, float, int]:
-    """Seconds of one rollout with its updates, seconds of added code in it, and the model's parameters."""
+    """Seconds of one rollout with its updates, seconds of added code in it, and number of parameters."""
     set_seed(seed)
     model, tokenizer = policy()
     with tempfile.TemporaryDirectory() as folder:
@@ -186,7 +186,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def measure(rounds: int, threads: int) -> dict[str, Any]:
-    """The results of so many rounds after one run to warm up; the trainers take turns in being first."""
+    """The results of all rounds after one warm-up run; the trainers take turns at going first."""
     torch.set_num_threads(threads)
     names = list(NAMES)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="Print the results as one line of JSON, last.")
     choice = parser.parse_args()
     if choice.rounds < 2:
-        parser.error(f"--rounds is {choice.rounds}; quartiles need 2 or more.")
+        parser.error(f"--rounds is {choice.rounds}; quartiles need at least 2.")
     transformers.logging.set_verbosity_error()
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     results = measure(choice.rounds, choice.threads)
@@ -242,8 +242,8 @@ def main() -> None:
 
     for name, values in results["seconds_per_rollout"].items():
         show(f"rollout and {UPDATES} updates, {name}", "s", values)
-    show("code added by A-HPO, a rollout", "ms", results["added_milliseconds_per_rollout"])
-    show("the same, share of the rollout", "%", results["added_percent"])
+    show("code added by A-HPO, per rollout", "ms", results["added_milliseconds_per_rollout"])
+    show("the same, fraction of the rollout", "%", results["added_percent"])
     for other, values in results["a_hpo_over_percent"].items():
         show(f"whole runs, A-HPO over {other}", "%", values)
     if choice.json:

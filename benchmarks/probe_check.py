@@ -1,12 +1,12 @@
-"""Does `hysteretic probe` predict the share of silent groups that training then measures?
+"""Compare the fraction of silent groups that `hysteretic probe` predicts with what training measures.
 
     hysteretic train --model tiny --algorithm a-hpo --seed 1 --max_steps 40 --output runs/probe-check/seed1
     python benchmarks/probe_check.py runs/probe-check/*
 
 Ten rollouts of four updates are enough. One probe is made for each starting point among the runs (task, model,
 sampling, group size) and compared with the mean `hpo/silent_share` of the first rollout, the first three and the first
-ten. The prediction is for the policy before training, and the policy learns: the first rollout alone is made by the
-policy that was probed. Give runs of different seeds: two algorithms with one seed share their first rollout.
+ten. The prediction is for the policy before training; since the policy learns, only the first rollout is sampled from
+the policy that was probed. Give runs of different seeds: two algorithms with the same seed share their first rollout.
 Writes results/probe-check.json and results/probe-check.md.
 """
 
@@ -32,10 +32,10 @@ ROLLOUTS = (1, 3, 10)
 
 
 def starting_point(folder: RunFolder) -> dict[str, Any]:
-    """What a run's first rollout depends on, besides chance."""
+    """What determines the first rollout of a run, besides chance."""
     run = read_json(folder.run)
     if run is None:
-        raise SystemExit(f"{folder.path} holds no run; give folders of `hysteretic train`.")
+        raise SystemExit(f"{folder.path} is not a run; give folders made by `hysteretic train`.")
     config, settings = yaml.safe_load(folder.config.read_text(encoding="utf-8")), run["settings"]
     return {
         "task": config.get("task", "countdown-3"),
@@ -49,7 +49,7 @@ def starting_point(folder: RunFolder) -> dict[str, Any]:
 
 
 def probe_rewards(start: dict[str, Any], problems: int, samples: int) -> np.ndarray:
-    """Rewards of the starting policy, [N, k], by the command itself."""
+    """Rewards of the starting policy, [N, k], from the command itself."""
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--task", start["task"], "--model", start["model"], "--output", folder]
         flags += ["--problems", str(problems), "--samples", str(samples), "--temperature", str(start["temperature"])]
@@ -63,17 +63,19 @@ def probe_rewards(start: dict[str, Any], problems: int, samples: int) -> np.ndar
 
 
 def measured(folder: RunFolder) -> dict[str, list[float]]:
-    """Of the first rollouts: silent share, reward, and shares of positive and negative responses."""
+    """Per rollout: reward, and the fractions of silent groups and of positive and negative responses."""
     lines = [line for line in read_lines(folder.metrics) if "reward" in line][: max(ROLLOUTS)]
     if len(lines) < max(ROLLOUTS):
-        raise SystemExit(f"{folder.path} has {len(lines)} rollouts; train for {max(ROLLOUTS)} (--max_steps 40).")
+        raise SystemExit(
+            f"{folder.path} has {len(lines)} rollouts, but {max(ROLLOUTS)} are needed; train for longer (--max_steps 40)."
+        )
     names = {"silent": "hpo/silent_share", "reward": "reward"}
     names |= {"positive": "hpo/positive_share", "negative": "hpo/negative_share"}
     return {name: [float(line[key]) for line in lines] for name, key in names.items()}
 
 
 def compare(prediction: Forecast, shares: Sequence[float]) -> dict[str, Any]:
-    """The predicted range and the mean that was measured."""
+    """The predicted range and the measured mean."""
     low, high, mean = prediction.measured.low, prediction.measured.high, fmean(shares)
     return {
         "predicted": prediction.silent.value,
@@ -86,10 +88,10 @@ def compare(prediction: Forecast, shares: Sequence[float]) -> dict[str, Any]:
 
 
 def check(folders: Sequence[RunFolder], problems: int, samples: int) -> dict[str, Any]:
-    """All comparisons: each run by itself, and the runs of a starting point together."""
+    """All comparisons: each run separately, and the runs of a starting point together."""
     names = [folder.path.name for folder in folders]
     if len(set(names)) < len(names):
-        raise SystemExit("Two run folders have the same name; give runs of different seeds, named by them.")
+        raise SystemExit("Two run folders have the same name; give runs with different seeds and names.")
     by_start: dict[str, list[RunFolder]] = defaultdict(list)
     for folder in folders:
         by_start[json.dumps(starting_point(folder), sort_keys=True)].append(folder)
@@ -127,7 +129,7 @@ def check(folders: Sequence[RunFolder], problems: int, samples: int) -> dict[str
 
 
 def as_markdown(results: dict[str, Any]) -> str:
-    """The comparisons as a page of tables."""
+    """The comparisons as a page with tables."""
     lines = ["# What the probe predicts, and what training measures", ""]
     lines += [
         f"{results['problems']} problems with {results['samples']} responses each, sampled from the starting policy by "
@@ -172,7 +174,7 @@ def as_markdown(results: dict[str, Any]) -> str:
 
 
 def drift(reward: Sequence[float], together: dict[str, Any], runs: dict[str, dict[str, Any]]) -> str:
-    """What to make of the first ten rollouts."""
+    """Interpretation of the first ten rollouts."""
     before, after = fmean(reward[:3]), fmean(reward[-3:])
     said = f"The prediction is for the policy before training; reward went from {before:.3f} to {after:.3f} meanwhile."
     if together["is_within"] and all(row["is_within"] for row in runs.values()):
@@ -187,9 +189,9 @@ def percent(share: float) -> str:
 
 
 def main() -> None:
-    """Compare, print and write."""
+    """Compare, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of `hysteretic train`")
+    parser.add_argument("runs", nargs="+", type=Path, help="folders made by `hysteretic train`")
     parser.add_argument("--problems", type=int, default=200)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results")

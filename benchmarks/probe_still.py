@@ -1,15 +1,15 @@
-"""Does the range that `hysteretic probe` states hold for real runs, where no learning moves the policy out of it?
+"""Coverage of the range that `hysteretic probe` predicts, on real runs whose policy does not change.
 
-    python benchmarks/probe_still.py                        all of it: half an hour on one core
+    python benchmarks/probe_still.py                        everything: half an hour on one core
 
-Runs of `hysteretic train` with a learning rate of 0, ten rollouts of 256 responses each, from three starting points;
-every run has a probe of its own, with a draw of problems and random numbers of its own, so no two cases share either.
-(Problems are drawn from the thousand or so that the setting has, so draws overlap.) The range is the one that
-probe.json states for ten batches, made by the same function for one rollout and for three. That the policy stood still
-is checked: the saved weights are those of the start, bit for bit.
+Runs of `hysteretic train` with a learning rate of 0, ten rollouts of 256 responses each, from three starting points.
+Each run has its own probe with its own sample of problems and random numbers, so no two cases share either. (Problems
+are drawn from the thousand or so that the setting has, so samples overlap.) The range is the one that probe.json
+states for ten batches, computed by the same function for one rollout and for three. The script verifies that the
+policy did not change: the saved weights equal the initial ones bit for bit.
 
-Probe i draws its problems and samples with seed i, run i with seed 1000 + i. The easier model is made first
-(`python -m hysteretic.models.tiny --careful 0.3`). What is in the folder (--output) already is not made again.
+Probe i draws problems and samples with seed i, run i with seed 1000 + i. The easier model is made first
+(`python -m hysteretic.models.tiny --careful 0.3`). Runs that already exist in the folder (--output) are reused.
 Writes results/probe-still.json and results/probe-still.md.
 """
 
@@ -36,16 +36,16 @@ from hysteretic.statistics import mean_interval
 from hysteretic.tasks.countdown_problems import problem_counts
 
 RESPONSES, UPDATES = 256, 4
-"""Of a rollout, as in the tiny model's recipe."""
+"""Per rollout, as in the recipe of the tiny model."""
 SEEDS_APART = 1000
-"""Between a probe and its run: with one seed both would draw the same random numbers."""
+"""Offset between the seeds of a probe and its run, so that they do not draw the same random numbers."""
 LARGEST, LARGEST_TARGET = 9, 99
 OPTIONS = {"largest": LARGEST, "largest_target": LARGEST_TARGET, "prompt": "terse"}
 
 
 @dataclass(frozen=True)
 class Start:
-    """A policy, its task, and the group size. is_easy: of the model warmed up on more careful demonstrations."""
+    """A policy, its task and the group size. is_easy: use the model warmed up on more careful demonstrations."""
 
     name: str
     says: str
@@ -72,7 +72,7 @@ STARTS = [
 
 
 def model_of(start: Start, output: Path) -> str:
-    """The name or folder of a starting policy, made if need be."""
+    """The name or folder of a starting policy, which is made if necessary."""
     folder = output / "tiny-easy"
     if start.is_easy and not (folder / "README.md").is_file():  # written last
         tiny.main(["--careful", "0.3", "--output", str(folder)])
@@ -80,7 +80,7 @@ def model_of(start: Start, output: Path) -> str:
 
 
 def case(start: Start, model: str, i: int, output: Path) -> dict[str, Any]:
-    """One probe and one run: what was stated, and what was measured."""
+    """One probe and one run: prediction and measurement."""
     probe, run = output / start.name / f"probe-{i}", RunFolder(output / start.name / f"run-{i}")
     options, size = json.dumps(start.task_options), str(start.group_size)
     flags = ["--task", "countdown-3", "--task-options", options, "--model", model, "--output", str(probe)]
@@ -93,7 +93,7 @@ def case(start: Start, model: str, i: int, output: Path) -> dict[str, Any]:
     flags += ["--max_steps", str(UPDATES * max(ROLLOUTS)), "--eval_problems", "0", "--save_strategy", "no"]
     if (read_json(run.run) or {}).get("state") != "finished":
         done(["train", *flags, "--disable_tqdm", "true"])
-    refuse_moved(run, Path(tiny_model() if model == "tiny" else model))
+    check_unchanged(run, Path(tiny_model() if model == "tiny" else model))
 
     record = read_json(probe / "probe.json") or {}
     stated = next(row for row in record["curve"] if row["group_size"] == start.group_size)
@@ -118,29 +118,31 @@ def case(start: Start, model: str, i: int, output: Path) -> dict[str, Any]:
 
 
 def done(words: Sequence[str]) -> None:
-    """Run a command of hysteretic. Raises SystemExit where it fails."""
+    """Run a command of hysteretic. Raises SystemExit if it fails."""
     code = hysteretic(words)
     if code:
-        raise SystemExit(f"hysteretic {words[0]} ended with exit code {code}; mend it and call this again.")
+        raise SystemExit(
+            f"hysteretic {words[0]} failed with exit code {code}; fix the cause and run this script again."
+        )
 
 
-def refuse_moved(run: RunFolder, start: Path) -> None:
-    """Raises SystemExit unless the run's weights are those it began with."""
+def check_unchanged(run: RunFolder, start: Path) -> None:
+    """Raises SystemExit unless the final weights of the run equal the initial ones."""
     before, after = (load_file(folder / "model.safetensors") for folder in (start, run.model))
     moved = [name for name in before if name in after and not before[name].equal(after[name])]
     if moved or not before.keys() & after.keys():
-        raise SystemExit(f"{run.path} did not stand still ({', '.join(moved[:3])}); this check needs runs that do.")
+        raise SystemExit(f"{run.path} changed its weights ({', '.join(moved[:3])}); this check needs runs that do not.")
 
 
 def coverage(within: Sequence[bool]) -> dict[str, Any]:
-    """How many are within, and Clopper and Pearson's 95 % interval of the share."""
+    """How many are within, and the Clopper-Pearson 95 % interval of that fraction."""
     found = binomtest(sum(within), len(within)).proportion_ci(0.95, method="exact")
     share = sum(within) / len(within)
     return {"within": sum(within), "cases": len(within), "share": share, "low": found.low, "high": found.high}
 
 
 def check(runs: int, output: Path) -> dict[str, Any]:
-    """All cases, and the coverage by starting point and in all."""
+    """All cases, and the coverage per starting point and overall."""
     starts = []
     for start in STARTS:
         model = model_of(start, output)
@@ -162,7 +164,7 @@ def check(runs: int, output: Path) -> dict[str, Any]:
 
 
 def as_markdown(results: dict[str, Any]) -> str:
-    """The coverage, and the cases outside their range."""
+    """The coverage, and the cases outside their range, as a page."""
     cells = {str(n): "first rollout" if n == 1 else f"first {n}" for n in ROLLOUTS}
     lines = [
         "# Does the probe's range hold for a policy that stands still?",
@@ -222,14 +224,14 @@ def _ends(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Make the cases, print and write."""
+    """Run all cases, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=32, help="of each starting point (32)")
-    parser.add_argument("--output", type=Path, default=Path("runs/probe-still"), help="where the runs are kept")
+    parser.add_argument("--runs", type=int, default=32, help="runs per starting point (default: 32)")
+    parser.add_argument("--output", type=Path, default=Path("runs/probe-still"), help="folder for the runs")
     parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results")
     options = parser.parse_args()
     if options.runs < 2:
-        parser.error(f"--runs is {options.runs}; an interval over runs needs 2 or more.")
+        parser.error(f"--runs is {options.runs}; an interval over runs needs at least 2.")
     results = check(options.runs, options.output)
     text = as_markdown(results)
     (options.results / "probe-still.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

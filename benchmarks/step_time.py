@@ -1,4 +1,4 @@
-"""How much faster is a step when only what has a gradient is computed? HPOTrainer beside TRL's GRPOTrainer.
+"""Speed of a step when only tokens that have a gradient are computed: HPOTrainer against TRL's GRPOTrainer.
 
     python benchmarks/step_time.py --work a --json
 
@@ -6,13 +6,13 @@
     b  2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each, one update; no group is silent
     c  as b with 5 prompts, 4 of them silent; the responses are given, not generated, so the step is the update phase
     d  32 prompts of 8 tokens, 8 responses of 64 tokens, no group silent: nothing to save
-    growth  update phase alone, for group sizes 4 to 64 and prompts of 128 to 4,096 tokens
+    growth  update phase only, for group sizes 4 to 64 and prompts of 128 to 4,096 tokens
 
-Both trainers take turns in one process on the same weights, prompts, seed and loss (TRL's "dapo", epsilon 0.2) at
-learning rate 0, so that every round starts from the same policy. In b every response is generated to 256 tokens and
-then cut to its length, by both. The update phase is the step without generation and rewards. Peak memory is the
-resident set of a process of its own for each, from the first old-log-prob or loss on. Not counted is what a
-run does once: HPOTrainer's comparison of both ways on a few made-up rows. Ratios are stock over ours.
+The trainers alternate in one process on the same weights, prompts, seed and loss (TRL's "dapo", epsilon 0.2) at
+learning rate 0, so that every round starts from the same policy. In b both generate each response to 256 tokens and
+then truncate it to its length. The update phase is the step without generation and rewards. Peak memory is the
+resident set of a separate process for each trainer, from the first old log-prob or loss on. Not included: what a run
+does once, HPOTrainer's comparison of both computations on a few synthetic rows. Ratios are stock over ours.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SHORTEST, LONGEST = 64, 256
 
 @dataclass(frozen=True)
 class Work:
-    """What one step does. silent: prompts (of the first ones) whose responses all get the reward 0."""
+    """What one step does. silent: how many prompts (the first ones) have only responses with reward 0."""
 
     prompts: int
     prompt_tokens: int
@@ -83,7 +83,7 @@ WORKS = {
 
 
 class Measured:
-    """Clocks and counters around a trainer's phases; responses cut to planned lengths."""
+    """Timers and counters around the phases of a trainer; responses truncated to planned lengths."""
 
     work: Work
     seed: int
@@ -120,11 +120,11 @@ class Measured:
 
 
 class Stock(Measured, GRPOTrainer):
-    """TRL's trainer under the clocks."""
+    """TRL's trainer, measured."""
 
 
 class Ours(Measured, HPOTrainer):
-    """HPOTrainer under the clocks."""
+    """HPOTrainer, measured."""
 
 
 def random_policy(prompt_tokens: int) -> tuple[Any, Any]:
@@ -225,19 +225,19 @@ def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
 
 
 def forget_peak() -> None:
-    """Let Linux count this process's peak memory from here on."""
+    """Reset the peak memory that Linux records for this process."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_in_child(kind_name: str, work: Work, threads: int, answer: Any) -> None:
-    quieten(threads)
+    set_up(threads)
     step(Stock if kind_name == "stock" else Ours, replace(work, generates=False), 0)
     status = Path("/proc/self/status").read_text()
     answer.send(int(status.split("VmHWM:")[1].split()[0]) * 1024)
 
 
 def peak_memory(work: Work, threads: int) -> dict[str, int]:
-    """Bytes at the peak of the update phase, each trainer in a fresh process (responses given, not generated)."""
+    """Peak bytes of the update phase, each trainer in a fresh process (responses given, not generated)."""
     peaks = {}
     for name in ("stock", "ours"):
         receiver, sender = multiprocessing.Pipe(duplex=False)
@@ -251,12 +251,12 @@ def peak_memory(work: Work, threads: int) -> dict[str, int]:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Median, least and most."""
+    """Median, minimum and maximum."""
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
 def measure(name: str, work: Work, rounds: int, threads: int, memory: bool = True) -> dict[str, Any]:
-    """Rounds of stock and ours in turn, after one small step of each to warm up."""
+    """Alternating rounds of stock and ours, after a small warm-up step of each."""
     for kind in (Stock, Ours):
         step(kind, replace(WORKS["d"], prompts=4, rows=32, updates=1, longest=8, shortest=8), 0)
     taken: dict[str, list[dict[str, float]]] = {"stock": [], "ours": []}
@@ -289,7 +289,7 @@ def _ratio(stock: float, ours: float) -> float:
 
 
 def growth(rounds: int, threads: int) -> dict[str, Any]:
-    """Update phase by group size and by prompt length, one prompt a step."""
+    """Update phase by group size and by prompt length, one prompt per step."""
     base = Work(prompts=1, prompt_tokens=512, shortest=128, longest=128, generates=False)
     cases = {f"group size {G}": replace(base, responses=G, rows=min(G, 8)) for G in (4, 8, 16, 32, 64)}
     cases |= {f"prompt of {P}": replace(base, prompt_tokens=P) for P in (128, 512, 1024, 2048, 4096)}
@@ -302,7 +302,7 @@ def growth(rounds: int, threads: int) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine and the library versions of the measurements."""
     names = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
@@ -316,8 +316,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def quieten(threads: int) -> None:
-    """No warnings between the figures."""
+def set_up(threads: int) -> None:
+    """Set the number of threads, and silence warnings."""
     torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -333,11 +333,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="Measured rounds, each with both trainers.")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="Threads of torch.")
     parser.add_argument("--json", action="store_true", help="Print the results as one line of JSON, last.")
-    parser.add_argument("--save", type=Path, help="Also write the results, with the machine, to this file.")
+    parser.add_argument("--save", type=Path, help="Also write the results and the machine to this file.")
     choice = parser.parse_args()
     if choice.rounds < 1 or choice.threads < 1:
-        parser.error("--rounds and --threads are 1 or more.")
-    quieten(choice.threads)
+        parser.error("--rounds and --threads must be at least 1.")
+    set_up(choice.threads)
     if choice.work == "growth":
         results = growth(choice.rounds, choice.threads)
     else:
@@ -346,8 +346,8 @@ def main() -> None:
             print(f"{name:14}{values['median']:9.2f} s   [{values['least']:.2f}, {values['most']:.2f}]")
         for name in ("step_ratio", "update_ratio", "memory_ratio"):
             print(f"{name:14}{results[name]:9.2f} x")
-        for which, share in results["gradient_token_share"].items():
-            print(f"update, {which:6}{results['update_tokens'][which]:9.0f} tokens, {share:.1%} with a gradient")
+        for which, fraction in results["gradient_token_share"].items():
+            print(f"update, {which:6}{results['update_tokens'][which]:9.0f} tokens, {fraction:.1%} with a gradient")
     results["machine"] = machine()
     if choice.save:
         choice.save.write_text(json.dumps(results, indent=1) + "\n")

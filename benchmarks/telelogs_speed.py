@@ -1,9 +1,9 @@
-"""How long do 10,000 synthetic TeleLogs questions take to make, and how long to read back and answer?
+"""Time to generate 10,000 synthetic TeleLogs questions, and to parse and answer them.
 
     python benchmarks/telelogs_speed.py                  # about half a minute on one core; --count for fewer
 
-Prints the seconds of this process for 10,000 questions: drawing and rendering, reading strictly, and answering by the
-rules (which reads tolerantly). The aim for the first is 20 s.
+Prints the processor seconds for 10,000 questions: generating and rendering, strict parsing, and solving by the rules
+(with tolerant parsing). The target for the first is 20 s.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def seconds(count: int, work: Callable[[int], object]) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=WANTED, help="questions to make (the figures are for 10,000)")
+    parser.add_argument("--count", type=int, default=WANTED, help="questions to generate (times are scaled to 10,000)")
     count = parser.parse_args(arguments).count
     if count < 1:
-        parser.error(f"--count is {count}; give 1 or more.")
+        parser.error(f"--count is {count}; it must be at least 1.")
     causes, difficulty = list(CAUSES), Difficulty()
     texts: list[str] = []
     made = seconds(count, lambda n: texts.append(render(draw(f"speed {n}", causes[n % len(causes)], difficulty))))
     read = seconds(count, lambda n: parse_question(texts[n]))
     solved = seconds(count, lambda n: solve(texts[n]))
-    print(f"{WANTED:,} questions: made in {made:.1f} s, read in {read:.1f} s, answered in {solved:.1f} s")
+    print(f"{WANTED:,} questions: generated in {made:.1f} s, parsed in {read:.1f} s, solved in {solved:.1f} s")
 
 
 if __name__ == "__main__":

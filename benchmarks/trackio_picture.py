@@ -1,8 +1,8 @@
-"""How does a run look in Trackio's local dashboard? Trains the tiny model, opens the dashboard, takes its picture.
+"""Take a screenshot of a run in Trackio's local dashboard, after training the tiny model.
 
-    python benchmarks/trackio_picture.py --output docs/trackio.png      about 40 s; needs Chromium with its driver
+    python benchmarks/trackio_picture.py --output docs/trackio.png      about 40 s; requires Chromium and chromedriver
 
-Fails where the dashboard does not draw the run's alpha, sign shares and reward, or loads anything from elsewhere.
+Fails if the dashboard does not draw alpha, the sign fractions and the reward, or loads anything from the network.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def dashboard(folder: Path) -> Iterator[str]:
-    """The address of `trackio show`."""
+    """The URL of `trackio show`."""
     command = [str(Path(sys.executable).with_name("trackio")), "show", "--project", "hysteretic"]
     log = folder / "dashboard.log"
     with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment(folder)) as server:
@@ -65,7 +65,7 @@ def browser() -> WebDriver:
 
 
 def take(address: str, output: Path) -> None:
-    """Show the figures of interest alone, wait until they are drawn, look, and save the picture."""
+    """Filter the metrics of interest, wait until they are drawn, check them, and save the screenshot."""
     driver = browser()
     try:
         driver.get(address)
@@ -75,7 +75,7 @@ def take(address: str, output: Path) -> None:
         field = next(
             one
             for one in driver.find_elements(By.CSS_SELECTOR, "input")
-            if "loss" in (one.get_attribute("placeholder") or "")  # of the filter: "e.g., loss|..."
+            if "loss" in (one.get_attribute("placeholder") or "")  # the filter: "e.g., loss|..."
         )
         field.send_keys(FILTER)
         while (drawn := curves(driver)) < len(SHOWN) and time.monotonic() < deadline:
@@ -84,11 +84,11 @@ def take(address: str, output: Path) -> None:
         text = driver.find_element(By.TAG_NAME, "body").text
         missing = [name for name in SHOWN if not re.search(rf"^{name}$", text, re.MULTILINE)]
         if missing or drawn < len(SHOWN):
-            raise RuntimeError(f"The dashboard draws {drawn} curves; not there: {missing}.")
+            raise RuntimeError(f"The dashboard draws {drawn} curves; missing: {missing}.")
         loaded = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
         elsewhere = [name for name in loaded if not name.startswith(address.split("/?")[0]) and "://" in name]
         if elsewhere:
-            raise RuntimeError(f"The dashboard loads from elsewhere: {elsewhere}.")
+            raise RuntimeError(f"The dashboard loads from the network: {elsewhere}.")
         driver.save_screenshot(str(output))
         print(f"{drawn} curves drawn, {output}")
     finally:
@@ -96,7 +96,7 @@ def take(address: str, output: Path) -> None:
 
 
 def curves(driver: WebDriver) -> int:
-    """Plots with a coloured line: canvases that have more than a few pixels that are not grey."""
+    """Number of plots with a coloured line: canvases with more than a few pixels that are not grey."""
     script = """return [...document.querySelectorAll("canvas")].map(canvas => {
       const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
       let coloured = 0;

@@ -1,9 +1,9 @@
-"""What does the advantage estimator for verl cost as the batch grows? From a thousand to ten million responses.
+"""Cost of the advantage estimator for verl by batch size, from a thousand to ten million responses.
 
     python benchmarks/verl_estimator.py --output results/verl-estimator      in the environment of `make test-verl`
 
-It runs once a step in one process of a run, whatever the number of GPUs, so this is all that grows with them. Beside it
-verl's own two estimators of the same kind. Median and range of the repetitions, one thread.
+It runs once per step in one process, whatever the number of GPUs, so it is the only cost that grows with them. For
+comparison, verl's own two estimators of the same kind. Median and range of the repetitions, one thread.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 TOKENS = 16
 GROUP = 8
 SLOW = 100_000
-"""verl's own grpo loops over rows; it is measured up to here."""
+"""Largest batch for verl's own grpo, which loops over rows."""
 
 
 def batch(responses: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor, Any]:
-    """Sparse binary rewards on the last token, responses in verl's order after balancing: mixed."""
+    """Sparse binary rewards on the last token; responses in shuffled order, as after verl's balancing."""
     random = numpy.random.default_rng(0)
     order = random.permutation(responses)
     rewards = torch.zeros(responses, tokens)
@@ -39,7 +39,7 @@ def batch(responses: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor, Any]
 
 
 def seconds(function: Callable[[], Any], times: int) -> list[float]:
-    """Of each repetition, after one that is not counted."""
+    """Seconds of each repetition, after one warm-up."""
     found = []
     for _ in range(times + 1):
         started = time.perf_counter()
@@ -94,7 +94,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default="results/verl-estimator", help="without suffix: .json and .md are written")
+    parser.add_argument(
+        "--output", default="results/verl-estimator", help="path without suffix; .json and .md are written"
+    )
     parser.add_argument("--largest", type=int, default=SIZES[-1], help="largest batch")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The README's table of a comparison, from its committed results.json: `python benchmarks/evidence/table.py sparse`."""
+"""The table of a comparison for the README, from its results.json: `python benchmarks/evidence/table.py sparse`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAD = [
 
 
 def table(results: Mapping[str, Any]) -> list[str]:
-    """A line for each arm: its means, and what sets it apart from the baseline on the measure that decides."""
+    """One row per arm: its means, and its difference from the baseline on the primary measure."""
     means = {(row["arm"], row["measure"]): row["mean"] for row in results["summary"]}
     pairs = {
         pair["treatment"]: pair

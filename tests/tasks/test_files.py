@@ -298,7 +298,7 @@ def test_published_countdown_problems_are_filtered_and_divided(folder, suffix):
     side = split_of([8, 8, 3, 3], 24)
     (four,) = Countdown(4, source=f"public.{suffix}").problems(side)
     assert sorted(four.answer["numbers"]) == [3, 3, 8, 8]
-    with pytest.raises(ValueError, match="0 exist with size=5.*public"):
+    with pytest.raises(ValueError, match=r"0 exist with size=5.*public"):
         Countdown(5, source=f"public.{suffix}").problems("train")
 
 
