@@ -66,9 +66,7 @@ def measured(folder: RunFolder) -> dict[str, list[float]]:
     """Per rollout: reward, and the fractions of silent groups and of positive and negative responses."""
     lines = [line for line in read_lines(folder.metrics) if "reward" in line][: max(ROLLOUTS)]
     if len(lines) < max(ROLLOUTS):
-        raise SystemExit(
-            f"{folder.path} has {len(lines)} rollouts, but {max(ROLLOUTS)} are needed; train for longer (--max_steps 40)."
-        )
+        raise SystemExit(f"{folder.path} has {len(lines)} rollouts, but needs {max(ROLLOUTS)}; set --max_steps 40.")
     names = {"silent": "hpo/silent_share", "reward": "reward"}
     names |= {"positive": "hpo/positive_share", "negative": "hpo/negative_share"}
     return {name: [float(line[key]) for line in lines] for name, key in names.items()}

@@ -90,7 +90,7 @@ def test_order_depends_on_the_seed_and_starts_the_same_for_any_count(folder):
     assert task.problems("train", 0, 50)[:10] == task.problems("train", 0, 10)
     assert task.problems("train", 1, 50) != task.problems("train", 0, 50)
     assert set(task.problems("train", 1)) == set(task.problems("train", 0))
-    with pytest.raises(ValueError, match="1000 problems .* a.jsonl has 1"):
+    with pytest.raises(ValueError, match=r"1000 problems .* a.jsonl has 1"):
         task.problems("train", 0, 1000)
 
 
@@ -183,7 +183,7 @@ def test_a_missing_file_or_data_set_is_named(folder, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"none.jsonl is not a file"):
         load("none.jsonl", reward="reward.py:is_right").problems()
     hub(monkeypatch, None)
-    with pytest.raises(ValueError, match="'org/none'.*: no such data set"):
+    with pytest.raises(ValueError, match=r"'org/none'.*: no such data set"):
         load("org/none", reward="reward.py:is_right").problems()
     write(folder / "a.jsonl", ROWS)
     with pytest.raises(ValueError, match="config is 'main'"):

@@ -73,7 +73,8 @@ def test_options_reach_the_task():
 
 
 def test_the_example_in_the_repository_is_a_task():
-    """The README sends people to this file."""
+    """The README and docs/own-task.md send people to this file; the page shows all of it."""
+    assert EXAMPLE.read_text() in (EXAMPLE.parents[1] / "docs" / "own-task.md").read_text()
     task = load(f"{EXAMPLE}:ReverseWord", letters=5)
     train, test = task.problems("train", 0, 50), task.problems("test", 0, 50)
     assert len({p.id for p in train + test}) == 100
