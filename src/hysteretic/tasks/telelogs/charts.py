@@ -17,7 +17,7 @@ from typing import Any
 
 import altair as alt
 
-from .charts_map import BAD, maps
+from .charts_map import BAD, chart, maps
 from .rules import BLOCKS, DISTANCE_KM, MODULUS, SPEED
 from .scenario import THRESHOLD, Scenario, angle_below, distance_km
 
@@ -34,9 +34,7 @@ def charts(scenario: Scenario) -> list[alt.TopLevelMixin]:
     distances = [None if (cell := scenario.serving(row)) is None else distance_km(row, cell) for row in rows]
     return [
         *maps(scenario),
-        _panel(
-            scenario, [row.throughput for row in rows], THRESHOLD, "Throughput", "Mbit/s; bad below the dashed line"
-        ),
+        _panel(scenario, [row.throughput for row in rows], THRESHOLD, "Throughput", "Mbit/s; bad below the line"),
         _levels(scenario),
         _panel(scenario, [row.speed for row in rows], SPEED, "Speed", "km/h; C7 above the dashed line"),
         _blocks(scenario),
@@ -49,11 +47,11 @@ def _panel(
     scenario: Scenario, values: Sequence[float | None], limit: float, title: str, note: str, zero: bool = True
 ) -> alt.LayerChart:
     data = [{"row": i + 1, "value": value, "bad": i in scenario.bad_rows} for i, value in enumerate(values)]
-    base = _chart([point for point in data if point["value"] is not None])
+    base = chart([point for point in data if point["value"] is not None])
     line = base.mark_line(color=INK, strokeWidth=1.5).encode(x=_x(), y=_y("value", zero))
     fill = alt.condition("datum.bad", alt.value(BAD), alt.value(COLOURS[0]))
     points = base.mark_point(filled=True, size=55, opacity=1).encode(x=_x(), y=_y("value", zero), color=fill)
-    dashed = _chart([{"value": limit}]).mark_rule(color=INK, strokeDash=[5, 4]).encode(y=_y("value", zero))
+    dashed = chart([{"value": limit}]).mark_rule(color=INK, strokeDash=[5, 4]).encode(y=_y("value", zero))
     return _finished([_window(scenario), dashed, line, points], title, note)
 
 
@@ -65,7 +63,7 @@ def _blocks(scenario: Scenario) -> alt.LayerChart:
         mean = fmean(scenario.rows[i].rb for i in bad)
         data = [{"from": bad[0] + 0.5, "to": bad[-1] + 1.5, "value": mean}]
         ends = {"x": alt.X("from:Q", scale=_rows(scenario)), "x2": "to:Q"}
-        layers = [*layers, _chart(data).mark_rule(color=BAD, strokeWidth=3).encode(**ends, y=_y("value", False))]
+        layers = [*layers, chart(data).mark_rule(color=BAD, strokeWidth=3).encode(**ends, y=_y("value", False))]
         note = f"C8 if the mean of the bad ones ({mean:.0f}, thick) is below"
     return _finished(layers, "Resource blocks", note)
 
@@ -98,7 +96,7 @@ def _levels(scenario: Scenario) -> alt.LayerChart:
     names = {pci: _cell_label(scenario, pci) for pci in shown}
     data = [{**point, "of": names[pci]} for pci in shown for point in heard[pci]]
     thick = [{"row": i + 1, "value": row.rsrp, "of": names[row.pci]} for i, row in enumerate(scenario.rows)]
-    line = _chart(thick).mark_line(color=INK, strokeWidth=6, opacity=0.35).encode(x=_x(), y=_y("value", False))
+    line = chart(thick).mark_line(color=INK, strokeWidth=6, opacity=0.35).encode(x=_x(), y=_y("value", False))
     lines = _lines(data, list(names.values()), COLOURS, DASHES, columns=1)
     left_out = len(order) - len(shown)
     note = "dBm; thick: serving" + (f"; {left_out} weak cell{'s' * (left_out > 1)} left out" if left_out else "")
@@ -113,10 +111,6 @@ def _cell_label(scenario: Scenario, pci: int) -> str:
 
 
 # Parts of a panel.
-
-
-def _chart(values: Values) -> alt.Chart:
-    return alt.Chart(alt.Data(values=values))
 
 
 def _rows(scenario: Scenario) -> alt.Scale:
@@ -141,7 +135,7 @@ def _window(scenario: Scenario) -> alt.Chart:
         places = [place for _, place in run]
         runs.append({"from": places[0] + 0.5, "to": places[-1] + 1.5})
     x = alt.X("from:Q", title="Row", scale=_rows(scenario))
-    return _chart(runs).mark_rect(color=BAD, opacity=0.13).encode(x=x, x2="to:Q")
+    return chart(runs).mark_rect(color=BAD, opacity=0.13).encode(x=x, x2="to:Q")
 
 
 def _lines(data: Values, names: list[str], colours: list[str], dashes: list[list[int]], columns: int) -> alt.Chart:
@@ -151,7 +145,7 @@ def _lines(data: Values, names: list[str], colours: list[str], dashes: list[list
     colour = alt.Scale(domain=names, range=colours[: len(names)])
     dash = alt.Scale(domain=names, range=dashes[: len(names)])
     return (
-        _chart(data)
+        chart(data)
         .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=22))
         .encode(
             x=_x(),

@@ -104,8 +104,8 @@ def _map(
     cells, cell_texts = _cells(scenario, view, sites)
     links = [*_links(scenario, view, pixels, sites), {**_ends(bar), "kind": "bar"}]
     layers = [
-        _chart(links)
-        .mark_rule()
+        chart(links)
+        .mark_rule(clip=True)
         .encode(
             x=_axis("x"),
             y=_axis("y"),
@@ -117,15 +117,11 @@ def _map(
         ),
         _wedges(cells, has_legend=not names_rows),
         _drive(scenario, pixels, 90 if names_rows else 45, has_legend=names_rows),
-        _chart(texts + cell_texts)
+        chart(texts + cell_texts)
         .mark_text(fontSize=12, color="var(--ink)", baseline="middle")
         .encode(x=_axis("x"), y=_axis("y"), text="text:N"),
     ]
-    note = (
-        "rows 1, 2, … by throughput; bad ones are squares"
-        if names_rows
-        else "north is up; wedges show antennas, labelled by PCI"
-    )
+    note = "rows 1, 2, … by throughput; bad ones are squares" if names_rows else "north is up; wedges: antennas, by PCI"
     layered = alt.layer(*layers).resolve_scale(color="independent", shape="independent")
     return layered.properties(width=SIZE, height=SIZE, title=alt.Title(title, subtitle=note))
 
@@ -133,7 +129,7 @@ def _map(
 def _wedges(cells: list[dict[str, Any]], has_legend: bool) -> alt.Chart:
     scale = alt.Scale(domain=list(ROLES), range=list(ROLES.values()))
     return (
-        _chart(cells)
+        chart(cells)
         .mark_point(shape=SECTOR, size=(2 * WEDGE) ** 2, filled=True, opacity=0.55)
         .encode(
             x=_axis("x"),
@@ -147,16 +143,10 @@ def _wedges(cells: list[dict[str, Any]], has_legend: bool) -> alt.Chart:
 def _drive(scenario: Scenario, pixels: list[Point], size: int, has_legend: bool) -> alt.LayerChart:
     """The rows in order, by throughput; bad ones are squares."""
     data = [
-        {
-            "x": x,
-            "y": y,
-            "row": i,
-            "throughput": _class(row.throughput),
-            "bad": row.throughput < THRESHOLD,
-        }
+        {"x": x, "y": y, "row": i, "throughput": _class(row.throughput), "bad": row.throughput < THRESHOLD}
         for i, (row, (x, y)) in enumerate(zip(scenario.rows, pixels, strict=True))
     ]
-    base = _chart(data).encode(x=_axis("x"), y=_axis("y"))
+    base = chart(data).encode(x=_axis("x"), y=_axis("y"))
     scale = alt.Scale(domain=list(CLASSES), range=list(CLASSES.values()))
     colour = alt.Color("throughput:N", scale=scale, legend=_legend("circle", 2) if has_legend else None)
     shape = alt.Shape("bad:N", scale=alt.Scale(domain=[False, True], range=["circle", "square"]), legend=None)
@@ -202,21 +192,12 @@ def _row_texts(scenario: Scenario, view: View, pixels: list[Point]) -> list[dict
 
 
 def _links(scenario: Scenario, view: View, pixels: list[Point], sites: list[Point]) -> Iterator[dict[str, Any]]:
-    """Lines from each bad row to its serving cell, clipped to the map."""
+    """Lines from each bad row to its serving cell."""
     for i in scenario.bad_rows:
         cell = scenario.serving(scenario.rows[i])
         if cell is not None:
             end = view.pixel(sites[next(c for c, other in enumerate(scenario.cells) if other is cell)])
-            yield {**_ends((pixels[i], _cut(pixels[i], end))), "kind": "link"}
-
-
-def _cut(start: Point, end: Point) -> Point:
-    """The end of a line, clipped to the map."""
-    fraction = 1.0
-    for a, b in zip(start, end, strict=True):
-        if b < 0 or b > SIZE:
-            fraction = min(fraction, ((0 if b < 0 else SIZE) - a) / (b - a))
-    return start[0] + fraction * (end[0] - start[0]), start[1] + fraction * (end[1] - start[1])
+            yield {**_ends((pixels[i], end)), "kind": "link"}
 
 
 def _scale_bar(view: View) -> tuple[tuple[Point, Point], str, Point]:
@@ -245,7 +226,7 @@ def _ends(line: tuple[Point, Point]) -> dict[str, float]:
     return {"x": line[0][0], "y": line[0][1], "x2": line[1][0], "y2": line[1][1]}
 
 
-def _chart(values: Sequence[dict[str, Any]]) -> alt.Chart:
+def chart(values: Sequence[dict[str, Any]]) -> alt.Chart:
     return alt.Chart(alt.Data(values=list(values)))
 
 
