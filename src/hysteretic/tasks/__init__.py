@@ -35,31 +35,20 @@ class _BuiltIn(NamedTuple):
     options: Mapping[str, Any] = {}
 
 
-_COUNTDOWN, _TELELOGS = f"{__name__}.countdown:Countdown", f"{__name__}.telelogs"
+_COUNTDOWN = f"{__name__}.countdown:Countdown"
+_SYNTHETIC = f"{__name__}.telelogs.synthetic:SyntheticTeleLogs"
+_OFFICIAL = f"{__name__}.telelogs.official:TeleLogs"
 _BUILT_IN = {
-    "countdown-3": _BuiltIn(
-        "Combine three numbers up to 99 into a target with + - * /, using each number once.", _COUNTDOWN, (3,)
-    ),
-    "countdown-4": _BuiltIn(
-        "Combine four numbers up to 99 into a target with + - * /, using each number once.", _COUNTDOWN, (4,)
-    ),
-    "telelogs-synthetic": _BuiltIn(
-        "Find the root cause of low throughput in a 5G drive-test log; generated drives.",
-        f"{_TELELOGS}.synthetic:SyntheticTeleLogs",
-    ),
-    "telelogs-compact": _BuiltIn(
-        "The same drives in about a hundred tokens, for a tiny model.",
-        f"{_TELELOGS}.synthetic:SyntheticTeleLogs",
-        ("compact",),
-    ),
-    "telelogs": _BuiltIn(
-        "Which of eight root causes explains a 5G drive-test log: your copy of netop/TeleLogs (gated) or a file.",
-        f"{_TELELOGS}.official:TeleLogs",
-    ),
+    "countdown-3": _BuiltIn("Combine three numbers up to 99 into a target with + - * /, each once.", _COUNTDOWN, (3,)),
+    "countdown-4": _BuiltIn("Combine four numbers up to 99 into a target with + - * /, each once.", _COUNTDOWN, (4,)),
+    "telelogs-synthetic": _BuiltIn("Root cause of low throughput in generated 5G drive-test logs.", _SYNTHETIC),
+    "telelogs-compact": _BuiltIn("The same in about a hundred tokens, for a tiny model.", _SYNTHETIC, ("compact",)),
+    "telelogs": _BuiltIn("The same for netop/TeleLogs (gated; from your own copy) or a file in its format.", _OFFICIAL),
     "telelogs-randomised": _BuiltIn(
-        "The same with shuffled labels and swapped tables: the paper's second test set.",
-        f"{_TELELOGS}.official:TeleLogs",
-        options={"is_randomised": True},
+        "The same with labels shuffled and tables swapped: the paper's second test set.",
+        _OFFICIAL,
+        (),
+        {"is_randomised": True},
     ),
 }
 

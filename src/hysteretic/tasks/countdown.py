@@ -31,16 +31,7 @@ from .countdown_solver import expression_count, guess_rate, solve
 from .splits import SPLITS, check_split, number_of_problems
 from .task import Problem, Score
 
-__all__ = [
-    "KNOWN_TOTALS",
-    "SPLITS",
-    "Countdown",
-    "guess_rate",
-    "problem_counts",
-    "solve",
-    "split_of",
-    "verify",
-]
+__all__ = ["KNOWN_TOTALS", "SPLITS", "Countdown", "guess_rate", "problem_counts", "solve", "split_of", "verify"]
 
 PROMPTS = ("chat", "plain", "terse")
 
@@ -173,20 +164,13 @@ class Countdown:
         assert isinstance(problem.answer, dict)
         numbers, target = problem.answer["numbers"], problem.answer["target"]
         listed = ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
-        solutions = solve(numbers, target)
+        shortest, *others = solve(numbers, target)
         ways = (
-            "There is no other solution"
-            if len(solutions) == 1
-            else f"There are {len(solutions)} solutions; this is the shortest"
+            f"There are {len(others) + 1} solutions; this is the shortest" if others else "There is no other solution"
         )
-        return "\n".join(
-            [
-                f"An expression of {listed} that equals {target}",
-                f"{solutions[0]} = {target}",
-                ways,
-                f"A random expression of these numbers is right {100 * guess_rate(numbers, target):.2g} % of the time",
-            ]
-        )
+        lines = [f"An expression of {listed} that equals {target}", f"{shortest} = {target}", ways]
+        rate = 100 * guess_rate(numbers, target)
+        return "\n".join([*lines, f"A random expression of these numbers is right {rate:.2g} % of the time"])
 
     @property
     def _setting(self) -> str:

@@ -48,9 +48,7 @@ def table_of(
     if split not in named:
         raise ValueError(f"{source} has no split {split!r}; it has {', '.join(named)}.{hint}")
     if named[split] not in tables:
-        raise ValueError(
-            f"splits asks for {named[split]!r}, but {source} has {', '.join(tables)}; choose one of these."
-        )
+        raise ValueError(f"splits names {named[split]!r}, but {source} has {', '.join(tables)}; choose one of these.")
     return named[split], is_divided
 
 

@@ -27,9 +27,9 @@ class Diagnosis(ABC):
     def score(self, problem: Problem, response: str) -> Score:
         """Reward 1.0 if the last \\boxed{} holds the right label, otherwise 0.0. has_format: it holds some label."""
         causes = self._causes(problem)
-        said = label_of(response, causes)
-        is_correct = said == problem.answer["label"]  # type: ignore[index]
-        return Score(float(is_correct), is_correct, said is not None)
+        label = label_of(response, causes)
+        is_correct = label == problem.answer["label"]  # type: ignore[index]
+        return Score(float(is_correct), is_correct, label is not None)
 
     def class_of(self, problem: Problem) -> str:
         """The right cause, whatever its label."""
@@ -38,8 +38,8 @@ class Diagnosis(ABC):
     def answer_of(self, problem: Problem, response: str) -> str | None:
         """The cause that a response gives, whatever its label."""
         causes = self._causes(problem)
-        said = label_of(response, causes)
-        return None if said is None else causes[said]
+        label = label_of(response, causes)
+        return None if label is None else causes[label]
 
     def explanation(self, problem: Problem) -> str:
         """The cause, and what each rule finds in the drive."""

@@ -19,8 +19,9 @@ from .faults import (
     FAULTS,
     FITTING_LEADS,
     Draft,
+    Place,
     UnsuitableDraftError,
-    far_is_strongest,
+    lift_far,
     lift_stranger,
     wide_enough,
 )
@@ -118,7 +119,7 @@ def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int, shado
         wide_enough(draft)
     _hear(draft)
     if draft.far in draft.serving:
-        far_is_strongest(draft)
+        lift_far(draft)
     for row in range(ROWS):
         draft.attenuate_strangers(row, draft.serving[row])
     if "C4" not in faults and rng.random() < 0.9:
@@ -200,7 +201,7 @@ def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bo
     return speeds
 
 
-def _places(rng: random.Random, speeds: list[float], middle: int) -> list[tuple[float, float]]:
+def _places(rng: random.Random, speeds: list[float], middle: int) -> list[Place]:
     """A slightly curved road past the main site, in steps of one second at the given speeds."""
     distance, bearing = min(max(rng.lognormvariate(math.log(130), 0.6), 35), 480), rng.uniform(0, 2 * math.pi)
     heading = rng.uniform(0, 2 * math.pi)
@@ -214,9 +215,7 @@ def _places(rng: random.Random, speeds: list[float], middle: int) -> list[tuple[
     return [(x + shift_x, y + shift_y) for x, y in places]
 
 
-def _sites(
-    rng: random.Random, place: tuple[float, float], cells: int, cause: str, leads: list[str]
-) -> tuple[list[tuple[float, float]], list[int]]:
+def _sites(rng: random.Random, place: Place, cells: int, cause: str, leads: list[str]) -> tuple[list[Place], list[int]]:
     """Place of each site, and site of each cell: the main one (0) with 2 or 3 cells, a far one (1), others."""
     main = 3 if cells > 4 else 2
     site_of, site = [0] * main + [1], 2
@@ -239,13 +238,7 @@ def _sites(
     return sites, site_of
 
 
-def _cells(
-    rng: random.Random,
-    sites: list[tuple[float, float]],
-    site_of: list[int],
-    begin: tuple[float, float],
-    border: tuple[float, float],
-) -> list[Cell]:
+def _cells(rng: random.Random, sites: list[Place], site_of: list[int], begin: Place, border: Place) -> list[Cell]:
     """Cells with their antennas; no two PCIs are equal modulo 30.
 
     begin: start of the drive, on the side of the first cell of the main site. border: where its second cell takes over.

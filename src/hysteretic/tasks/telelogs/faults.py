@@ -16,6 +16,8 @@ from functools import partial
 
 from .scenario import Cell
 
+Place = tuple[float, float]
+
 
 class UnsuitableDraftError(Exception):
     """The fault or false lead is impossible in this draft; draw another."""
@@ -33,8 +35,8 @@ class Draft:
     rng: random.Random
     cells: list[Cell]
     site_of: list[int]
-    sites: list[tuple[float, float]]
-    places: list[tuple[float, float]]
+    sites: list[Place]
+    places: list[Place]
     speeds: list[float]
     blocks: list[float]
     serving: list[int]
@@ -123,7 +125,7 @@ def serve_from_far(draft: Draft) -> None:
     draft.serving = [draft.far if cell == draft.second else cell for cell in draft.serving]
 
 
-def far_is_strongest(draft: Draft) -> None:
+def lift_far(draft: Draft) -> None:
     """Where the far cell serves, it is the strongest by some dB; elsewhere it replaces the second one as neighbour."""
     loss = draft.rng.uniform(16, 22)
     for row in range(len(draft.places)):

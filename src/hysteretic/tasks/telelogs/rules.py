@@ -14,7 +14,7 @@ On the rows with a throughput below 600 Mbit/s:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -137,13 +137,4 @@ def _serving(scenario: Scenario, index: int) -> Cell | None:
     return scenario.serving(scenario.rows[index])
 
 
-RULES: tuple[Callable[[Scenario], Finding], ...] = (
-    _speed,
-    _blocks,
-    _distance,
-    _handovers,
-    _collision,
-    _tilt,
-    _overlap,
-    _neighbour,
-)
+RULES = (_speed, _blocks, _distance, _handovers, _collision, _tilt, _overlap, _neighbour)
