@@ -43,7 +43,7 @@ _BUILT_IN = {
     "countdown-4": _BuiltIn("Combine four numbers up to 99 into a target with + - * /, each once.", _COUNTDOWN, (4,)),
     "telelogs-synthetic": _BuiltIn("Root cause of low throughput in generated 5G drive-test logs.", _SYNTHETIC),
     "telelogs-compact": _BuiltIn("The same in about a hundred tokens, for a tiny model.", _SYNTHETIC, ("compact",)),
-    "telelogs": _BuiltIn("The same for netop/TeleLogs (gated; from your own copy) or a file in its format.", _OFFICIAL),
+    "telelogs": _BuiltIn("Root cause in 5G drive-test logs: netop/TeleLogs (gated; your copy) or a file.", _OFFICIAL),
     "telelogs-randomised": _BuiltIn(
         "The same with labels shuffled and tables swapped: the paper's second test set.",
         _OFFICIAL,
