@@ -260,9 +260,9 @@ def logged_means(step: Step, measured: Sequence[dict[str, float]], is_sequence_l
             present = [value for value in values if value == value]
             present += [0.0] if step.kept < step.responses or not present else []
             whole[name] = min(present) if name.endswith("min") else max(present)
-        elif name == "vespo/phi_seq_mean":  # a mean over the rows that went through the model
-            rows = [micro.rows for micro in step.micro_batches]
-            whole[name] = sum(value * count for value, count in zip(values, rows, strict=True)) / sum(rows)
+        elif name == "vespo/phi_seq_mean":  # one per row; 1 where on-policy, and so for rows that are left out
+            phi = [value * micro.rows for value, micro in zip(values, step.micro_batches, strict=True)]
+            whole[name] = 1 + (sum(phi) - sum(micro.rows for micro in step.micro_batches)) / step.responses
         elif "clip_ratio" in name and is_sequence_level:
             by_rows = [value * micro.rows for value, micro in zip(values, step.micro_batches, strict=True)]
             whole[name] = sum(by_rows) / step.responses
