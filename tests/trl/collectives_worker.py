@@ -1,6 +1,6 @@
 """How often do the ranks talk to each other? Run under torchrun; prints one JSON line on the first rank.
 
-Counts calls of torch.distributed that are made from this package, not those of TRL, transformers or DDP, in runs of R rollouts
+Counts calls of torch.distributed that this package makes, not those of TRL, transformers or DDP, in runs of R rollouts
 with U updates each: {"R U": calls}.
 """
 

@@ -115,7 +115,7 @@ def _disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None:
             stream = model(
                 input_ids=packed.input_ids,
                 position_ids=packed.position_ids,
-                attending=packed.attention,
+                stream_attention=packed.attention,
                 use_cache=False,
             ).logits.float()
     except UnsupportedAttentionError as error:

@@ -204,7 +204,7 @@ class PackedUpdates(GRPOTrainer):
                     position_ids=packed.position_ids,
                     shift_labels=packed.labels,
                     fused_lm_head=True,
-                    attending=packed.attention,
+                    stream_attention=packed.attention,
                 )
         entropy = getattr(outputs, "entropy", None)
         return packed.rows(outputs.log_probs), None if entropy is None else packed.rows(entropy)

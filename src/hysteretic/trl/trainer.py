@@ -55,8 +55,8 @@ class HPOTrainer(PackedUpdates, WeightedAdvantages, FaultTolerance, GRPOTrainer)
         ...     args=HPOConfig(output_dir=tempfile.mkdtemp(), algorithm="a-hpo", report_to="none", use_cpu=True),
         ...     train_dataset=Dataset.from_dict({"prompt": ["1+1=", "2+2="] * 8}),
         ... )
-        >>> trainer.objective.gate
-        Clip(low=0.2, high=0.2)
+        >>> trainer.objective.scale, trainer.loss_type
+        ('std', 'dapo')
 
     References:
         HPO: Hysteretic Policy Optimization for Stable and Efficient Training under Sparse-Reward Regime,
