@@ -12,7 +12,7 @@ from importlib import import_module
 
 PHASES = {
     "generation": ("hysteretic.trl.trainer", "HPOTrainer._generate_and_score_completions"),
-    "loss": ("hysteretic.trl.lean", "LeanTrainer.compute_loss"),
+    "loss": ("hysteretic.trl.packing", "PackedUpdates.compute_loss"),
     "step": ("torch.optim", "AdamW.step"),
     "checkpoint": ("hysteretic.trl.trainer", "HPOTrainer._save_checkpoint"),
     "evaluation": ("hysteretic.runs.held_out", "evaluate"),

@@ -30,7 +30,7 @@ export TRITON_INTERPRET=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 "$here/bin/python" -m pytest tests/trl tests/lean --ignore tests/trl/test_gradients.py "$@"
 
 # In place of test_gradients.py, which is slow in the interpreter: seven of its cases, one process.
-"$here/bin/python" -W ignore tests/trl/gradient_worker.py "a-hpo accumulation 2" "a-hpo 2 updates of 2" \
+PYTHONPATH=tests "$here/bin/python" -W ignore tests/trl/gradient_worker.py "a-hpo accumulation 2" "a-hpo 2 updates of 2" \
     "a-hpo truncation masked" "a-hpo lora" "gspo adaptive" "sapo adaptive batch" "cispo response fixed" |
     tail -n 1 |
     "$here/bin/python" -c "import json, sys

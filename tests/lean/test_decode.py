@@ -207,7 +207,7 @@ def test_models_of_lower_precision_are_sampled(dtype):
 
 
 def calls_of(policy, monkeypatch):
-    """Numbers of tokens that the model is given, call by call."""
+    """RowIndices of tokens that the model is given, call by call."""
     counts, embed = [], policy.get_input_embeddings()
     forward = embed.forward
     monkeypatch.setattr(embed, "forward", lambda ids: counts.append(ids.numel()) or forward(ids))

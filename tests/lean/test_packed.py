@@ -66,7 +66,7 @@ def in_stream(model, config, rows):
     logits = model(
         input_ids=packed.input_ids,
         position_ids=packed.position_ids,
-        attending=packed.attention,
+        stream_attention=packed.attention,
         use_cache=False,
     ).logits
     return packed.rows(logits.log_softmax(-1).gather(2, packed.labels.clamp(min=0)[..., None]).squeeze(2))
@@ -287,7 +287,7 @@ def test_a_model_attends_as_before_after_an_exception(qwen):
 
 
 def test_attention_that_a_stream_does_not_follow_is_refused(qwen):
-    """A window counts tokens of the stream, not of the row; and without `attending` nobody says who sees whom."""
+    """A window counts tokens of the stream, not of the row; without `stream_attention`, the mask is unknown."""
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = MistralConfig(vocab_size=VOCABULARY, num_key_value_heads=1, sliding_window=4, **sizes)
     windowed = MistralForCausalLM(config)

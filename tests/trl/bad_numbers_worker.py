@@ -53,10 +53,11 @@ def a_loss_that_is_nan_here(folder, allowed):
 
 
 def a_reward_that_is_missing_here(folder):
-    """Which groups of the whole batch have no advantage on this rank, and how many are counted."""
+    """Which groups of the whole batch are left out on this rank, and how many responses are counted."""
     trainer = trainer_of(folder, flawed, max_unscored=10)
     trainer.train()
-    return trainer._has_unscored_P.nonzero().flatten().tolist(), trainer._unscored
+    left_out = trainer.group_rewards.is_excluded.view(-1, 4).any(dim=1).nonzero().flatten().tolist()
+    return left_out, trainer.extra_state()["unscored"]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from policy import low_first_byte, prompts, random_policy, settings
 from transformers import TrainerCallback
 
 import hysteretic as hy
-from hysteretic.trl import HPOConfig, HPOTrainer, lean
+from hysteretic.trl import HPOConfig, HPOTrainer, packing
 from hysteretic.trl.step import Idle, Step, plan_step
 
 
@@ -62,7 +62,7 @@ class Watched(HPOTrainer):
 
     def _prepare_inputs(self, generation_batch):
         """Each micro-batch as TRL cuts it, with the responses that the lean way leaves out."""
-        with mock.patch.object(lean, "plan_step", self._plan_step):
+        with mock.patch.object(packing, "plan_step", self._plan_step):
             inputs = super()._prepare_inputs(generation_batch)
         if not isinstance(inputs, Idle | Step):
             self.seen.append(inputs)
@@ -96,7 +96,7 @@ def rows_of(micro_batch):
 def reference_gradients(trainer, steps):
     """One flat gradient per optimiser step; steps: per step, all rows of all ranks."""
     model, objective, G = trainer.accelerator.unwrap_model(trainer.model), trainer.objective, trainer.num_generations
-    rewards = trainer._batch_rewards[:, 0]
+    rewards = trainer.group_rewards.rewards[:, 0]
     advantages = hy.group_advantages(rewards, G, objective.scale)
     lengths = torch.zeros(len(rewards))
     for step in steps:

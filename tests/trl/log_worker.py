@@ -9,7 +9,7 @@ import sys
 
 import torch
 from datasets import Dataset
-from lean_runs import PLAIN, SEVERAL, logs, trained
+from packed_runs import PLAIN, SEVERAL, logs, trained
 from transformers import Qwen2ForCausalLM
 
 DATA = Dataset.from_dict({"prompt": [f"{i:03d}: " + "x" * (11 * i % 37) for i in range(31)] + ["!"]})

@@ -19,6 +19,7 @@ def stand_in(**changes):
         is_deepspeed_enabled=False,
         _is_vlm=False,
         aux_loss_enabled=False,
+        loss_type="grpo",
         _entropy_bonus_enabled=False,
         top_entropy_quantile=1.0,
         repetition_penalty=1.0,
@@ -48,21 +49,21 @@ ANYWHERE = [
 
 
 def test_an_ordinary_run_has_no_obstacle_to_planning():
-    assert compat.against_planning(stand_in()) is None
+    assert compat.why_not_planned(stand_in()) is None
 
 
 @pytest.mark.parametrize(("changes", "reason"), ANYWHERE, ids=[reason for _, reason in ANYWHERE])
 def test_what_splits_a_model_or_reads_images_goes_the_plain_way_altogether(changes, reason):
     trainer = stand_in(**changes)
-    assert reason in compat.against_planning(trainer)
-    assert reason in compat.against_packing(trainer, trainer.model)
+    assert reason in compat.why_not_planned(trainer)
+    assert reason in compat.why_not_packed(trainer, trainer.model)
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope", "llama_4_scaling"])
 def test_positions_that_depend_on_neighbours_go_the_plain_way(kind):
     config = SimpleNamespace(rope_parameters={"rope_type": kind})
     trainer = stand_in(model__config=SimpleNamespace(get_text_config=lambda: config))
-    assert kind in compat.against_planning(trainer)
+    assert kind in compat.why_not_planned(trainer)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_positions_that_depend_on_neighbours_go_the_plain_way(kind):
     ],
 )
 def test_what_looks_at_single_micro_batches_keeps_them(changes, reason):
-    assert reason in compat.against_planning(stand_in(**changes))
+    assert reason in compat.why_not_planned(stand_in(**changes))
 
 
 @pytest.mark.parametrize(
@@ -88,13 +89,13 @@ def test_what_looks_at_single_micro_batches_keeps_them(changes, reason):
 )
 def test_streams_need_one_device_and_replaceable_attention(changes, reason):
     trainer = stand_in(**changes)
-    assert reason in compat.against_packing(trainer, trainer.model)
+    assert reason in compat.why_not_packed(trainer, trainer.model)
 
 
 def test_a_model_on_one_device_by_map_is_no_obstacle_by_itself(monkeypatch):
     monkeypatch.setattr(compat, "_disagreement", lambda trainer, model: None)
     trainer = stand_in(model__hf_device_map={"": torch.device("cpu")})
-    assert compat.against_packing(trainer, trainer.model) is None
+    assert compat.why_not_packed(trainer, trainer.model) is None
 
 
 @pytest.mark.parametrize(
@@ -108,4 +109,4 @@ def test_a_model_on_one_device_by_map_is_no_obstacle_by_itself(monkeypatch):
 )
 def test_sampling_that_our_loop_does_not_know_is_left_to_transformers(changes, reason):
     trainer = stand_in(**changes)
-    assert reason in compat.against_sampling(trainer, trainer.model)
+    assert reason in compat.why_not_sampled(trainer, trainer.model)

@@ -7,6 +7,7 @@ from policy import low_first_byte, prompts, random_policy, settings
 import hysteretic as hy
 from hysteretic.parts import Uniform
 from hysteretic.trl import HPOConfig, HPOTrainer
+from hysteretic.trl.rewards import GroupRewards
 
 
 def trainer_of(folder, rewards=low_first_byte, objective=None, **changes):
@@ -38,5 +39,6 @@ def test_a_reward_of_weight_zero_or_a_none_breaks_no_silence(tmp_path):
     )  # fmt: skip
     nan = float("nan")
     first = [0.1, 0.1, 0.1, 0.1, 1, nan, 1, 1, 0, nan, 1, 0]
-    trainer._batch_rewards = torch.tensor([first, list(range(12))]).T
-    assert trainer._silence()[1].tolist() == [True] * 8 + [False] * 4
+    matrix = torch.tensor([first, list(range(12))]).T
+    rewards = GroupRewards.of(matrix, trainer.num_generations, trainer.reward_weights, normalizes_first=True)
+    assert rewards.is_silent.tolist() == [True] * 8 + [False] * 4

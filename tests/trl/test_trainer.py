@@ -38,7 +38,7 @@ def test_every_update_logs_the_figures_of_its_rollout(tmp_path):
 def test_logged_figures_are_those_of_the_rewards(tmp_path):
     trainer = trainer_of(tmp_path)
     trainer.train()
-    line, rewards = updates_of(trainer)[0], trainer._batch_rewards[:, 0]
+    line, rewards = updates_of(trainer)[0], trainer.group_rewards.rewards[:, 0]
     advantages = hy.group_advantages(rewards, 4)
     positives, negatives = int((advantages > 0).sum()), int((advantages < 0).sum())
     assert positives
@@ -60,7 +60,7 @@ def test_constant_groups_leave_alpha_untouched(tmp_path, constant):
 
     trainer = trainer_of(tmp_path, reward, num_generations=8, per_device_train_batch_size=16, seed=5)
     trainer.train()
-    advantages = hy.group_advantages(trainer._batch_rewards[:, 0], 8)
+    advantages = hy.group_advantages(trainer.group_rewards.rewards[:, 0], 8)
     line = updates_of(trainer)[0]
     expected = hy.adaptive_alpha(int((advantages > 0).sum()), int((advantages < 0).sum()), 0.1)
     assert line["hpo/alpha"] == expected

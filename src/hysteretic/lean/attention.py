@@ -1,8 +1,8 @@
-"""How is a model asked to attend within one packed stream of tokens instead of along padded rows?
+"""Attention within one packed stream of tokens, in any model of transformers that lets its attention be replaced.
 
-transformers lets an attention function be registered by name, and hands it whatever keywords the model's forward was
-given. So a stream [1, N] goes through an ordinary forward, gradient checkpointing and adapters included, and only the
-attention knows who may see whom: an object with a method `attend`, given as the keyword `attending`.
+transformers registers attention functions by name, and passes them whatever keywords the model's forward was given.
+So a stream [1, N] goes through an ordinary forward pass, gradient checkpointing and adapters included, and only the
+attention knows which tokens see each other: an object with a method `attend`, in the keyword `stream_attention`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transformers import AttentionInterface, PretrainedConfig
 NAME = "hysteretic_packed"
 
 
-class Attending(Protocol):
+class StreamAttention(Protocol):
     """Attention over a packed stream."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
@@ -26,7 +26,7 @@ class Attending(Protocol):
 
 
 class UnsupportedAttentionError(ValueError):
-    """The model attends in a way that a packed stream does not follow."""
+    """The model attends in a way that a packed stream cannot reproduce."""
 
 
 def _packed_attention(
@@ -37,15 +37,15 @@ def _packed_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    attending: Attending | None = None,
+    stream_attention: StreamAttention | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     special = {name for name in ("sliding_window", "softcap", "s_aux") if options.get(name) is not None}
-    if attending is None or special:
+    if stream_attention is None or special:
         what = f"it uses {', '.join(sorted(special))}" if special else "its layers drop unknown keywords"
         raise UnsupportedAttentionError(what)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return attending.attend(module.layer_idx, query, key, value, scale, dropout), None
+    return stream_attention.attend(module.layer_idx, query, key, value, scale, dropout), None
 
 
 AttentionInterface.register(NAME, _packed_attention)
@@ -53,7 +53,7 @@ AttentionInterface.register(NAME, _packed_attention)
 
 @contextmanager
 def packed_attention(config: PretrainedConfig) -> Iterator[None]:
-    """Within it, models of this config attend as `attending` says; keep it open for backward passes that recompute."""
+    """Make models of this config attend by `stream_attention`; keep it open for backward passes that recompute."""
     before = config._attn_implementation
     config._attn_implementation = NAME
     try:

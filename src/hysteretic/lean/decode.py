@@ -1,7 +1,7 @@
-"""How are responses sampled without reading a prompt twice, or a finished response on?
+"""Sampling that reads each prompt once, and stops computing a response when it is finished.
 
-Every distinct prompt is read once, as part of a packed stream. Then each step pushes the last tokens of the unfinished
-responses through the model: a token attends to its prompt's states, kept once for all responses to it, and to the
+Every distinct prompt is read once, as part of a packed stream. Each step then pushes the last tokens of the unfinished
+responses through the model: a token attends to its prompt's states, stored once for all responses to it, and to the
 states of its own response. Tokens are drawn exactly as `generate` draws them, with the same random numbers: the same
 seed gives the same responses.
 """
@@ -20,19 +20,19 @@ from hysteretic.lean.attention import packed_attention
 from hysteretic.lean.packed import Family, TreeAttention
 
 PREFILL_TOKENS = 8192
-"""Prompt tokens that are read in one forward pass (or one prompt, if it is longer)."""
+"""Prompt tokens per forward pass (or one prompt, if it is longer)."""
 FIRST_CAPACITY = 64
-"""Response tokens that memory is taken for at first; doubled when they are used up."""
+"""Response tokens for which memory is allocated at first; doubled when they are used up."""
 SHORT_PROMPT = 32
-"""Up to so many tokens, a prompt's states are copied to each of its responses: cheaper than a part of their own."""
+"""Up to this many tokens, a prompt's states are copied to each of its responses, which is cheaper than sharing them."""
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Responses in the order of the prompts, each with its end token, if it came to one.
+    """Responses in the order of the prompts, each with its end token if it reached one.
 
-    entropy: sum over the tokens of a response of the entropy (nats) of the distribution at the sampling temperature,
-    before top-k, top-p and min-p; one number a response.
+    entropy: one number per response, the sum over its tokens of the entropy (nats) of the distribution at the sampling
+    temperature, before top-k, top-p and min-p.
     """
 
     tokens: list[list[int]]
@@ -51,17 +51,17 @@ def sample(
     shares_prompts: bool = True,
     drops_finished: bool = True,
 ) -> Sampled:
-    """Sample a response to every prompt (equal prompts are read once, with shares_prompts).
+    """Sample one response to every prompt (with shares_prompts, equal prompts are read once).
 
-    model: a causal language model of transformers, whose `config` says how it attends. warpers: scores [R, V] to
-    scores, row by row, after the temperature. drops_finished: leave finished responses out of later steps.
-    Raises ValueError for no prompt, an empty one, or no token to sample; FloatingPointError when probabilities are not
-    finite.
+    model, config: a causal language model of transformers and its config. warpers: a function of scores [R, V], row by
+    row, applied after the temperature. drops_finished: leave finished responses out of later steps.
+    Raises ValueError when there is no prompt, an empty one, or no token to sample; FloatingPointError when
+    probabilities are not finite.
     """
     if not prompts or not all(prompts):
         empty = [i for i, prompt in enumerate(prompts) if not prompt]
         what = f"prompts {empty[:8]} of {len(prompts)} are empty" if prompts else "there are no prompts"
-        raise ValueError(f"A response is sampled after a prompt of one token or more, but {what}; mend the data.")
+        raise ValueError(f"A response is sampled after a prompt of one token or more, but {what}; fix the data.")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}; a response has one token or more.")
     device = next(model.parameters()).device
@@ -107,7 +107,7 @@ def sample(
                 active, drawn, position, is_going = active[keep], drawn[keep], position[keep], is_going[keep]
                 decoding.keep(keep)
             logits = model(
-                input_ids=drawn[None], position_ids=(position + t)[None], attending=decoding, use_cache=False
+                input_ids=drawn[None], position_ids=(position + t)[None], stream_attention=decoding, use_cache=False
             ).logits[0]
             decoding.advance()
     rows = tokens.tolist()
@@ -116,21 +116,21 @@ def sample(
 
 @dataclass
 class PromptStates:
-    """Keys and values of the prompts, by layer: [U, K, P, d], and which of the P are there: [U, P]."""
+    """Keys and values of the prompts by layer, [U, K, P, d]; is_there: which of the P are not padding, [U, P]."""
 
     keys: dict[int, Tensor]
     values: dict[int, Tensor]
     is_there: Tensor
 
     def keep(self, prompts: Tensor) -> None:
-        """Forget the others."""
+        """Keep the states of these prompts only."""
         self.keys = {layer: states[prompts] for layer, states in self.keys.items()}
         self.values = {layer: states[prompts] for layer, states in self.values.items()}
         self.is_there = self.is_there[prompts]
 
 
 class _Reading:
-    """Attention of prompts after one another in a stream; keeps the states of each."""
+    """Attention of prompts that follow each other in a stream; stores the states of each."""
 
     def __init__(self, lengths: list[int], attention: TreeAttention, kept: PromptStates, first: int, of: int) -> None:
         self.lengths, self.attention, self.kept, self.first, self.of = lengths, attention, kept, first, of
@@ -145,7 +145,7 @@ class _Reading:
 
 
 def _read(model: nn.Module, prompts: list[list[int]], device: torch.device) -> tuple[PromptStates, Tensor]:
-    """States of the prompts and the logits after each, [U, V]."""
+    """The states of the prompts, and the logits after each, [U, V]."""
     length_U = torch.tensor([len(prompt) for prompt in prompts], device=device)
     is_there = torch.arange(int(length_U.max()), device=device) < length_U[:, None]
     states = PromptStates({}, {}, is_there)
@@ -162,7 +162,7 @@ def _read(model: nn.Module, prompts: list[list[int]], device: torch.device) -> t
         output = model(
             input_ids=ids[None],
             position_ids=positions[None],
-            attending=_Reading(lengths, attention, states, first, len(prompts)),
+            stream_attention=_Reading(lengths, attention, states, first, len(prompts)),
             use_cache=False,
             logits_to_keep=torch.tensor(lengths, device=device).cumsum(0) - 1,
         )
@@ -172,7 +172,7 @@ def _read(model: nn.Module, prompts: list[list[int]], device: torch.device) -> t
 
 
 class Decoding:
-    """Attention of one new token for each unfinished response (an `Attending`).
+    """Attention of one new token for each unfinished response (an `StreamAttention`).
 
     Long prompts are attended to by all their responses together, in slots, so that a prompt's states are read once:
 
@@ -209,7 +209,7 @@ class Decoding:
         self.slot_R = prompt_R * self.slots + rank_R
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these responses alone, and their prompts."""
+        """Continue with these responses only, and their prompts."""
         self.own = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self.own.items()}
         if self.is_copied:
             self.is_seen = None if self.is_seen is None else self.is_seen[rows]
@@ -220,11 +220,11 @@ class Decoding:
         self._assign(prompt_R)
 
     def advance(self) -> None:
-        """All layers have seen the token."""
+        """Move to the next token, once all layers have seen this one."""
         self.t += 1
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
-        """See Attending; the stream's N tokens are the responses' last ones."""
+        """See StreamAttention; the stream's N tokens are the responses' last ones."""
         keys, values = self._remember(layer, key[0].transpose(0, 1), value[0].transpose(0, 1))
         H, R, d = query.shape[1:]
         K = key.shape[1]
@@ -251,7 +251,7 @@ class Decoding:
         return mixed.to(value.dtype).reshape(1, R, H, value.shape[-1])
 
     def _remember(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new token's states, [R, K, d], at its column; all so far, [R, K, before + t + 1, d]."""
+        """Store the new token's states, [R, K, d]; returns all so far, [R, K, before + t + 1, d]."""
         column = self.before + self.t
         keys, values = self.own.get(layer) or (key[:, :, None][:, :, :0], value[:, :, None][:, :, :0])
         if column >= keys.shape[2]:

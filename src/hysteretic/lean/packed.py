@@ -1,11 +1,11 @@
-"""How do the responses to a prompt share one reading of it?
+"""Packing rows into one stream in which the responses to a prompt share one reading of it.
 
-Rows [prompt | response] become one stream without padding, in which every distinct prompt stands once:
+Rows [prompt | response] become one stream without padding, in which every distinct prompt occurs once:
 
     x_1 .. x_{P-1} | x_P y_1 .. y_{L-1} | x_P y'_1 .. y'_{L'-1} | next prompt ...
 
-The last prompt token opens every response, for it is what predicts y_1. A token sees its prompt and its own response up
-to itself, at the positions that it has in its row; so log-probabilities and gradients are those of the padded rows.
+The last prompt token opens every response, because it predicts y_1. A token sees its prompt and its own response up to
+itself, at the positions that it has in its row; so log-probabilities and gradients are those of the padded rows.
 Tokens: P - 1 + sum of L, instead of G (P + max L).
 """
 
@@ -19,12 +19,15 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 SMALL = 256
-"""Tokens that are attended in one masked square rather than in parts: calls cost more than their waste."""
+"""Up to this many tokens are attended in one masked square: several calls would cost more than the masked part."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A prompt and its responses in the stream: tokens of the prompt without its last, and of each response."""
+    """A prompt and its responses in the stream.
+
+    prefix: tokens of the prompt without its last. branches: tokens of each response.
+    """
 
     prefix: int
     branches: tuple[int, ...]
@@ -49,7 +52,7 @@ class _Call:
 
 @dataclass(frozen=True)
 class TreeAttention:
-    """Attention of a stream of families (an `Attending`): one call for each piece of the stream, in order."""
+    """Attention of a stream of families (an `StreamAttention`): one call for each piece of the stream, in order."""
 
     calls: Sequence[_Call]
 
@@ -70,7 +73,7 @@ class TreeAttention:
         return cls(calls)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
-        """See Attending."""
+        """See StreamAttention."""
         repeats = query.shape[1] // key.shape[1]
         if repeats > 1:
             key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)

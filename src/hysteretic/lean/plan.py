@@ -1,7 +1,7 @@
-"""Which responses go through the model together, and on which rank?
+"""Planning of micro-batches: which responses go through the model together, and on which rank.
 
-A micro-batch is bounded by its rows or by its tokens. Responses to one prompt stay together where they can, since the
-prompt is then read once for all of them; they are parted when a bound or an idle rank asks for it.
+A micro-batch is bounded by its rows or by its tokens. Responses to one prompt stay together where possible, since the
+prompt is then read once for all of them; they are split when a bound or the balance between ranks requires it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WORTH = 0.85
-"""A stream with more than this share of the padded rows' tokens is slower than they are, for it attends in pieces."""
+MAX_STREAM_FRACTION = 0.85
+"""A stream with more than this fraction of the padded tokens is slower than padded rows: it attends in pieces."""
 
-Numbers = list[int]
-"""Numbers of rows."""
+RowIndices = list[int]
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Row:
 class Budget:
     """What one micro-batch may hold. A row too long for max_tokens gets a micro-batch of its own.
 
-    is_packed: rows are read as one stream with each prompt once (its tokens: P - 1 a prompt and L a response); else as
-        a padded rectangle (rows times longest P + longest L).
+    is_packed: rows are read as one stream with each prompt once (P - 1 tokens per prompt and L per response);
+        otherwise as a padded rectangle (rows times longest P + longest L).
     """
 
     max_rows: int | None
@@ -46,13 +45,13 @@ class Budget:
                 raise ValueError(f"{name} is {bound}; a micro-batch holds 1 or more.")
 
     def tokens(self, rows: Sequence[Row]) -> int:
-        """Tokens of these rows: of their stream, or of the rectangle."""
+        """Tokens of these rows, as a stream or as a rectangle."""
         return _stream(rows) if self.is_packed else _rectangle(rows)
 
     def reads_stream(self, rows: Sequence[Row]) -> bool:
-        """Whether these rows go through the model as a stream: if allowed, and it is worth it or needed to fit."""
+        """Whether these rows go through the model as a stream: if allowed, and if faster or needed to fit."""
         is_needed = self.max_tokens is not None and _rectangle(rows) > self.max_tokens
-        return self.is_packed and (is_needed or _stream(rows) <= WORTH * _rectangle(rows))
+        return self.is_packed and (is_needed or _stream(rows) <= MAX_STREAM_FRACTION * _rectangle(rows))
 
     def forwarded(self, rows: Sequence[Row]) -> int:
         """Tokens that go through the model for these rows."""
@@ -69,30 +68,30 @@ def _rectangle(rows: Sequence[Row]) -> int:
     return len(rows) * (longest_prompt + max((row.response_tokens for row in rows), default=0))
 
 
-def plan(rows: Sequence[Row], ranks: int, budget: Budget) -> list[list[Numbers]]:
-    """Micro-batches of every rank: each row in exactly one; as many on every rank, the missing ones empty.
+def plan(rows: Sequence[Row], ranks: int, budget: Budget) -> list[list[RowIndices]]:
+    """Micro-batches of every rank. Each row is in exactly one; ranks have equally many, padded with empty ones.
 
     Deterministic: every rank that knows the rows makes the same plan.
     """
-    shares = _spread(rows, _units(rows, budget), ranks, budget)
-    micro_batches = [_fill(rows, units, budget) for units in shares]
+    by_rank = _spread(rows, _units(rows, budget), ranks, budget)
+    micro_batches = [_fill(rows, units, budget) for units in by_rank]
     most = max(map(len, micro_batches))
-    return [share + [[] for _ in range(most - len(share))] for share in micro_batches]
+    return [one_rank + [[] for _ in range(most - len(one_rank))] for one_rank in micro_batches]
 
 
-def _units(rows: Sequence[Row], budget: Budget) -> list[Numbers]:
-    """Rows that gain from staying together: those of a prompt when it is read once; cut to what a budget allows."""
+def _units(rows: Sequence[Row], budget: Budget) -> list[RowIndices]:
+    """Rows that should stay together: those of a prompt if it is read once, cut to what the budget allows."""
     if not budget.is_packed:
         return [[i] for i in range(len(rows))]
-    by_prompt: dict[int, Numbers] = {}
+    by_prompt: dict[int, RowIndices] = {}
     for i, row in enumerate(rows):
         by_prompt.setdefault(row.prompt, []).append(i)
     return [piece for unit in by_prompt.values() for piece in _cut(rows, unit, budget)]
 
 
-def _cut(rows: Sequence[Row], unit: Numbers, budget: Budget) -> list[Numbers]:
-    """The rows in order, parted wherever the budget is used up."""
-    pieces: list[Numbers] = []
+def _cut(rows: Sequence[Row], unit: RowIndices, budget: Budget) -> list[RowIndices]:
+    """The rows in order, split wherever the budget is used up."""
+    pieces: list[RowIndices] = []
     prompt = response = total = 0
     for i in unit:
         row = rows[i]
@@ -108,52 +107,52 @@ def _cut(rows: Sequence[Row], unit: Numbers, budget: Budget) -> list[Numbers]:
     return pieces
 
 
-def _spread(rows: Sequence[Row], units: list[Numbers], ranks: int, budget: Budget) -> list[list[Numbers]]:
-    """Units to ranks, longest first to the idlest; the larger ones cut in as many pieces as make ranks most equal."""
+def _spread(rows: Sequence[Row], units: list[RowIndices], ranks: int, budget: Budget) -> list[list[RowIndices]]:
+    """Units by rank, longest first to the least loaded; larger units are cut into pieces where that balances ranks."""
     if ranks == 1 or not units:
         return [units, *([] for _ in range(ranks - 1))]
     costs = [_cost(rows, unit, budget) for unit in units]
     largest = max(*costs, 1)
     best, least = None, 0
-    for pieces in _some_up_to(ranks):
+    for pieces in _piece_counts(ranks):
         cut = [
             unit[k::count]
             for unit, cost in zip(units, costs, strict=True)
             for count in [min(max(math.ceil(pieces * cost / largest), 1), len(unit))]
             for k in range(count)
         ]
-        shares, loads = _longest_first(cut, [_cost(rows, unit, budget) for unit in cut], ranks)
+        by_rank, loads = _longest_first(cut, [_cost(rows, unit, budget) for unit in cut], ranks)
         if best is None or max(loads) < least:
-            best, least = shares, max(loads)
+            best, least = by_rank, max(loads)
         if least <= 1.05 * sum(loads) / ranks:
             break
     assert best is not None
     return best
 
 
-def _some_up_to(ranks: int) -> list[int]:
-    """1 to 8, then powers of 2, and ranks itself."""
+def _piece_counts(ranks: int) -> list[int]:
+    """Numbers of pieces to try: 1 to 8, then powers of 2, and the number of ranks."""
     return sorted({n for n in [*range(1, 9), *(2**k for k in range(4, 20)), ranks] if n <= ranks})
 
 
-def _longest_first(units: list[Numbers], costs: list[int], bins: int) -> tuple[list[list[Numbers]], list[int]]:
-    shares: list[list[Numbers]] = [[] for _ in range(bins)]
-    idlest_first = [(0, b) for b in range(bins)]
+def _longest_first(units: list[RowIndices], costs: list[int], bins: int) -> tuple[list[list[RowIndices]], list[int]]:
+    by_rank: list[list[RowIndices]] = [[] for _ in range(bins)]
+    least_loaded_first = [(0, b) for b in range(bins)]
     for i in sorted(range(len(units)), key=lambda i: -costs[i]):
-        load, b = heapq.heappop(idlest_first)
-        shares[b].append(units[i])
-        heapq.heappush(idlest_first, (load + costs[i], b))
-    return shares, [load for load, _ in idlest_first]
+        load, b = heapq.heappop(least_loaded_first)
+        by_rank[b].append(units[i])
+        heapq.heappush(least_loaded_first, (load + costs[i], b))
+    return by_rank, [load for load, _ in least_loaded_first]
 
 
-def _fill(rows: Sequence[Row], units: list[Numbers], budget: Budget) -> list[Numbers]:
-    """As few micro-batches as first-fit finds, then as equal as longest-first makes them."""
+def _fill(rows: Sequence[Row], units: list[RowIndices], budget: Budget) -> list[RowIndices]:
+    """As few micro-batches as first-fit finds, balanced by longest-first."""
     costs = {id(unit): _cost(rows, unit, budget) for unit in units}
     largest_first = sorted(units, key=lambda unit: -costs[id(unit)])
     if not budget.is_packed:  # one row a unit; by length, so that padding is least
         return _cut(rows, [i for unit in largest_first for i in unit], budget)
     max_tokens, max_rows = budget.max_tokens or math.inf, budget.max_rows or math.inf
-    filled: list[Numbers] = []
+    filled: list[RowIndices] = []
     tokens: list[int] = []
     for unit in largest_first:
         fitting = _fitting(unit, costs[id(unit)], filled, tokens, max_tokens, max_rows)
@@ -163,7 +162,7 @@ def _fill(rows: Sequence[Row], units: list[Numbers], budget: Budget) -> list[Num
         into = fitting[0] if fitting else len(filled) - 1
         filled[into].extend(unit)
         tokens[into] += costs[id(unit)]
-    even: list[Numbers] = [[] for _ in filled]
+    even: list[RowIndices] = [[] for _ in filled]
     tokens = [0] * len(even)
     for unit in largest_first:
         fitting = _fitting(unit, costs[id(unit)], even, tokens, max_tokens, max_rows)
@@ -176,9 +175,9 @@ def _fill(rows: Sequence[Row], units: list[Numbers], budget: Budget) -> list[Num
 
 
 def _fitting(
-    unit: Numbers, cost: int, into: list[Numbers], tokens: list[int], max_tokens: float, max_rows: float
+    unit: RowIndices, cost: int, into: list[RowIndices], tokens: list[int], max_tokens: float, max_rows: float
 ) -> list[int]:
-    """Numbers of the micro-batches that are empty or have room for the unit."""
+    """Indices of the micro-batches that are empty or have room for the unit."""
     return [
         b
         for b, held in enumerate(into)
@@ -186,5 +185,5 @@ def _fitting(
     ]
 
 
-def _cost(rows: Sequence[Row], unit: Numbers, budget: Budget) -> int:
+def _cost(rows: Sequence[Row], unit: RowIndices, budget: Budget) -> int:
     return budget.tokens([rows[i] for i in unit])

@@ -31,7 +31,7 @@ class Work:
         gradient_accumulation_steps, steps_per_generation, num_iterations. group: responses a prompt.
     prompt, response: the longest, in tokens; mean_response: an expected one. silent: share of silent responses.
     weight: bytes of a weight as it is loaded; quantised: bytes of a weight in a layer's matrix, where it is quantised.
-    is_mixed: bf16 (or fp16) autocast, or DeepSpeed's. lean: what hysteretic.trl.lean may do without sharding.
+    is_mixed: bf16 (or fp16) autocast, or DeepSpeed's. lean: what hysteretic.trl.packing may do without sharding.
     engine: vLLM on these GPUs; has_server: vLLM elsewhere.
     """
 

@@ -1,4 +1,4 @@
-"""Is what a task says of a response a score? Checked in one place, wherever it is asked."""
+"""Scores that are checked: what a task returns for a response must be a Score with a finite reward."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .task import NotFiniteError, Problem, RewardError, Score, ScoresAsync, Task
 
 
 class Unscored:
-    """In place of a Score or a reward: this response could not be scored, and why."""
+    """Takes the place of a Score or a reward of a response that could not be scored, with the reason."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -19,23 +19,23 @@ class Unscored:
 
 
 def score(task: Task, problem: Problem, response: str) -> Score:
-    """The task's score of a response. Raises RewardError where it raises, or gives no finite reward."""
+    """The task's score of a response. Raises RewardError when the task raises, or gives no finite reward."""
     try:
         found = task.score(problem, response)
     except RewardError:
         raise
-    except (Exception, SystemExit) as error:  # sys.exit() in a reward must not end the run, and as if it had finished
+    except (Exception, SystemExit) as error:  # sys.exit() in a reward must not end the run as if it had finished
         raise _failed(task, problem, error) from error
     return _checked(task, problem, found)
 
 
 async def score_async(task: ScoresAsync, problem: Problem, response: str) -> Score:
-    """The same of a task that waits for its scores."""
+    """The same for a task with an asynchronous `score_async`."""
     try:
         found = await task.score_async(problem, response)
     except RewardError:
         raise
-    except (Exception, SystemExit) as error:  # sys.exit() in a reward must not end the run, and as if it had finished
+    except (Exception, SystemExit) as error:  # sys.exit() in a reward must not end the run as if it had finished
         raise _failed(task, problem, error) from error
     return _checked(task, problem, found)
 

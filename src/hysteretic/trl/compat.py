@@ -1,4 +1,4 @@
-"""When must a run go TRL's plain way? Each function gives the reason, or None."""
+"""When packed updates must fall back to TRL's own code: each `why_not_*` returns the reason, or None."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 
 from hysteretic.lean.attention import UnsupportedAttentionError, packed_attention
 from hysteretic.lean.decode import SHORT_PROMPT, sample
 from hysteretic.lean.packed import Packed
+from hysteretic.trl.config import HPOConfig
+from hysteretic.trl.step import MEAN_OF_BATCH, MEAN_OF_ROWS
 
 SAMPLING = {"temperature", "top_k", "top_p", "min_p", "max_new_tokens"}
-"""Settings of generation that hysteretic.lean.decode follows."""
+"""Generation settings that hysteretic.lean.decode supports."""
 HARMLESS = {
     *("bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "repetition_penalty", "max_length"),
     *("transformers_version", "use_cache", "_from_model_config", "cache_implementation", "disable_compile"),
 }
-"""Entries of a model's own generation config that TRL always overrules, or that change no probability."""
+"""Entries of a model's own generation config that TRL always overrides, or that change no probability."""
+
+
+def setting(args: GRPOConfig | None, name: str) -> Any:
+    """A field of HPOConfig; its default where args is a plain GRPOConfig (a mixin alone on GRPOTrainer)."""
+    return getattr(args, name, getattr(HPOConfig, name))
 
 
 def base_model(model: nn.Module) -> Any:
@@ -29,8 +36,8 @@ def base_model(model: nn.Module) -> Any:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-def against_any(trainer: GRPOTrainer) -> str | None:
-    """Against every way that leaves TRL's."""
+def why_unsupported(trainer: GRPOTrainer) -> str | None:
+    """Why nothing can be packed or planned."""
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         return "the model is sharded (FSDP or DeepSpeed)"
     if getattr(trainer.args, "parallelism_config", None) is not None:
@@ -47,18 +54,20 @@ def against_any(trainer: GRPOTrainer) -> str | None:
     return None
 
 
-def against_planning(trainer: GRPOTrainer) -> str | None:
-    """Against planning the micro-batches of an optimiser step anew, and so against leaving responses out of it."""
+def why_not_planned(trainer: GRPOTrainer) -> str | None:
+    """Why the micro-batches of an optimiser step cannot be cut anew, and so no response can be left out of it."""
+    if trainer.loss_type not in MEAN_OF_ROWS | MEAN_OF_BATCH:
+        return f"loss_type {trainer.loss_type!r} divides by the tokens of each micro-batch as TRL cuts it"
     if trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
         return "the entropy bonus and top_entropy_quantile look at each micro-batch as TRL cuts it"
     if "lomo" in str(trainer.args.optim):
         return "LOMO updates within the backward pass"
-    return against_any(trainer)
+    return why_unsupported(trainer)
 
 
-def against_packing(trainer: GRPOTrainer, model: nn.Module) -> str | None:
-    """Against reading rows as one stream. Compares log-probabilities of a few made-up rows both ways."""
-    reason = against_any(trainer)
+def why_not_packed(trainer: GRPOTrainer, model: nn.Module) -> str | None:
+    """Why rows cannot be read as one packed stream. Compares log-probs of a few made-up rows, packed and padded."""
+    reason = why_unsupported(trainer)
     if reason is not None:
         return reason
     base = base_model(model)
@@ -77,7 +86,7 @@ def against_packing(trainer: GRPOTrainer, model: nn.Module) -> str | None:
 
 
 def _tolerates(trainer: GRPOTrainer, model: nn.Module, ours: Tensor, theirs: Tensor, scale: Tensor) -> bool:
-    """In float32, differences up to 1e-3; in half precision, on average up to a tenth of the values' spread."""
+    """Tolerate differences up to 1e-3 in float32, and in half precision a mean of a tenth of the values' spread."""
     difference = (ours - theirs).abs()
     if trainer.accelerator.mixed_precision == "no" and next(model.parameters()).dtype == torch.float32:
         return bool(difference.max() <= 1e-3)
@@ -86,7 +95,7 @@ def _tolerates(trainer: GRPOTrainer, model: nn.Module, ours: Tensor, theirs: Ten
 
 @torch.no_grad()
 def _disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None:
-    """Why log-probabilities of a stream are not those of padded rows, on a few made-up rows."""
+    """Why log-probs of a packed stream differ from those of padded rows, on a few made-up rows."""
     config = base_model(model).config
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
@@ -106,7 +115,7 @@ def _disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None:
             stream = model(
                 input_ids=packed.input_ids,
                 position_ids=packed.position_ids,
-                attending=packed.attention,
+                stream_attention=packed.attention,
                 use_cache=False,
             ).logits.float()
     except UnsupportedAttentionError as error:
@@ -123,9 +132,9 @@ def _disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None:
 
 @torch.no_grad()
 def _sampling_disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None:
-    """Why decoding token by token is not a forward pass over the whole text: by entropies of a few tokens.
+    """Why decoding token by token differs from a forward pass over the whole text, by entropies of a few tokens.
 
-    Once after short prompts alone and once with a long one, for the two are attended to differently.
+    Checked with short prompts and with a long one, since the two are attended to differently.
     """
     config = base_model(model).config
     vocabulary = min(config.get_text_config().vocab_size, 1000)
@@ -152,8 +161,8 @@ def _sampling_disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None
     return None
 
 
-def against_sampling(trainer: GRPOTrainer, model: nn.Module) -> str | None:
-    """Against sampling in our own loop (vLLM and other engines are a choice, and not asked here)."""
+def why_not_sampled(trainer: GRPOTrainer, model: nn.Module) -> str | None:
+    """Why our own loop cannot sample as `generate` does. (vLLM and other engines are the user's choice.)"""
     if trainer.repetition_penalty != 1.0:
         return f"repetition_penalty is {trainer.repetition_penalty}"
     given = trainer.args.generation_kwargs or {}
@@ -172,7 +181,7 @@ def against_sampling(trainer: GRPOTrainer, model: nn.Module) -> str | None:
 
 
 def warpers(config: Any) -> Callable[[Tensor], Tensor]:
-    """Scores to scores: top-k, top-p and min-p of a generation config, in the order of `generate`."""
+    """Top-k, top-p and min-p of a generation config as one function of scores, in the order of `generate`."""
     chosen: list[Any] = []
     if config.top_k:
         chosen.append(TopKLogitsWarper(config.top_k))

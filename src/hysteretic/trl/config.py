@@ -72,7 +72,7 @@ class HPOConfig(GRPOConfig):
         "(max_completion_length)."
     )
 
-    # Where compute goes (hysteretic.trl.lean); none of these changes a gradient.
+    # Where compute goes (hysteretic.trl.packing); none of these changes a gradient.
     drop_silent: bool = _setting(
         "Keep responses whose weighted advantage is 0 out of the update and the old-log-prob pass (where no KL or "
         "entropy term needs them).",

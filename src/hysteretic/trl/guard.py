@@ -1,7 +1,7 @@
-"""Is an update finite before it is made? Loss and gradient are looked at on every rank, after the backward pass.
+"""Checks that loss and gradient are finite, on every rank, after the backward pass and before the optimiser's step.
 
-One that is NaN or infinite is left out on all ranks (weights and moments stay as they are) or stops the run; either way
-its batch is written down: the tensors as torch saved them, and the rows as text.
+An update that is not is skipped on all ranks (weights and moments stay as they are) or stops the run; either way its
+batch is written to disk: the tensors as torch saves them, and the rows as text.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +18,32 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from hysteretic.trl.step import Step
-
 logger = logging.getLogger(__name__)
 
 FOLDER = "bad-updates"
 
 
 class BadUpdateError(ValueError):
-    """A loss or gradient is NaN or infinite, and no more updates may be left out."""
+    """A loss or gradient is NaN or infinite, and no more updates may be skipped."""
 
 
 class Guard(TrainerCallback):
-    """Stands before the optimiser's step.
+    """A callback before each optimiser step.
 
-    most: updates that may be left out in the whole run. left_out: those that were, kept in checkpoints.
-    decode: token ids to text, for the rows that are written down.
-    With fp16, gradients are left to the loss scaler, which leaves out infinite ones by itself; with DeepSpeed, which
-    hides gradients, only the loss is looked at and an update cannot be left out.
+    most: updates that may be skipped in the whole run. left_out: those that were, kept in checkpoints.
+    decode: token ids to text, for the rows that are written to disk.
+    With fp16, gradients are left to the loss scaler, which skips infinite ones by itself; with DeepSpeed, which hides
+    gradients, only the loss is checked and an update cannot be skipped.
     """
 
     def __init__(self, accelerator: Accelerator, folder: Path, most: int, decode: Any) -> None:
         self._accelerator, self._folder, self._most, self._decode = accelerator, folder, most, decode
         self._losses: list[Tensor] = []
-        self._inputs: list[Any] = []
+        self._inputs: list[Mapping[str, Any]] = []
         self.left_out = 0
 
-    def note(self, loss: Tensor, inputs: Any) -> None:
-        """The loss of a micro-batch of the update to come, and what it was computed from."""
+    def note(self, loss: Tensor, inputs: Mapping[str, Any]) -> None:
+        """Remember the loss of a micro-batch of the coming update, and the batch it was computed from."""
         self._losses.append(loss.detach())
         self._inputs.append(inputs)
 
@@ -64,7 +62,7 @@ class Guard(TrainerCallback):
         number = state.global_step + 1
         what = " and ".join(name for name, is_bad in [("loss", loss_is_bad), ("gradient", gradient_is_bad)] if is_bad)
         stem = self._folder / FOLDER / f"update-{number}-rank{self._accelerator.process_index}"
-        write_down(stem, [float(loss) for loss in losses], inputs, self._decode)
+        write_update(stem, [float(loss) for loss in losses], inputs, self._decode)
         found = f"The {what} of update {number} is NaN or infinite (its batch: {stem.parent})"
         is_hidden = "DEEPSPEED" in str(self._accelerator.distributed_type)
         if self.left_out >= self._most or is_hidden:
@@ -81,10 +79,9 @@ class Guard(TrainerCallback):
             logger.warning("%s; left out, %d of at most %d.", found, self.left_out, self._most)
 
 
-def write_down(stem: Path, losses: list[float], inputs: Iterable[Any], decode: Any) -> None:
-    """STEM.pt: losses, and the tensors of each micro-batch. STEM.jsonl: a row a line, as text."""
+def write_update(stem: Path, losses: list[float], batches: Iterable[Mapping[str, Any]], decode: Any) -> None:
+    """Write STEM.pt (losses, and the tensors of each micro-batch) and STEM.jsonl (one row per line, as text)."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    batches = list(_micro_batches(inputs))
     torch.save(
         {
             "losses": losses,
@@ -107,26 +104,18 @@ def write_down(stem: Path, losses: list[float], inputs: Iterable[Any], decode: A
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a row a line; a text may hold what UTF-8 has no bytes for."""
+    """Write one row per line; text that UTF-8 cannot encode is escaped."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
 
-def _micro_batches(inputs: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    for one in inputs:
-        if isinstance(one, Step):
-            yield from (micro_batch.inputs for micro_batch in one.micro_batches)
-        elif isinstance(one, Mapping):
-            yield one
-
-
 def _all_finite(tensors: list[Tensor], device: torch.device) -> Tensor:
-    """One flag for all, without a wait for the device. Of a sharded tensor, this rank's part.
+    """One flag for all tensors, without waiting for the device; of a sharded tensor, for this rank's part.
 
-    By their 2-norm, which is read at the speed of memory (the largest entry takes 15 times as long on a CPU): finite
-    numbers whose squares are not (beyond 1e19) count as infinite.
+    Uses the 2-norm, which runs at the speed of memory (the largest entry takes 15 times as long on a CPU): finite
+    numbers whose squares overflow (beyond 1e19) count as infinite.
     """
     local = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
     largest = torch.nn.utils.get_total_norm([tensor for tensor in local if tensor.numel()])

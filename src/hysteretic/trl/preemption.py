@@ -1,6 +1,6 @@
-"""How is the last finished update saved from within the next one? With the random state as it was when it ended.
+"""Saves the last finished update from within the next one, with the random state as it was when that update ended.
 
-So a run that was cut short while it generated goes on with the same responses as one that was not.
+So a run that was stopped while it generated continues with the same responses as one that was not.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 
 class Preempted(BaseException):
-    """The machine is wanted back: leave now, from wherever the run is. No failure, so no Exception."""
+    """The run was preempted and stops now, wherever it is. Not a failure, so not an Exception."""
 
 
 class LastUpdate(TrainerCallback):
-    """Remembers the random state of this process, and `also`, as they were at the end of each update."""
+    """Remembers the random state of this process, and what `also` returns, as of the end of each update."""
 
     def __init__(self, also: Callable[[], Any]) -> None:
         self._also = also
@@ -35,7 +35,7 @@ class LastUpdate(TrainerCallback):
         return self._states is not None
 
     def restore(self) -> Any:
-        """Put the random state back; returns what `also` was. Only where `is_known`."""
+        """Restore the random state and return what `also` returned then. Only where `is_known`."""
         assert self._states is not None
         python, numpy, cpu, on_gpus, also = self._states
         random.setstate(python)

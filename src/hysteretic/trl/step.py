@@ -1,20 +1,21 @@
-"""What does one optimiser step push through the model, once responses without a gradient are left out?
+"""The micro-batches of one optimiser step, without the responses that have no gradient.
 
-TRL cuts a step into micro-batches of equal rows. Here the rows of a step, of all ranks, are planned anew: those whose
-weighted advantage is 0 stay out, equal prompts come together, and ranks get equal work. The gradient is the same, since
-every loss used here is a sum over rows of something that knows only its row and the whole batch.
+TRL cuts a step into micro-batches with equal numbers of rows. Here the rows of a step, from all ranks, are planned
+anew: those whose weighted advantage is 0 stay out, equal prompts come together, and ranks get equal work. The gradient
+is the same, since every loss used here is a sum over rows of terms that depend only on the row and the whole batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.nn.functional import pad
 
 from hysteretic.lean.packed import prompt_numbers
 from hysteretic.lean.plan import Budget, Row, plan
@@ -22,14 +23,17 @@ from hysteretic.lean.plan import Budget, Row, plan
 Rows = dict[str, Any]
 """TRL's batch: tensors whose first axis is the row, and 0-dim ones of the whole batch."""
 
-MEAN_OF_ROWS = {"grpo", "sapo", "dr_grpo"}
-"""Losses of TRL that are a mean over the rows of the micro-batch; the others divide by the batch's tokens."""
+MEAN_OF_ROWS = {"grpo", "sapo", "dr_grpo", "luspo"}
+"""Losses of TRL that are a mean over the rows of the micro-batch."""
+MEAN_OF_BATCH = {"dapo", "cispo", "vespo"}
+"""Losses of TRL that divide by the trained tokens of the whole generation batch."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows for TRL's loss. factor: makes the loss's mean over these rows the share that plain micro-batches give.
+    """Rows for TRL's loss.
 
+    factor: turns the loss's mean over these rows into their part of the sum that TRL's own micro-batches add up to.
     tokens, rows: trained tokens and rows over all ranks, the weights of the means that TRL logs for it.
     """
 
@@ -43,10 +47,10 @@ class MicroBatch:
 class Step:
     """The micro-batches of one optimiser step on this rank, and counts over all ranks.
 
-    responses, tokens: responses and their trained tokens, with those left out; kept, tokens_kept: without; and those
-    with a gradient, when nothing is left out either. entropy_left_out, tokens_left_out: sums over responses that are
-    left out and whose entropy was measured as they were sampled. forwarded: tokens pushed through the model in this
-    step.
+    responses, tokens: all responses of the step and their trained tokens. kept, tokens_kept: without those left out.
+    tokens_with_gradient: trained tokens of responses with a gradient. entropy_left_out, tokens_left_out: sums over the
+    responses that are left out and whose entropy was measured at sampling. forwarded: tokens that the step pushes
+    through the model.
     """
 
     micro_batches: Sequence[MicroBatch]
@@ -62,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Idle:
-    """The place of a micro-batch whose rows wait for the last one of their optimiser step."""
+    """Stands for a micro-batch of TRL's whose rows are in the Step at the end of their optimiser step."""
 
 
 def merge(micro_batches: Sequence[Rows]) -> Rows:
@@ -79,16 +83,33 @@ def is_of_rows(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0
 
 
-def of_all_ranks(rows: Rows, accelerator: Accelerator) -> Rows:
-    """The same rows on every rank, in the order of the ranks."""
+def widths_over_ranks(rows: Rows, accelerator: Accelerator) -> dict[str, int]:
+    """The columns of each two-dimensional entry on the rank where it is widest; TRL pads on each rank alone."""
+    local = {key: value.shape[1] for key, value in rows.items() if is_of_rows(value) and value.dim() > 1}
+    if accelerator.num_processes == 1:
+        return local
+    widths = torch.tensor([list(local.values())], device=accelerator.device)
+    return dict(zip(local, accelerator.gather(widths).amax(dim=0).tolist(), strict=True))
+
+
+def gather_rows(rows: Rows, widths: Mapping[str, int], accelerator: Accelerator) -> Rows:
+    """The same rows on every rank, in the order of the ranks: one gather of all entries as bytes, padded to widths."""
     if accelerator.num_processes == 1:
         return rows
-    gathered = dict(rows)
+    padded: Rows = {}
     for key, value in rows.items():
         if is_of_rows(value):
-            if value.dim() > 1:
-                value = accelerator.pad_across_processes(value, dim=1, pad_first=key.startswith("prompt"))
-            gathered[key] = accelerator.gather(value)
+            value = value[:, None] if value.dim() == 1 else value
+            missing = widths.get(key, 1) - value.shape[1]
+            padded[key] = pad(value, (missing, 0) if key.startswith("prompt") else (0, missing)).contiguous()
+    as_bytes = [value.view(torch.uint8) for value in padded.values()]
+    everywhere = accelerator.gather(torch.cat(as_bytes, dim=1))
+    gathered = dict(rows)
+    for (key, value), part in zip(
+        padded.items(), everywhere.split([entry.shape[1] for entry in as_bytes], dim=1), strict=True
+    ):
+        whole = part.contiguous().view(value.dtype)
+        gathered[key] = whole if rows[key].dim() > 1 else whole.squeeze(1)
     return gathered
 
 
@@ -112,8 +133,8 @@ def take(rows: Rows, numbers: Sequence[int]) -> Rows:
     return taken
 
 
-def nothing(rows: Rows) -> Rows:
-    """A row of a few tokens whose loss and gradient are 0, for a rank that has no row but takes part."""
+def placeholder(rows: Rows) -> Rows:
+    """A row of a few tokens whose loss and gradient are 0, for a rank that has no row but must take part."""
     row = take(rows, [0])
     row = {key: value[:, -2:] if key.startswith("prompt") else value for key, value in row.items()}
     T = row["completion_ids"].shape[1]
@@ -124,11 +145,11 @@ def nothing(rows: Rows) -> Rows:
     row["completion_mask"] = torch.zeros_like(row["completion_mask"])
     row["completion_mask"][:, :1] = 1
     row["tool_mask"] = torch.zeros_like(row["completion_mask"])
-    return _silenced(row, 1)
+    return _without_gradient(row, 1)
 
 
-def filled_up(rows: Rows, count: int) -> Rows:
-    """With rows of no token until there are `count`: TRL gathers a number a row, as many from every rank."""
+def padded_with_rows(rows: Rows, count: int) -> Rows:
+    """Append rows without tokens until there are `count`: TRL gathers one number per row, equally many per rank."""
     missing = count - len(rows["advantages"])
     if not missing:
         return rows
@@ -137,23 +158,23 @@ def filled_up(rows: Rows, count: int) -> Rows:
         for key, value in rows.items()
     }
     filled["completion_mask"][-missing:] = 0
-    return _silenced(filled, missing)
+    return _without_gradient(filled, missing)
 
 
-def _silenced(rows: Rows, last: int) -> Rows:
-    """The last rows with values that no exponential makes infinite, since infinity times a mask of 0 is NaN."""
+def _without_gradient(rows: Rows, last: int) -> Rows:
+    """Give the last rows values that no exponential turns infinite, since infinity times a mask of 0 is NaN."""
     neutral = {"advantages": 0.0, "importance_sampling_ratio": 1.0, "ref_per_token_logps": -1e4}
     neutral |= {"old_per_token_logps": 0.0, "sampling_per_token_logps": 0.0}
-    silenced = dict(rows)
+    neutralised = dict(rows)
     for key, value in neutral.items():
         if rows.get(key) is not None:
-            silenced[key] = rows[key].clone()
-            silenced[key][-last:] = value
-    return silenced
+            neutralised[key] = rows[key].clone()
+            neutralised[key][-last:] = value
+    return neutralised
 
 
 def trained_tokens(rows: Rows) -> Tensor:
-    """Tokens of each response that the loss counts, [B]."""
+    """The number of tokens of each response that the loss counts, [B]."""
     mask = rows["completion_mask"]
     return (mask if rows.get("tool_mask") is None else mask * rows["tool_mask"]).sum(dim=1)
 
@@ -165,18 +186,26 @@ def has_gradient(rows: Rows) -> Tensor:
 
 
 def table(rows: Rows) -> list[Row]:
-    """The rows as `plan` wants them."""
+    """The rows as `plan` takes them."""
     numbers = prompt_numbers(rows["prompt_ids"], rows["prompt_mask"])
     lengths = rows["prompt_mask"].sum(dim=1).tolist(), rows["completion_mask"].sum(dim=1).tolist()
     return [Row(*row) for row in zip(numbers, *lengths, strict=True)]
 
 
 def plan_step(
-    micro_batches: Sequence[Rows], accelerator: Accelerator, budget: Budget, leaves_out: bool, loss_type: str
+    micro_batches: Sequence[Rows],
+    widths: Mapping[str, int],
+    accelerator: Accelerator,
+    budget: Budget,
+    leaves_out: bool,
+    loss_type: str,
 ) -> Step:
-    """One optimiser step from TRL's micro-batches for it. leaves_out: responses without a gradient stay out."""
+    """One optimiser step from TRL's micro-batches for it.
+
+    widths: from `widths_over_ranks`. leaves_out: responses without a gradient stay out.
+    """
     plain_rows = len(micro_batches[0]["advantages"])
-    rows = of_all_ranks(merge(micro_batches), accelerator)
+    rows = gather_rows(merge(micro_batches), widths, accelerator)
     tokens_B = trained_tokens(rows).float()
     is_moving = has_gradient(rows)
     is_kept = is_moving if leaves_out else rows["completion_mask"].sum(dim=1) > 0
@@ -190,10 +219,10 @@ def plan_step(
     planned: list[MicroBatch] = []
     for numbers, everywhere in zip(mine, of_micro_batch, strict=True):
         most = max((len(share[len(planned)]) for share in shares if share), default=1)
-        inputs = take(rows, [kept[i] for i in numbers]) if numbers else nothing(rows)
+        inputs = take(rows, [kept[i] for i in numbers]) if numbers else placeholder(rows)
         planned.append(
             MicroBatch(
-                inputs=filled_up(inputs, most),
+                inputs=padded_with_rows(inputs, most),
                 factor=0.0 if not numbers else most / plain_rows if loss_type in MEAN_OF_ROWS else 1.0,
                 tokens=float(tokens_B[[kept[i] for i in everywhere]].sum()),
                 rows=most * accelerator.num_processes,
@@ -217,8 +246,8 @@ def plan_step(
 def logged_means(step: Step, measured: Sequence[dict[str, float]], is_sequence_level: bool) -> dict[str, float]:
     """What TRL would log for the whole step, from what it logged for each micro-batch.
 
-    Responses that are left out are on-gate (clip shares 0); their entropy is that at sampling, where it was measured.
-    NaN, which TRL's log passes over, when no response's entropy is known.
+    Responses that are left out are not clipped; their entropy is that at sampling, where it was measured. The entropy
+    is NaN, which TRL's log ignores, when it is known for no response.
     """
     whole: dict[str, float] = {}
     for name in measured[0]:
@@ -231,6 +260,9 @@ def logged_means(step: Step, measured: Sequence[dict[str, float]], is_sequence_l
             present = [value for value in values if value == value]
             present += [0.0] if step.kept < step.responses or not present else []
             whole[name] = min(present) if name.endswith("min") else max(present)
+        elif name == "vespo/phi_seq_mean":  # one per row; 1 where on-policy, and so for rows that are left out
+            phi = [value * micro.rows for value, micro in zip(values, step.micro_batches, strict=True)]
+            whole[name] = 1 + (sum(phi) - sum(micro.rows for micro in step.micro_batches)) / step.responses
         elif "clip_ratio" in name and is_sequence_level:
             by_rows = [value * micro.rows for value, micro in zip(values, step.micro_batches, strict=True)]
             whole[name] = sum(by_rows) / step.responses

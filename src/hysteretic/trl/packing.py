@@ -1,11 +1,11 @@
-"""How does TRL's trainer compute only what has a gradient, and read a prompt only once?
+"""Updates that compute only what has a gradient, and read each prompt only once.
 
-    generation       each prompt once, unfinished responses only           hysteretic.lean.decode
-    log-probs        micro-batches as streams with each prompt once        hysteretic.lean.packed
-    optimiser steps  responses with advantage 0 left out, work spread      hysteretic.trl.step, hysteretic.lean.plan
+    generation       each prompt once, unfinished responses only                   hysteretic.lean.decode
+    log-probs        micro-batches packed into streams with each prompt once       hysteretic.lean.packed
+    optimiser steps  responses with advantage 0 left out, work spread over ranks   hysteretic.trl.step, lean.plan
 
-The mathematics is TRL's: its loss, on fewer rows and tokens. Where a part cannot be exact the run goes TRL's way, with
-one warning that says why (hysteretic.trl.compat).
+The mathematics stays TRL's: its loss, on fewer rows and tokens. Where a part cannot be exact, the run falls back to
+TRL's own code, with one warning that says why (hysteretic.trl.compat).
 """
 
 from __future__ import annotations
@@ -24,30 +24,31 @@ from hysteretic.lean.decode import sample
 from hysteretic.lean.packed import Packed
 from hysteretic.lean.plan import Budget, plan
 from hysteretic.trl import compat
-from hysteretic.trl.config import HPOConfig
-from hysteretic.trl.step import Idle, Rows, Step, has_gradient, logged_means, plan_step, table, take
+from hysteretic.trl.compat import setting
+from hysteretic.trl.step import Idle, Rows, Step, has_gradient, logged_means, plan_step, table, take, widths_over_ranks
 
 logger = logging.getLogger(__name__)
 
 _OFF = "switched off"
 
 
-class LeanTrainer(GRPOTrainer):
+class PackedUpdates(GRPOTrainer):
     """GRPOTrainer with HPOConfig's drop_silent, share_prompts, drop_finished and tokens_per_micro_batch.
 
+    Whatever advantages the classes below it compute are trained on; with GRPOTrainer alone, TRL's own. A plain
+    GRPOConfig gets HPOConfig's defaults of the four settings.
+
     Logs hpo/forwarded_tokens, the tokens that a step's update pushes through the model over all ranks, and
-    hpo/gradient_token_share, how many of them are trained tokens with a gradient. TRL's own means speak of the whole
-    batch; the entropy of responses that are left out is that at sampling, and is missing from the mean where another
-    engine (vLLM, transformers) sampled them.
+    hpo/gradient_token_share, the fraction of them that are trained tokens with a gradient. TRL's own means are over
+    the whole batch; the entropy of responses that are left out is that at sampling, and is missing from the mean where
+    another engine (vLLM, transformers) sampled them.
     """
 
-    args: HPOConfig
     _buffered_inputs: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._is_decided = self._packs = self._samples = self._plans = self._leaves_out = False
-        self._postpones = False
-        self._is_postponed = False
+        self._postpones_old_logps = self._has_postponed_old_logps = False
         self._sampled_entropy: list[float] | None = None
         self._recomputing: ExitStack | None = None
         super().__init__(*arguments, **options)
@@ -55,36 +56,37 @@ class LeanTrainer(GRPOTrainer):
     # Which parts are on: decided once, before the first batch, when the model is where it will be trained.
 
     def _decide(self) -> None:
-        """The main process decides for all ranks, since they must cut the same micro-batches."""
+        """Choose which parts are on; the main process decides for all ranks, which must cut the same micro-batches."""
         if self._is_decided:
             return
-        args, model = self.args, self.accelerator.unwrap_model(self.model)
-        engine = self.use_vllm or self.use_transformers_continuous_batching  # reads prompts in its own way
-        wants_to_sample = (args.share_prompts or args.drop_finished) and not engine
-        plans = args.drop_silent or args.share_prompts or args.tokens_per_micro_batch is not None
-        packing = compat.against_packing(self, model) if args.share_prompts or wants_to_sample else _OFF
-        sampling = (packing or compat.against_sampling(self, model)) if wants_to_sample else _OFF
-        planning = compat.against_planning(self) if plans else _OFF
-        leaving_out = planning or (f"beta is {self.beta}" if self.beta else None) if args.drop_silent else _OFF
-        reasons = [packing if args.share_prompts else _OFF, sampling, planning, leaving_out]
+        model = self.accelerator.unwrap_model(self.model)
+        share_prompts, drop_silent = setting(self.args, "share_prompts"), setting(self.args, "drop_silent")
+        uses_engine = self.use_vllm or self.use_transformers_continuous_batching  # which reads prompts in its own way
+        wants_to_sample = (share_prompts or setting(self.args, "drop_finished")) and not uses_engine
+        wants_to_plan = drop_silent or share_prompts or setting(self.args, "tokens_per_micro_batch") is not None
+        packing = compat.why_not_packed(self, model) if share_prompts or wants_to_sample else _OFF
+        sampling = (packing or compat.why_not_sampled(self, model)) if wants_to_sample else _OFF
+        planning = compat.why_not_planned(self) if wants_to_plan else _OFF
+        leaving_out = planning or (f"beta is {self.beta}" if self.beta else None) if drop_silent else _OFF
+        reasons = [packing if share_prompts else _OFF, sampling, planning, leaving_out]
         reasons = broadcast_object_list(reasons)
         self._packs, self._samples, self._plans, self._leaves_out = (reason is None for reason in reasons)
         self._is_decided = True
         consequences = (
-            "Prompts are read once a response",
+            "Prompts are read once per response",
             "Responses are generated by transformers",
             "Micro-batches are rows in the order drawn, silent ones included",
             "Silent responses go through the model",
         )
-        told: set[str] = set()
+        reported: set[str] = set()
         for consequence, reason in zip(consequences, reasons, strict=True):
-            if reason not in (None, _OFF) and reason not in told and self.accelerator.is_main_process:
-                told.add(reason)
+            if reason not in (None, _OFF) and reason not in reported and self.accelerator.is_main_process:
+                reported.add(reason)
                 logger.warning("%s, as in TRL: %s.", consequence, reason)
 
     def _budget(self, rows: int | None = None) -> Budget:
-        """Of a micro-batch: tokens_per_micro_batch, or so many rows (per_device_train_batch_size)."""
-        tokens = self.args.tokens_per_micro_batch
+        """What a micro-batch may hold: tokens_per_micro_batch, or so many rows (per_device_train_batch_size)."""
+        tokens = setting(self.args, "tokens_per_micro_batch")
         if tokens is not None:
             return Budget(None, tokens, is_packed=self._packs)
         return Budget(rows or self.args.per_device_train_batch_size, None, is_packed=self._packs)
@@ -106,8 +108,8 @@ class LeanTrainer(GRPOTrainer):
             self.eos_token_ids,
             temperature=self.generation_config.temperature,
             warpers=compat.warpers(self.generation_config),
-            shares_prompts=self.args.share_prompts,
-            drops_finished=self.args.drop_finished,
+            shares_prompts=setting(self.args, "share_prompts"),
+            drops_finished=setting(self.args, "drop_finished"),
         )
         self._sampled_entropy = sampled.entropy
         return sampled.tokens, None
@@ -124,8 +126,8 @@ class LeanTrainer(GRPOTrainer):
         compute_entropy: bool = False,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        if self._postpones:
-            self._is_postponed = True
+        if self._postpones_old_logps:
+            self._has_postponed_old_logps = True
             return torch.zeros(len(input_ids), logits_to_keep, device=input_ids.device), None, None
         width = input_ids.shape[1] - logits_to_keep
         mask = attention_mask[:, width:]
@@ -152,7 +154,7 @@ class LeanTrainer(GRPOTrainer):
     def _logps_in_parts(
         self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int, compute_entropy: bool, budget: Budget
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """A pass over many rows (old and reference log-probs), a budget at a time."""
+        """Log-probs of many rows (old and reference ones), one micro-batch at a time."""
         columns = input_ids.shape[1] - width
         logps, entropies = torch.zeros(2, len(input_ids), width, device=input_ids.device)
         parts = {"prompt_ids": input_ids[:, :columns], "prompt_mask": mask[:, :columns]}
@@ -172,7 +174,7 @@ class LeanTrainer(GRPOTrainer):
     def _padded_logps(
         self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int, *arguments: Any, **options: Any
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """TRL's way, without the rows that only fill up."""
+        """TRL's own log-probs, without the rows that are only padding."""
         kept = mask[:, mask.shape[1] - width :].any(dim=1)
         images = any(option is not None and option is not False for option in options.values())
         if images or bool(kept.all()) or not bool(kept.any()):
@@ -192,9 +194,9 @@ class LeanTrainer(GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None]:
         packed = Packed.of(input_ids[:, :width], mask[:, :width], input_ids[:, width:], mask[:, width:])
         config = compat.base_model(self.accelerator.unwrap_model(model)).config
-        with ExitStack() as within:
-            # Checkpointed layers attend again in the backward pass: the name stays until the step's end.
-            held = self._recomputing if torch.is_grad_enabled() and self._recomputing is not None else within
+        with ExitStack() as this_pass:
+            # Checkpointed layers attend again in the backward pass, so the attention stays replaced until then.
+            held = self._recomputing if torch.is_grad_enabled() and self._recomputing is not None else this_pass
             held.enter_context(packed_attention(config))
             with self.accelerator.autocast():
                 outputs = model(
@@ -202,7 +204,7 @@ class LeanTrainer(GRPOTrainer):
                     position_ids=packed.position_ids,
                     shift_labels=packed.labels,
                     fused_lm_head=True,
-                    attending=packed.attention,
+                    stream_attention=packed.attention,
                 )
         entropy = getattr(outputs, "entropy", None)
         return packed.rows(outputs.log_probs), None if entropy is None else packed.rows(entropy)
@@ -211,21 +213,23 @@ class LeanTrainer(GRPOTrainer):
         self._decide()
         training = self.model.training
         corrects = self.use_vllm and self.vllm_importance_sampling_correction  # needs them before the rewards
-        self._postpones, self._is_postponed = training and self._leaves_out and not corrects, False
+        self._postpones_old_logps, self._has_postponed_old_logps = training and self._leaves_out and not corrects, False
         try:
             batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         finally:
-            self._postpones = False
+            self._postpones_old_logps = False
         entropy = self._sampled_entropy
         if training and entropy is not None and len(entropy) == len(batch["advantages"]) and not self.tools:
             batch["sampled_entropy"] = torch.tensor(entropy, device=batch["advantages"].device)
+        if training:
+            self._complete_old_logps(batch)
         return batch
 
     @torch.no_grad()
     def _complete_old_logps(self, batch: Rows) -> None:
-        """Old log-probs of the responses with a gradient; call once advantages are final. The others' stay 0."""
+        """Compute the postponed old log-probs of the responses with a gradient, which are known now. Others stay 0."""
         kept = has_gradient(batch).nonzero().squeeze(1).tolist()
-        if not self._is_postponed or not kept:
+        if not self._has_postponed_old_logps or not kept:
             return
         rows = table(batch)
         for numbers in plan([rows[i] for i in kept], 1, self._budget())[0]:
@@ -248,9 +252,15 @@ class LeanTrainer(GRPOTrainer):
             return inputs
         buffered, size = list(self._buffered_inputs), self.args.gradient_accumulation_steps
         self._buffered_inputs = []
+        widths = widths_over_ranks(buffered[0], self.accelerator)
         for start in range(0, len(buffered), size):
             step = plan_step(
-                buffered[start : start + size], self.accelerator, self._budget(), self._leaves_out, self.loss_type
+                buffered[start : start + size],
+                widths,
+                self.accelerator,
+                self._budget(),
+                self._leaves_out,
+                self.loss_type,
             )
             self._buffered_inputs += [Idle()] * (size - 1) + [step]
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
@@ -267,7 +277,7 @@ class LeanTrainer(GRPOTrainer):
     def compute_loss(
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
-        """TRL's loss of an optimiser step; backward passes of all its micro-batches but the last are made here."""
+        """TRL's loss of an optimiser step; the backward pass of every micro-batch but the last happens here."""
         if isinstance(inputs, Idle):
             return torch.zeros((), device=self.accelerator.device, requires_grad=True)
         if not isinstance(inputs, Step):
@@ -276,11 +286,11 @@ class LeanTrainer(GRPOTrainer):
         for micro_batch in inputs.micro_batches:
             is_last = micro_batch is inputs.micro_batches[-1]
             if self._recomputing is not None:
-                self._recomputing.close()  # the backward pass of the one before is done
+                self._recomputing.close()  # the previous micro-batch has had its backward pass
             with nullcontext() if is_last else self.accelerator.no_sync(model):
                 before = {name: len(values) for name, values in self._metrics["train"].items()}
-                loss = self._compute_loss(model, micro_batch.inputs) * micro_batch.factor
-                measured.append(self._withdraw(before))
+                loss = super().compute_loss(model, micro_batch.inputs) * micro_batch.factor
+                measured.append(self._take_back(before))
                 if not is_last:
                     self.accelerator.backward(loss)
                     done += loss.detach()
@@ -291,8 +301,8 @@ class LeanTrainer(GRPOTrainer):
             self._metrics["train"][name].append(value)
         return loss + done
 
-    def _withdraw(self, before: dict[str, int]) -> dict[str, float]:
-        """The values logged since, taken back."""
+    def _take_back(self, before: dict[str, int]) -> dict[str, float]:
+        """Remove and return the values logged since."""
         since = {}
         for name, values in self._metrics["train"].items():
             if len(values) > before.get(name, 0):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from accelerate.utils import set_seed
 from datasets import Dataset
-from lean_runs import PLAIN, SEVERAL, Tokens, logs, trained
+from packed_runs import PLAIN, SEVERAL, Tokens, logs, trained
 from policy import low_first_byte, prompts, random_policy, settings
 from transformers import AutoModelForCausalLM, Qwen2ForCausalLM
 

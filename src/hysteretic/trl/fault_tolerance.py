@@ -1,8 +1,9 @@
-"""What keeps a long run safe? No bad number is trained on, and no finished update is lost.
+"""What keeps a long run safe: no bad number is trained on, and no finished update is lost.
 
-rewards      of the whole batch, watched (rewards.py); a group with a response that has none is left out
+rewards      of the whole batch are checked (rewards.py); a response without one is marked with NaN
 updates      loss and gradient must be finite (guard.py)
-checkpoints  sealed when they are on the disk (common/checkpoints.py), and made when a run has to leave (preemption.py)
+checkpoints  are sealed once they are on disk (common/checkpoints.py), and made when a run has to stop early
+             (preemption.py)
 """
 
 from __future__ import annotations
@@ -21,51 +22,49 @@ from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from hysteretic.common.checkpoints import SEAL, atomic_checkpoint, keep_newest, seal
-from hysteretic.trl.config import HPOConfig
+from hysteretic.trl.compat import setting
+from hysteretic.trl.extra_state import ExtraState
 from hysteretic.trl.guard import FOLDER, BadUpdateError, Guard, write_rows
-from hysteretic.trl.lean import LeanTrainer
 from hysteretic.trl.preemption import LastUpdate, Preempted
 from hysteretic.trl.rewards import RewardError, RewardWatch
 
 logger = logging.getLogger(__name__)
 
-_STATE_FILE = "hpo_state.json"
 
-
-class SafeTrainer(LeanTrainer):
-    """LeanTrainer with HPOConfig's max_bad_updates and max_unscored.
+class FaultTolerance(ExtraState):
+    """GRPOTrainer with HPOConfig's max_bad_updates and max_unscored (both 0 with a plain GRPOConfig).
 
     A reward function that raises, or returns the wrong number of rewards, None (as the only function), NaN or infinity
-    stops the run with a RewardError on every rank; a loss or gradient that is NaN or infinite, with a BadUpdateError.
-    Both are raised after a checkpoint of all finished updates.
+    stops the run with a RewardError on every rank; a NaN or infinite loss or gradient with a BadUpdateError. Both are
+    raised after a checkpoint of all finished updates. A response that max_unscored tolerates without a reward has NaN
+    in every column of the rewards; TRL gives it no advantage.
     """
 
-    def __init__(self, model: Any, reward_funcs: Any, args: HPOConfig, *arguments: Any, **options: Any) -> None:
-        self._watch = RewardWatch(takes_unscored=args.max_unscored > 0)
-        self._batch_rewards: Tensor | None = None
+    def __init__(self, model: Any, reward_funcs: Any = None, args: Any = None, *arguments: Any, **options: Any) -> None:
+        self._reward_watch = RewardWatch(tolerates_unscored=setting(args, "max_unscored") > 0)
         self._sampler: Any = None
-        self._unscored, self._has_unscored_P = 0, torch.zeros(0, dtype=torch.bool)
+        self._unscored_so_far = 0
         super().__init__(model, self._watched(reward_funcs), args, *arguments, **options)
         self._last_update = LastUpdate(self.extra_state)
         folder, decode = Path(self.args.output_dir), self.processing_class.decode
-        self._guard = Guard(self.accelerator, folder, args.max_bad_updates, decode)
+        self._guard = Guard(self.accelerator, folder, setting(args, "max_bad_updates"), decode)
         self.add_callback(self._last_update)
         self.add_callback(self._guard)
 
     def _watched(self, reward_funcs: Any) -> Any:
-        """Reward functions under watch; models (and their names) are TRL's to load."""
+        """The same reward functions, watched; models (and their names) are left to TRL."""
         if reward_funcs is None:
             return None
         functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         return [
             function
             if isinstance(function, str | nn.Module)
-            else self._watch.wrap(function, allow_none=len(functions) > 1)
+            else self._reward_watch.wrap(function, allow_none=len(functions) > 1)
             for function in functions
         ]
 
     def train(self, *arguments: Any, **options: Any) -> Any:
-        """GRPOTrainer.train; an error of this package saves a checkpoint first: no finished update is lost."""
+        """GRPOTrainer.train; an error of this package saves a checkpoint first, so that no finished update is lost."""
         try:
             return super().train(*arguments, **options)
         except (RewardError, BadUpdateError, Preempted) as error:
@@ -75,7 +74,7 @@ class SafeTrainer(LeanTrainer):
             raise
 
     def compute_loss(self, model: nn.Module, inputs: Any, *arguments: Any, **options: Any) -> Tensor:
-        """LeanTrainer.compute_loss, noted for the guard."""
+        """GRPOTrainer.compute_loss, noted for the guard."""
         loss = super().compute_loss(model, inputs, *arguments, **options)
         if self.model.training:
             self._guard.note(loss, inputs)
@@ -83,65 +82,59 @@ class SafeTrainer(LeanTrainer):
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *arguments: Any) -> Tensor:
         rewards_BF = super()._calculate_rewards(inputs, prompts, completions, *arguments)
-        failure, unscored = self._watch.take()
-        reports = gather_object([(failure, unscored)])  # of each rank
-        failures = [failure for failure, _ in reports if failure]
-        if failures or any(rows for _, rows in reports):
-            stem = f"rollout-after-update-{self.state.global_step}-rank{self.accelerator.process_index}"
-            path = Path(self.args.output_dir) / FOLDER / f"{stem}.jsonl"
-            rows = zip(prompts, completions, strict=True)
-            write_rows(
-                path, ({"prompt": p, "response": c, "unscored": unscored.get(i)} for i, (p, c) in enumerate(rows))
-            )
-        if failures:
-            logger.warning("The batch that a reward function failed on is in %s.", path.parent)
-            raise RewardError(failures[0]) from self._watch.cause
-        rewards_BF = self._without_unscored(rewards_BF, [rows for _, rows in reports])
         is_unrewarded = torch.isnan(rewards_BF).all(dim=1)
+        failure, unscored = self._reward_watch.take()
+        if bool(torch.isinf(rewards_BF).any()):  # the watch withheld a reward on some rank; all ranks see that here
+            reports = gather_object([(failure, unscored)])
+            if any(report != (None, {}) for report in reports):
+                self._write_failed_rollout(prompts, completions, unscored)
+            failures = [failure for failure, _ in reports if failure]
+            if failures:
+                raise RewardError(failures[0]) from self._reward_watch.cause
+            rewards_BF = self._with_unscored_as_nan(rewards_BF, [rows for _, rows in reports])
         if bool(is_unrewarded.any()):
             raise RewardError(
                 f"No reward function gave row {int(is_unrewarded.nonzero()[0])} of the batch a reward "
                 f"({', '.join(self.reward_func_names)} all returned None); one of them must."
             )
-        self._batch_rewards = rewards_BF
         return rewards_BF
 
-    def _without_unscored(self, rewards_BF: Tensor, reasons_by_rank: list[dict[int, str]]) -> Tensor:
-        """Give rows without a reward the mean of their group, so that no figure is moved; remember the group.
+    def _write_failed_rollout(self, prompts: Any, completions: Any, unscored: Mapping[int, str]) -> None:
+        stem = f"rollout-after-update-{self.state.global_step}-rank{self.accelerator.process_index}"
+        path = Path(self.args.output_dir) / FOLDER / f"{stem}.jsonl"
+        rows = zip(prompts, completions, strict=True)
+        write_rows(path, ({"prompt": p, "response": c, "unscored": unscored.get(i)} for i, (p, c) in enumerate(rows)))
+        logger.warning("The batch in which a reward function failed is in %s.", path.parent)
 
-        Raises RewardError when there are too many of them.
-        """
-        local, G = len(rewards_BF) // len(reasons_by_rank), self.num_generations
+    def _with_unscored_as_nan(self, rewards_BF: Tensor, reasons_by_rank: list[dict[int, str]]) -> Tensor:
+        """NaN in every column of the rows without a reward. Raises RewardError when the run has too many of them."""
+        local = len(rewards_BF) // len(reasons_by_rank)
         reasons = {
             rank * local + row: reason for rank, rows in enumerate(reasons_by_rank) for row, reason in rows.items()
         }
-        self._unscored += len(reasons)
-        if self._unscored > self.args.max_unscored:
+        self._unscored_so_far += len(reasons)
+        most = setting(self.args, "max_unscored")
+        if self._unscored_so_far > most:
             raise RewardError(
-                f"{next(iter(reasons.values()))} ({self._unscored} responses without a reward in this run, "
-                f"max_unscored is {self.args.max_unscored})"
+                f"{next(iter(reasons.values()))} ({self._unscored_so_far} responses without a reward in this run, "
+                f"max_unscored is {most})"
             )
-        self._has_unscored_P = torch.zeros(len(rewards_BF) // G, dtype=torch.bool, device=rewards_BF.device)
-        if not reasons:
-            return rewards_BF
         for row, reason in reasons.items():
             if self.accelerator.is_main_process:
                 logger.warning("%s; its group is left out (row %d of the batch).", reason, row)
-        rows = torch.tensor(list(reasons), device=rewards_BF.device)
-        self._has_unscored_P[rows // G] = True
-        filled = rewards_BF.index_fill(0, rows, torch.nan).view(-1, G, rewards_BF.shape[1])
-        means = filled.nanmean(dim=1, keepdim=True).nan_to_num().expand_as(filled).reshape_as(rewards_BF)
-        return rewards_BF.index_copy(0, rows, means[rows])
+        return rewards_BF.index_fill(
+            0, torch.tensor(list(reasons), dtype=torch.long, device=rewards_BF.device), torch.nan
+        )
 
     def _save_checkpoint(self, model: Any, trial: Any, is_together: bool = True) -> None:
-        """GRPOTrainer's, sealed; older ones go when the new one is on the disk. is_together: every rank is here."""
+        """GRPOTrainer's checkpoint, sealed; older ones are deleted once the new one is on disk.
+
+        is_together: whether every rank saves now.
+        """
         folder = self._checkpoint_folder(trial)
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             with atomic_checkpoint(folder) if self.args.should_save else nullcontext():
-                if self.args.should_save:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    (folder / _STATE_FILE).write_text(json.dumps(self.extra_state()))
                 super()._save_checkpoint(model, trial)
                 if is_together:
                     self.accelerator.wait_for_everyone()  # each rank writes its random state
@@ -153,33 +146,29 @@ class SafeTrainer(LeanTrainer):
             keep_newest(folder.parent, limit, also=self.state.best_model_checkpoint)
 
     def load_update(self, checkpoint: Path) -> None:
-        """The weights and the state of a checkpoint, without training on; not with a sharded model."""
+        """Load the weights and the state of a checkpoint without training on; not with a sharded model."""
         self._load_from_checkpoint(str(checkpoint))
         self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-
-    def _checkpoint_folder(self, trial: Any = None) -> Path:
-        return Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
 
     def _get_train_sampler(self, *arguments: Any, **options: Any) -> Any:
         self._sampler = super()._get_train_sampler(*arguments, **options)
         return self._sampler
 
     def extra_state(self) -> dict[str, Any]:
-        """What a checkpoint keeps beyond transformers' own."""
-        return {"unscored": self._unscored, "left_out": self._guard.left_out}
+        """ExtraState.extra_state, with the counts that max_unscored and max_bad_updates bound over the whole run."""
+        return {**super().extra_state(), "unscored": self._unscored_so_far, "left_out": self._guard.left_out}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `extra_state` returned."""
-        self._unscored, self._guard.left_out = state.get("unscored", 0), state.get("left_out", 0)
+        super().load_extra_state(state)
+        self._unscored_so_far, self._guard.left_out = state.get("unscored", 0), state.get("left_out", 0)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        # Micro-batches already taken: a run resumed inside a rollout goes on with the rest of it, generated anew.
-        # From the checkpoint, for transformers 5.0 sets self.state.global_step only after this.
+        # Micro-batches already taken: a run resumed inside a rollout continues with the rest of it, generated again.
+        # Read from the checkpoint, since transformers 5.0 sets self.state.global_step only after this.
         path = None if checkpoint is None else Path(checkpoint) / TRAINER_STATE_NAME
         saved = json.loads(path.read_text()) if path is not None and path.exists() else {}
         self._step = saved.get("global_step", 0) * self.args.gradient_accumulation_steps
         for _ in range(int(saved.get("epoch") or 0) if self._sampler is not None else 0):
-            next(iter(self._sampler), None)  # TRL's sampler draws the order of an epoch as it begins
-        if checkpoint is not None and (Path(checkpoint) / _STATE_FILE).exists():
-            self.load_extra_state(json.loads((Path(checkpoint) / _STATE_FILE).read_text()))
+            next(iter(self._sampler), None)  # TRL's sampler draws the order of an epoch when the epoch begins

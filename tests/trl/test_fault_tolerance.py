@@ -1,14 +1,11 @@
 """Bad numbers are caught before they are trained on: the run stops, or leaves the update or the group out."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from policy import prompts, random_policy, settings
+from ranks import run_worker
 
 from hysteretic.trl import HPOConfig, HPOTrainer, RewardError
 from hysteretic.trl.guard import BadUpdateError, write_rows
@@ -114,16 +111,17 @@ def test_a_response_without_a_reward_takes_its_group_out_and_nothing_else(flaw, 
     seen = {}
     for name, reward in [("flawed", with_flaws(flaw)), ("whole", by_text)]:
         trainer = trainer_of(tmp_path / name, reward, max_unscored=3, max_steps=1, algorithm="grpo")
-        original = trainer._weigh
+        original = trainer._generate_and_score_completions
 
-        def weigh(batch, name=name, original=original):
-            seen[name] = original(batch)
-            return seen[name]
+        def generate(inputs, name=name, original=original):
+            batch = original(inputs)
+            seen[name] = batch["advantages"]
+            return batch
 
-        trainer._weigh = weigh
+        trainer._generate_and_score_completions = generate
         trainer.train()
         if name == "flawed":
-            assert trainer._unscored == 1
+            assert trainer.extra_state()["unscored"] == 1
             assert trainer.state.log_history[0]["hpo/silent_share"] >= 4 / 32
             rows = [json.loads(line) for line in (tmp_path / name / "bad-updates").glob("*.jsonl").__next__().open()]
             assert [row["unscored"] is None for row in rows] == [False] + [True] * 31
@@ -162,17 +160,7 @@ def test_negative_leave_is_refused(name, tmp_path):
 
 def test_what_one_rank_finds_stops_or_spares_all(tmp_path):
     """A loss that is NaN on one of two ranks; a response without a reward there, whose group both leave out."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    worker = Path(__file__).with_name("bad_numbers_worker.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, *launch, str(worker), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_worker("bad_numbers_worker.py", tmp_path)
     found = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     for rank in found:
         assert "The loss and gradient of update 1 is NaN" in rank["stopped"]

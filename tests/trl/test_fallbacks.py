@@ -5,7 +5,7 @@ import logging
 
 import pytest
 import torch
-from lean_runs import PLAIN, SEVERAL, logs, trained
+from packed_runs import PLAIN, SEVERAL, logs, trained
 from peft import PromptTuningConfig
 from policy import random_policy
 from transformers import (

@@ -1,0 +1,154 @@
+"""What HPO changes in TRL's mathematics: once per generation batch, advantages are weighted. Nothing else.
+
+rewards, advantages (TRL) -> silence -> counts over all ranks -> weighted advantages -> micro-batches, loss (TRL)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import GRPOConfig
+
+from hysteretic.advantages import BatchStatistics
+from hysteretic.objective import Objective
+from hysteretic.parts import Adaptive, Fixed
+from hysteretic.trl.compat import setting
+from hysteretic.trl.extra_state import ExtraState
+from hysteretic.trl.mapping import length_of, row_factor, trl_settings
+from hysteretic.trl.rewards import GroupRewards
+
+
+class WeightedAdvantages(ExtraState):
+    """GRPOTrainer that trains on the objective's advantages: those of TRL, 0 where rewards say so, and weighted.
+
+    objective: an Objective; without one, args must be an HPOConfig, and it is the one that HPOConfig describes. Its
+        weight is given the advantages of this rank's responses, and the counts over all ranks.
+
+    Logs at every step, all over the last generation batch and equal on all ranks: hpo/alpha; hpo/positive_share,
+    hpo/negative_share and hpo/silent_share of responses; hpo/positive_mass and hpo/negative_mass (gradient mass at
+    rho = 1, see Objective.on_policy_mass); hpo/mean_length in trained tokens.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: Any = None,
+        *arguments: Any,
+        objective: Objective | None = None,
+        **options: Any,
+    ) -> None:
+        if objective is None:
+            self.objective: Objective = args.objective()
+        else:
+            self.objective = objective
+            args = with_objective(args, objective)
+        self.group_rewards: GroupRewards | None = None
+        """Those of the last training rollout."""
+        self._rollout_metrics: dict[str, float] = {}
+        self._smoothed_alpha: float | None = None
+        super().__init__(model, reward_funcs, args, *arguments, **options)
+
+    def _calculate_rewards(self, *arguments: Any, **options: Any) -> Tensor:
+        rewards_BF = super()._calculate_rewards(*arguments, **options)
+        if not self.model.training:
+            return rewards_BF
+        normalizes_first = self.multi_objective_aggregation == "normalize_then_sum"
+        self.group_rewards = GroupRewards.of(rewards_BF, self.num_generations, self.reward_weights, normalizes_first)
+        return self.group_rewards.rewards
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.model.training:
+            assert self.group_rewards is not None  # _calculate_rewards ran in the same call
+            batch["advantages"] = self._weighted(batch, self.group_rewards)
+        return batch
+
+    def _weighted(self, batch: dict[str, Any], rewards: GroupRewards) -> Tensor:
+        """The advantages of this rank's responses, weighted with the counts of the whole generation batch."""
+        advantages_B = batch["advantages"]
+        first = self.accelerator.process_index * len(advantages_B)
+        advantages_B = advantages_B.masked_fill(rewards.is_neutral[first : first + len(advantages_B)], 0.0)
+        mask_BT = batch["completion_mask"] * batch.get("tool_mask", 1)
+        lengths_B = mask_BT.sum(dim=1).to(advantages_B.dtype)
+
+        statistics = BatchStatistics.of_lengths(advantages_B, lengths_B).across_ranks(self.accelerator.device)
+        objective = self._smoothed(statistics)
+        weighted_B = objective.weigh(advantages_B, statistics)
+        self._log_rollout(objective, weighted_B, lengths_B, rewards, statistics)
+
+        trl_length = length_of(self.loss_type, self.max_completion_length)
+        return weighted_B * row_factor(objective.length, trl_length, lengths_B, statistics)
+
+    def _smoothed(self, statistics: BatchStatistics) -> Objective:
+        """The objective, with alpha averaged over generation batches where alpha_ema asks for that."""
+        decay = setting(self.args, "alpha_ema")
+        if not decay or not isinstance(self.objective.weight, Adaptive):
+            return self.objective
+        alpha = self.objective.alpha(statistics)
+        previous = alpha if self._smoothed_alpha is None else self._smoothed_alpha
+        self._smoothed_alpha = decay * previous + (1 - decay) * alpha
+        return self.objective.replace(weight=Fixed(self._smoothed_alpha))
+
+    def _log_rollout(
+        self,
+        objective: Objective,
+        weighted_B: Tensor,
+        lengths_B: Tensor,
+        rewards: GroupRewards,
+        statistics: BatchStatistics,
+    ) -> None:
+        """Keep the metrics of the rollout, and log them for its first update."""
+        mass = objective.on_policy_mass(weighted_B, lengths_B, statistics)
+        if self.accelerator.num_processes > 1:
+            mass = self.accelerator.reduce(torch.tensor(mass, device=weighted_B.device), reduction="sum").tolist()
+        self._rollout_metrics = {
+            "hpo/alpha": objective.alpha(statistics),
+            "hpo/positive_share": statistics.positives / statistics.responses,
+            "hpo/negative_share": statistics.negatives / statistics.responses,
+            "hpo/silent_share": float(rewards.is_silent.float().mean()),
+            "hpo/positive_mass": mass[0],
+            "hpo/negative_mass": mass[1],
+            "hpo/mean_length": statistics.mean_length,
+        }
+        for name, value in self._rollout_metrics.items():
+            self._metrics["train"][name].append(value)
+
+    def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
+        if "loss" in logs:  # a training step; the later updates of a rollout repeat its metrics
+            for name, value in self._rollout_metrics.items():
+                if not self._metrics["train"][name]:
+                    self._metrics["train"][name].append(value)
+        super().log(logs, *arguments, **options)
+
+    def extra_state(self) -> dict[str, Any]:
+        """ExtraState.extra_state, with the averaged alpha."""
+        return {**super().extra_state(), "smoothed_alpha": self._smoothed_alpha}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `extra_state` returned."""
+        super().load_extra_state(state)
+        self._smoothed_alpha = state["smoothed_alpha"]
+
+
+def with_objective(args: GRPOConfig, objective: Objective) -> GRPOConfig:
+    """A copy of the arguments by which TRL computes the ratio, gate and scale of this objective.
+
+    Raises TypeError for a ratio or gate that TRL lacks, ValueError for an alpha_ema that the weight would ignore.
+    """
+    alpha_ema = setting(args, "alpha_ema")
+    if alpha_ema and not isinstance(objective.weight, Adaptive):
+        raise ValueError(
+            f"alpha_ema is {alpha_ema}, but only the weight Adaptive is averaged, and the objective's is "
+            f"{objective.weight!r}; drop alpha_ema."
+        )
+    args = copy.copy(args)
+    for name, value in trl_settings(objective, args.max_completion_length).items():
+        setattr(args, name, value)
+    if (objective.scale == "none") != (args.scale_rewards == "none"):
+        args.scale_rewards = "none" if objective.scale == "none" else "group"
+    return args
