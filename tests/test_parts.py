@@ -11,7 +11,7 @@ import hysteretic as hy
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan])
 def test_alpha_outside_zero_to_one_is_an_error(alpha):
     """A negative weight would reward failures; one above 1 is another method."""
-    for make in [hy.Fixed, hy.Adaptive, hy.hpo, hy.a_hpo]:
+    for make in [hy.FixedWeight, hy.AdaptiveWeight, hy.hpo, hy.a_hpo]:
         with pytest.raises(ValueError, match=r"set it within \[0, 1\]"):
             make(alpha)
 
@@ -19,16 +19,16 @@ def test_alpha_outside_zero_to_one_is_an_error(alpha):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: hy.Shift(0.1), "delta <= 0"),
+        (lambda: hy.ShiftedBaseline(0.1), "delta <= 0"),
         (lambda: hy.asymre(delta=math.nan), "delta <= 0"),
-        (lambda: hy.Clip(0.0, 0.2), r"clip is \(0.0, 0.2\)"),
-        (lambda: hy.Clip(1.2, 0.2), "0 < low <= 1"),
-        (lambda: hy.Clip(0.2, -0.1), "high > 0"),
-        (lambda: hy.Clip(math.nan, 0.2), "clip is"),
+        (lambda: hy.ClipGate(0.0, 0.2), r"clip is \(0.0, 0.2\)"),
+        (lambda: hy.ClipGate(1.2, 0.2), "0 < low <= 1"),
+        (lambda: hy.ClipGate(0.2, -0.1), "high > 0"),
+        (lambda: hy.ClipGate(math.nan, 0.2), "clip is"),
         (lambda: hy.SoftGate(0.0, 1.0), "above 0"),
         (lambda: hy.SoftGate(1.0, -1.0), "above 0"),
-        (lambda: hy.Cap(0.28), "at least 1"),
-        (lambda: hy.Constant(0), "max_length is 0"),
+        (lambda: hy.CapGate(0.28), "at least 1"),
+        (lambda: hy.ConstantLength(0), "max_length is 0"),
         (lambda: hy.dr_grpo(-5), "max_length is -5"),
     ],
 )
@@ -41,7 +41,7 @@ def test_a_part_out_of_its_range_is_an_error(make, message):
 def test_a_shift_leaves_silent_responses_alone():
     """Else AsymRE would push up groups in which everything failed."""
     advantages = torch.tensor([1.0, 0.0, -0.05, -1.0])
-    shifted = hy.Shift(-0.1)(advantages, hy.BatchStatistics())
+    shifted = hy.ShiftedBaseline(-0.1)(advantages, hy.BatchStatistics())
     torch.testing.assert_close(shifted, torch.tensor([1.1, 0.0, 0.05, -0.9]))
 
 
@@ -69,12 +69,14 @@ def test_names_are_read_in_the_usual_spellings(name):
 
 
 def test_replace_exchanges_parts_and_keeps_the_rest():
-    """gspo().replace(weight=Adaptive()) is how one composes."""
-    objective = hy.gspo().replace(weight=hy.Adaptive(0.2))
-    assert objective == hy.Objective(hy.SequenceRatio(), hy.Clip(3e-4, 4e-4), hy.Adaptive(0.2), hy.PerResponse())
-    assert hy.gspo().weight == hy.Uniform()
+    """gspo().replace(weight=AdaptiveWeight()) is how one composes."""
+    objective = hy.gspo().replace(weight=hy.AdaptiveWeight(0.2))
+    assert objective == hy.Objective(
+        hy.SequenceRatio(), hy.ClipGate(3e-4, 4e-4), hy.AdaptiveWeight(0.2), hy.PerResponseLength()
+    )
+    assert hy.gspo().weight == hy.UniformWeight()
     with pytest.raises(TypeError, match="wieght"):
-        hy.gspo().replace(wieght=hy.Adaptive())
+        hy.gspo().replace(wieght=hy.AdaptiveWeight())
 
 
 def test_tallies_are_divided_after_they_are_added():

@@ -40,15 +40,15 @@ def test_an_algorithm_runs_on_trls_own_loss(name, loss_type, level, scale):
 
 def test_parts_are_exchanged_by_key():
     made = config(algorithm="grpo", weight="adaptive", alpha_min=0.2, scale_rewards="none").objective()
-    assert made == hy.grpo().replace(weight=hy.Adaptive(0.2), scale="none")
-    assert config(algorithm="gspo", weight="adaptive").objective() == hy.gspo().replace(weight=hy.Adaptive())
+    assert made == hy.grpo().replace(weight=hy.AdaptiveWeight(0.2), scale="none")
+    assert config(algorithm="gspo", weight="adaptive").objective() == hy.gspo().replace(weight=hy.AdaptiveWeight())
 
 
 def test_trls_own_fields_change_the_parts():
-    assert config(algorithm="hpo", epsilon=0.1).objective().gate == hy.Clip(0.1, 0.1)
-    assert config(algorithm="dapo", epsilon_high=0.3).objective().gate == hy.Clip(0.2, 0.3)
+    assert config(algorithm="hpo", epsilon=0.1).objective().gate == hy.ClipGate(0.1, 0.1)
+    assert config(algorithm="dapo", epsilon_high=0.3).objective().gate == hy.ClipGate(0.2, 0.3)
     assert config(algorithm="sapo", sapo_temperature_neg=1.2).objective().gate == hy.SoftGate(1.0, 1.2)
-    assert config(algorithm="cispo", epsilon_high=4.0).objective().gate == hy.Cap(4.0)
+    assert config(algorithm="cispo", epsilon_high=4.0).objective().gate == hy.CapGate(4.0)
 
 
 @pytest.mark.parametrize("name", sorted(hy.ALGORITHMS))

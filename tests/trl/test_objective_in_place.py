@@ -5,7 +5,7 @@ import torch
 from policy import low_first_byte, prompts, random_policy, settings
 
 import hysteretic as hy
-from hysteretic.parts import Uniform
+from hysteretic.parts import UniformWeight
 from hysteretic.trl import HPOConfig, HPOTrainer
 
 
@@ -27,7 +27,7 @@ def test_the_objectives_scale_is_the_one_computed(tmp_path, objective, asked, co
 
 def test_an_average_that_would_do_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="alpha_ema"):
-        trainer_of(tmp_path, objective=hy.a_hpo().replace(weight=Uniform()), alpha_ema=0.5)
+        trainer_of(tmp_path, objective=hy.a_hpo().replace(weight=UniformWeight()), alpha_ema=0.5)
 
 
 def test_a_reward_of_weight_zero_or_a_none_breaks_no_silence(tmp_path):

@@ -11,7 +11,7 @@ from verl import DataProto
 from verl.trainer.ppo import core_algos
 from verl.trainer.ppo.ray_trainer import compute_advantage
 
-from hysteretic.parts import Adaptive
+from hysteretic.parts import AdaptiveWeight
 from hysteretic.verl import estimator
 from hysteretic.verl.estimator import estimate, watched
 from hysteretic.verl.settings import check_run
@@ -321,7 +321,7 @@ def test_a_hundred_thousand_responses(capsys):
     rewards = token_level((np.arange(responses) % 11 == 0).astype(np.float32), mask)
     index = uids(responses // 8, 8)
     started = time.perf_counter()
-    estimate(rewards, mask, index, Adaptive(), group_size=8)
+    estimate(rewards, mask, index, AdaptiveWeight(), group_size=8)
     seconds = time.perf_counter() - started
     with capsys.disabled():
         print(f"\nadvantages of {responses:,} responses of up to {tokens} tokens: {seconds:.3f} s")

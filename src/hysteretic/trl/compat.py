@@ -14,6 +14,7 @@ from trl import GRPOTrainer
 from hysteretic.lean.attention import UnsupportedAttentionError, packed_attention
 from hysteretic.lean.decode import SHORT_PROMPT, sample
 from hysteretic.lean.packed import Packed
+from hysteretic.trl.mapping import LOSSES
 
 SAMPLING = {"temperature", "top_k", "top_p", "min_p", "max_new_tokens"}
 """Settings of generation that hysteretic.lean.decode follows."""
@@ -51,6 +52,8 @@ def against_planning(trainer: GRPOTrainer) -> str | None:
     """Against planning the micro-batches of an optimiser step anew, and so against leaving responses out of it."""
     if trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
         return "the entropy bonus and top_entropy_quantile look at each micro-batch as TRL cuts it"
+    if LOSSES[trainer.loss_type].divides_by == "own tokens":
+        return f"loss_type {trainer.loss_type!r} divides by the tokens of each micro-batch as TRL cuts it"
     if "lomo" in str(trainer.args.optim):
         return "LOMO updates within the backward pass"
     return against_any(trainer)

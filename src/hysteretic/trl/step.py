@@ -18,12 +18,10 @@ from torch import Tensor
 
 from hysteretic.lean.packed import prompt_numbers
 from hysteretic.lean.plan import Budget, Row, plan
+from hysteretic.trl.mapping import LOSSES
 
 Rows = dict[str, Any]
 """TRL's batch: tensors whose first axis is the row, and 0-dim ones of the whole batch."""
-
-MEAN_OF_ROWS = {"grpo", "sapo", "dr_grpo"}
-"""Losses of TRL that are a mean over the rows of the micro-batch; the others divide by the batch's tokens."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ def plan_step(
         planned.append(
             MicroBatch(
                 inputs=filled_up(inputs, most),
-                factor=0.0 if not numbers else most / plain_rows if loss_type in MEAN_OF_ROWS else 1.0,
+                factor=0.0 if not numbers else most / plain_rows if LOSSES[loss_type].divides_by == "rows" else 1.0,
                 tokens=float(tokens_B[[kept[i] for i in everywhere]].sum()),
                 rows=most * accelerator.num_processes,
             )
@@ -231,6 +229,9 @@ def logged_means(step: Step, measured: Sequence[dict[str, float]], is_sequence_l
             present = [value for value in values if value == value]
             present += [0.0] if step.kept < step.responses or not present else []
             whole[name] = min(present) if name.endswith("min") else max(present)
+        elif name == "vespo/phi_seq_mean":  # one per row; 1 where on-policy, and so for rows that are left out
+            phi = [value * micro.rows for value, micro in zip(values, step.micro_batches, strict=True)]
+            whole[name] = 1 + (sum(phi) - sum(micro.rows for micro in step.micro_batches)) / step.responses
         elif "clip_ratio" in name and is_sequence_level:
             by_rows = [value * micro.rows for value, micro in zip(values, step.micro_batches, strict=True)]
             whole[name] = sum(by_rows) / step.responses

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from hysteretic.advantages import BatchStatistics, neutral_responses, silent_groups
 from hysteretic.objective import Objective
-from hysteretic.parts import Adaptive, Fixed
+from hysteretic.parts import AdaptiveWeight, FixedWeight
 from hysteretic.trl.config import HPOConfig
-from hysteretic.trl.mapping import length_of, row_factor, trl_settings
+from hysteretic.trl.mapping import has_known_mass, length_of, row_factor, trl_settings
 from hysteretic.trl.safe import SafeTrainer
 
 
@@ -29,7 +29,8 @@ class HPOTrainer(SafeTrainer):
 
     Logs at every step, all over the last generation batch and equal on all ranks: hpo/alpha; hpo/positive_share,
     hpo/negative_share and hpo/silent_share of responses; hpo/positive_mass and hpo/negative_mass (gradient mass at
-    rho = 1, see Objective.on_policy_mass); hpo/mean_length in trained tokens.
+    rho = 1, see Objective.on_policy_mass); hpo/mean_length in trained tokens. A weight without alpha logs none; with
+    TRL's bnpo, vespo, and cispo capped below 1, gradient mass is not known and not logged.
 
     Bad rewards, losses and gradients: see SafeTrainer; where compute goes: LeanTrainer.
 
@@ -66,12 +67,13 @@ class HPOTrainer(SafeTrainer):
                 f"args is a {type(args).__name__}; HPOTrainer needs an HPOConfig, which takes the same fields."
             )
         if objective is not None:
-            if args.alpha_ema and not isinstance(objective.weight, Adaptive):
+            if args.alpha_ema and not isinstance(objective.weight, AdaptiveWeight):
                 raise ValueError(
-                    f"alpha_ema is {args.alpha_ema}, but only the weight Adaptive is averaged, and the objective's is "
-                    f"{objective.weight!r}; drop alpha_ema."
+                    f"alpha_ema is {args.alpha_ema}, but only an AdaptiveWeight is averaged, and the objective's "
+                    f"weight is {objective.weight!r}; drop alpha_ema."
                 )
             args = copy.copy(args)  # the caller's stays as it was
+            objective = objective.with_max_length(args.max_completion_length)
             for name, value in trl_settings(objective, args.max_completion_length).items():
                 setattr(args, name, value)
             if (objective.scale == "none") != (args.scale_rewards == "none"):
@@ -134,19 +136,20 @@ class HPOTrainer(SafeTrainer):
     def _smoothed(self, statistics: BatchStatistics) -> Objective:
         """The objective with alpha averaged over generation batches, if alpha_ema asks for it."""
         decay = self.args.alpha_ema
-        if not decay or not isinstance(self.objective.weight, Adaptive):
+        if not decay or not isinstance(self.objective.weight, AdaptiveWeight):
             return self.objective
-        alpha = self.objective.alpha(statistics)
+        alpha = self.objective.weight.alpha_for(statistics)
         previous = alpha if self._smoothed_alpha is None else self._smoothed_alpha
         self._smoothed_alpha = decay * previous + (1 - decay) * alpha
-        return self.objective.replace(weight=Fixed(self._smoothed_alpha))
+        return self.objective.replace(weight=FixedWeight(self._smoothed_alpha))
 
     def _note(
         self, objective: Objective, weighted: Tensor, lengths: Tensor, is_silent: Tensor, statistics: BatchStatistics
     ) -> None:
         """Keep the rollout's figures, and log them for its first update."""
-        positive, negative = objective.on_policy_mass(weighted, lengths, statistics)
-        self._hpo_metrics = {
+        known = has_known_mass(objective)
+        positive, negative = objective.on_policy_mass(weighted, lengths, statistics) if known else (None, None)
+        metrics = {
             "hpo/alpha": objective.alpha(statistics),
             "hpo/positive_share": statistics.positives / statistics.responses,
             "hpo/negative_share": statistics.negatives / statistics.responses,
@@ -155,6 +158,7 @@ class HPOTrainer(SafeTrainer):
             "hpo/negative_mass": negative,
             "hpo/mean_length": statistics.mean_length,
         }
+        self._hpo_metrics = {name: value for name, value in metrics.items() if value is not None}
         for name, value in self._hpo_metrics.items():
             self._metrics["train"][name].append(value)
 
