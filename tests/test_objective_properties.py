@@ -177,10 +177,10 @@ def test_alpha_one_is_dapo_s_loss_with_the_symmetric_clip(batch):
     """HPO adds one number to the global token mean; at 1 nothing is added."""
     output, gradient = whole(hy.hpo(alpha=1.0), batch)
     dapo, dapo_gradient = whole(hy.dapo().replace(gate=hy.ClipGate(0.2, 0.2)), batch)
-    assert float(output.loss) == float(dapo.loss)
+    assert output.loss.item() == dapo.loss.item()
     assert torch.equal(gradient, dapo_gradient)
     floored, _ = whole(hy.a_hpo(alpha_min=1.0), batch)
-    assert float(floored.loss) == float(dapo.loss)
+    assert floored.loss.item() == dapo.loss.item()
 
 
 @EXAMPLES

@@ -235,8 +235,8 @@ def make(name: str, **arguments: Any) -> Objective:
     known = list(inspect.signature(ALGORITHMS[key]).parameters)
     for argument in arguments:
         if argument not in known:
-            takes = f"its arguments are {', '.join(known)}" if known else "it takes no arguments"
-            raise ValueError(f"{key} has no argument {argument!r};{nearest(argument, known)} {takes}.")
+            takes = f"Its arguments are {', '.join(known)}." if known else "It takes no arguments."
+            raise ValueError(f"{key} has no argument {argument!r}.{nearest(argument, known)} {takes}")
     return ALGORITHMS[key](**arguments)
 
 
