@@ -33,7 +33,7 @@ ROWS = GROUPS * SIZE
 CASES = {
     "a-hpo": (hy.a_hpo(), "a_hpo", {}, "token-mean", "vanilla", {}),
     "hpo": (hy.hpo(0.3), "hpo", {"alpha": 0.3}, "token-mean", "vanilla", {}),
-    "grpo adaptive": (hy.grpo().replace(weight=AdaptiveWeight()), "a_hpo", {}, "seq-mean-token-mean", "vanilla", {}),
+    "adaptive-grpo": (hy.adaptive_grpo(), "adaptive_grpo", {}, "seq-mean-token-mean", "vanilla", {}),
     "gspo adaptive": (
         hy.gspo().replace(weight=AdaptiveWeight()),
         "a_hpo",
@@ -86,10 +86,10 @@ def core_gradient(objective, found):
     """By hysteretic.objective on the whole batch, no verl in it."""
     policy = model()
     ids, attention, mask, rewards, old = found
-    advantages = hy.group_advantages(rewards.double(), SIZE, objective.scale)
+    advantages = objective.advantages(rewards.double(), SIZE)
     statistics = hy.BatchStatistics.of(advantages, mask)
     new = logprobs(policy, ids, attention)
-    objective.loss(new, old, objective.weigh(advantages, statistics), mask, statistics).backward()
+    objective.loss(new, old, objective.weigh(advantages, statistics), mask, statistics).loss.backward()
     return flat(policy)
 
 
