@@ -242,7 +242,7 @@ def test_adaptive_grpo_asks_for_each_responses_own_length():
     config = root(**name, actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean")
     found, _ = ESTIMATORS["adaptive_grpo"](rewards, mask, uid, config=config.algorithm)
     assert torch.equal(found, call("a_hpo", batch)[0])
-    with pytest.raises(ValueError, match="set actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean"):
+    with pytest.raises(ValueError, match=r"set actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean"):
         ESTIMATORS["adaptive_grpo"](rewards, mask, uid, config=root(**name).algorithm)
 
 

@@ -19,7 +19,10 @@ def python(program, **environment):
     )
 
 
-REGISTERED = "from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY as known; print({'hpo', 'a_hpo', 'adaptive_grpo'} <= set(known))"
+REGISTERED = (
+    "from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY as known; "
+    "print({'hpo', 'a_hpo', 'adaptive_grpo'} <= set(known))"
+)
 AS_IF_TOO_OLD = """\
 from importlib import metadata
 own = metadata.version
