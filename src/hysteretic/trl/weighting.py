@@ -25,7 +25,8 @@ from hysteretic.trl.rewards import GroupRewards
 class WeightedAdvantages(ExtraState):
     """GRPOTrainer that trains on the objective's advantages: those of TRL, 0 where rewards say so, and weighted.
 
-    objective: an Objective; without one, args must be an HPOConfig, and it is the one that HPOConfig describes.
+    objective: an Objective; without one, args must be an HPOConfig, and it is the one that HPOConfig describes. Its
+        weight is given the advantages of this rank's responses, and the counts over all ranks.
 
     Logs at every step, all over the last generation batch and equal on all ranks: hpo/alpha; hpo/positive_share,
     hpo/negative_share and hpo/silent_share of responses; hpo/positive_mass and hpo/negative_mass (gradient mass at
