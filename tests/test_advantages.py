@@ -117,7 +117,7 @@ def test_rewards_that_form_no_groups_are_an_error(rewards, group_size, message):
 def test_rewards_of_several_functions_are_not_taken_for_one():
     """Flattened, [B, F] would give B*F advantages that belong to nobody."""
     for function in [hy.group_advantages, hy.neutral_responses]:
-        with pytest.raises(ValueError, match=r"one a response; found shape \[4, 2\]"):
+        with pytest.raises(ValueError, match=r"one per response; found shape \[4, 2\]"):
             function(torch.rand(4, 2), 2)
 
 
@@ -160,12 +160,12 @@ def test_adaptive_alpha_is_the_clipped_ratio_of_signs(positives, negatives, floo
 
 
 def test_adaptive_alpha_refuses_what_is_no_count_and_no_floor():
-    """A share in place of a count, or a floor above 1, would pass for a weight."""
+    """A fraction in place of a count, or a floor above 1, would pass for a weight."""
     for positives, negatives in [(-1, 3), (3, -1)]:
         with pytest.raises(ValueError, match="cannot be negative"):
             hy.adaptive_alpha(positives, negatives)
     for floor in [-0.1, 1.1, math.nan]:
-        with pytest.raises(ValueError, match="floor of alpha"):
+        with pytest.raises(ValueError, match="alpha_min is"):
             hy.adaptive_alpha(1, 1, floor)
 
 

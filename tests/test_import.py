@@ -1,5 +1,7 @@
 """What does `import hysteretic` cost, and does every public name exist?"""
 
+import doctest
+import importlib
 import subprocess
 import sys
 
@@ -48,8 +50,20 @@ def test_every_public_name_says_what_it_is(name):
     assert not thing.__doc__.startswith(f"{name}(")
     if isinstance(thing, type):
         methods = [value for key, value in vars(thing).items() if not key.startswith("_") and callable(value)]
-        inherited_meaning = {"alpha", "bounds"}  # said once, in the protocol of the part
+        inherited_meaning = {"alpha_for", "clipped"}  # said once, in the protocol of the part
         assert all(method.__doc__ or method.__name__ in inherited_meaning for method in methods)
+
+
+@pytest.mark.parametrize("name", ["advantages", "parts", "objective", "presets"])
+def test_the_examples_in_docstrings_are_right(name):
+    """Every public name of the core has one; it is the first thing that is copied."""
+    module = importlib.import_module(f"hysteretic.{name}")
+    found = doctest.testmod(module)
+    assert found.failed == 0
+    public = [thing for key, thing in vars(module).items() if key in hysteretic.__all__ and callable(thing)]
+    own = [thing for thing in public if thing.__module__ == module.__name__ and thing is not hysteretic.LossOutput]
+    assert own
+    assert all(">>> " in thing.__doc__ for thing in own)
 
 
 def test_an_unknown_name_is_answered_with_those_there_are():

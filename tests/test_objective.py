@@ -1,6 +1,8 @@
 """Every objective beside plain float64 loops (value, gradient, alpha, diagnostics), and degenerate batches."""
 
 import math
+from dataclasses import dataclass
+from unittest import mock
 
 import pytest
 import torch
@@ -8,54 +10,103 @@ from oracle.objective_loops import MAX_LENGTH, PRESETS, Spec, batch_of
 from rollouts import SEEDS, rollout
 
 import hysteretic as hy
+from hysteretic.parts import HasAlpha
 
 COMPOSITIONS = {
     "gspo + adaptive": (
-        hy.gspo().replace(weight=hy.Adaptive()),
+        hy.gspo().replace(weight=hy.AdaptiveWeight()),
         PRESETS["gspo"]._replace(weight=("adaptive", 0.1)),
     ),
     "sapo + adaptive": (
-        hy.sapo().replace(weight=hy.Adaptive(0.3)),
+        hy.sapo().replace(weight=hy.AdaptiveWeight(0.3)),
         PRESETS["sapo"]._replace(weight=("adaptive", 0.3)),
     ),
     "grpo + adaptive": (
-        hy.grpo().replace(weight=hy.Adaptive()),
+        hy.grpo().replace(weight=hy.AdaptiveWeight()),
         PRESETS["grpo"]._replace(weight=("adaptive", 0.1)),
     ),
     "dr-grpo + fixed": (
-        hy.dr_grpo(MAX_LENGTH).replace(weight=hy.Fixed(0.25)),
+        hy.dr_grpo(MAX_LENGTH).replace(weight=hy.FixedWeight(0.25)),
         PRESETS["dr-grpo"]._replace(weight=("fixed", 0.25)),
     ),
-    "cispo + shift": (hy.cispo().replace(weight=hy.Shift(-0.3)), PRESETS["cispo"]._replace(weight=("shift", -0.3))),
+    "cispo + shift": (
+        hy.cispo().replace(weight=hy.ShiftedBaseline(-0.3)),
+        PRESETS["cispo"]._replace(weight=("shift", -0.3)),
+    ),
     "cap + sequence": (
-        hy.Objective(hy.SequenceRatio(), hy.Cap(1.01), hy.Fixed(0.5), hy.PerResponse()),
+        hy.Objective(hy.SequenceRatio(), hy.CapGate(1.01), hy.FixedWeight(0.5), hy.PerResponseLength()),
         Spec("sequence", ("cap", 1.01), ("fixed", 0.5), "response"),
     ),
     "soft + sequence": (
-        hy.Objective(hy.SequenceRatio(), hy.SoftGate(0.5, 3.0), hy.Adaptive(), hy.Constant(5), scale="none"),
+        hy.Objective(
+            hy.SequenceRatio(), hy.SoftGate(0.5, 3.0), hy.AdaptiveWeight(), hy.ConstantLength(5), scale="none"
+        ),
         Spec("sequence", ("soft", 0.5, 3.0), ("adaptive", 0.1), 5, "none"),
     ),
     "one-sided clip": (
-        hy.hpo().replace(gate=hy.Clip(1.0, math.inf)),
+        hy.hpo().replace(gate=hy.ClipGate(1.0, math.inf)),
         Spec(gate=("clip", 1.0, math.inf), weight=("fixed", 0.6)),
     ),
 }
 
 
-def preset(name):
-    make = hy.algorithm(name)
-    return make(MAX_LENGTH) if name == "dr-grpo" else make()
+CASES = {**{name: (hy.make(name).with_max_length(MAX_LENGTH), spec) for name, spec in PRESETS.items()}, **COMPOSITIONS}
 
 
-CASES = {**{name: (preset(name), spec) for name, spec in PRESETS.items()}, **COMPOSITIONS}
+@dataclass
+class HalfWeight:
+    """A weight by a user: not frozen, not hashable, without alpha."""
+
+    factor: float = 0.5
+
+    def __call__(self, advantages, statistics):
+        return advantages.where(advantages >= 0, self.factor * advantages)
 
 
-def share_of(objective, batch):
+class PlainRatio:
+    """A ratio by a user, without dataclass."""
+
+    def __call__(self, log_ratio, mask):
+        return log_ratio.clamp(-20, 20).exp()
+
+    __hash__ = None
+
+
+@dataclass
+class HardGate:
+    """The clip again, by a user."""
+
+    low: float = 0.2
+
+    def __call__(self, ratio, advantages, logprobs):
+        return torch.minimum(ratio * advantages, ratio.clamp(1 - self.low, 1 + self.low) * advantages)
+
+    def clipped(self, ratio, advantages):
+        return torch.where(advantages > 0, ratio > 1 + self.low, ratio < 1 - self.low) & (advantages != 0)
+
+
+@dataclass
+class TokenMean:
+    """A length by a user."""
+
+    tokens: int = 0
+
+    def __call__(self, lengths, statistics):
+        return torch.ones_like(lengths) / max(statistics.tokens, 1)
+
+
+CASES["parts of a user's own"] = (
+    hy.Objective(PlainRatio(), HardGate(), HalfWeight(), TokenMean()),
+    Spec(weight=("fixed", 0.5)),
+)
+
+
+def output_of(objective, batch, **options):
     """The whole batch as one micro-batch, from rewards to loss."""
-    advantages = hy.group_advantages(batch.rewards, batch.group_size, objective.scale)
+    advantages = objective.advantages(batch.rewards, batch.group_size)
     statistics = hy.BatchStatistics.of(advantages, batch.mask)
     weighted = objective.weigh(advantages, statistics)
-    return objective.loss(batch.logprobs, batch.old, weighted, batch.mask, statistics), statistics
+    return objective.loss(batch.logprobs, batch.old, weighted, batch.mask, statistics, **options), statistics
 
 
 def relative(ours, exact):
@@ -75,12 +126,15 @@ def test_value_and_gradient_are_those_of_the_loops(name, seed):
     """Float64 to 1e-10: any slip of a mask, a sign, a bound or a normaliser is larger."""
     objective, spec = CASES[name]
     batch = rollout(seed)
-    share, statistics = share_of(objective, batch)
-    share.backward()
+    output, statistics = output_of(objective, batch)
+    output.loss.backward()
     exact = batch_of(spec, *batch.lists())
-    assert abs(float(share) - exact.loss) < 1e-10 * exact.size
+    assert abs(output.loss.item() - exact.loss) < 1e-10 * exact.size
     assert relative(batch.logprobs.grad, exact.gradient) < 1e-10
-    assert objective.alpha(statistics) == pytest.approx(exact.alpha, rel=1e-12)
+    if isinstance(objective.weight, HasAlpha):
+        assert objective.alpha(statistics) == pytest.approx(exact.alpha, rel=1e-12)
+    else:
+        assert objective.alpha(statistics) is None
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -88,11 +142,11 @@ def test_float32_agrees_to_a_millionth(name):
     """The same from float32 log-probs and rewards: what a trainer has."""
     objective, spec = CASES[name]
     batch = rollout(dtype=torch.float32)
-    share, _ = share_of(objective, batch)
-    share.backward()
+    output, _ = output_of(objective, batch)
+    output.loss.backward()
     exact = batch_of(spec, *batch.lists())
-    assert share.loss.dtype == torch.float32
-    assert abs(float(share) - exact.loss) < 1e-6 * exact.size
+    assert output.loss.dtype == torch.float32
+    assert abs(output.loss.item() - exact.loss) < 1e-6 * exact.size
     assert relative(batch.logprobs.grad, exact.gradient) < 1e-6
 
 
@@ -101,11 +155,11 @@ def test_diagnostics_are_those_of_the_loops(name):
     """A figure on a dashboard is believed; each is counted once more here, as total and count."""
     objective, spec = CASES[name]
     batch = rollout(13)
-    share, _ = share_of(objective, batch)
+    output, _ = output_of(objective, batch, gradient_mass=True)
     exact = batch_of(spec, *batch.lists()).diagnostics
-    assert set(share.diagnostics) == set(exact)
+    assert set(output.metrics) == set(exact)
     for figure, (total, count) in exact.items():
-        tally = share.diagnostics[figure]
+        tally = output.metrics[figure]
         assert float(tally.total) == pytest.approx(total, rel=1e-10, abs=1e-14), figure
         assert float(tally.count) == pytest.approx(count, rel=1e-10), figure
         assert not tally.total.requires_grad
@@ -132,11 +186,11 @@ def test_without_old_logprobs_the_ratio_is_one_and_the_gradient_stays(name):
     objective, _ = CASES[name]
     batch = rollout()
     same = batch._replace(old=batch.logprobs.detach().clone())
-    given, _ = share_of(objective, same)
-    absent, _ = share_of(objective, batch._replace(old=None))
+    given, _ = output_of(objective, same)
+    absent, _ = output_of(objective, batch._replace(old=None))
     (expected,) = torch.autograd.grad(given.loss, batch.logprobs)
     (gradient,) = torch.autograd.grad(absent.loss, batch.logprobs)
-    assert float(absent) == float(given)
+    assert absent.loss.item() == given.loss.item()
     assert torch.equal(gradient, expected)
     assert gradient.abs().sum() > 0
 
@@ -149,10 +203,10 @@ def test_on_policy_mass_is_the_gradient_at_ratio_one(name):
     advantages = hy.group_advantages(batch.rewards, batch.group_size, objective.scale)
     statistics = hy.BatchStatistics.of(advantages, batch.mask)
     weighted = objective.weigh(advantages, statistics)
-    share = objective.loss(batch.logprobs, None, weighted, batch.mask, statistics)
+    output = objective.loss(batch.logprobs, None, weighted, batch.mask, statistics, gradient_mass=True)
     positive, negative = objective.on_policy_mass(weighted, batch.mask.sum(dim=1), statistics)
-    assert positive == pytest.approx(float(share.diagnostics["positive_mass"].total), rel=1e-12)
-    assert negative == pytest.approx(float(share.diagnostics["negative_mass"].total), rel=1e-12)
+    assert positive == pytest.approx(float(output.metrics["positive_mass"].total), rel=1e-12)
+    assert negative == pytest.approx(float(output.metrics["negative_mass"].total), rel=1e-12)
     halves = [objective.on_policy_mass(weighted[i::2], batch.mask.sum(dim=1)[i::2], statistics) for i in [0, 1]]
     assert sum(half[0] for half in halves) == pytest.approx(positive, rel=1e-12)
 
@@ -165,6 +219,49 @@ def test_on_policy_mass_survives_half_precision():
     exact = objective.on_policy_mass(weighted, lengths, statistics)
     for dtype in [torch.bfloat16, torch.float16]:
         assert objective.on_policy_mass(weighted.to(dtype), lengths, statistics) == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_old_logprobs_that_carry_gradient_are_constants(name):
+    """The same tensor twice, or a forgotten no_grad: undetached, the two gradients cancel to exactly zero."""
+    objective, spec = CASES[name]
+    batch = rollout()
+    exact = batch_of(spec, *batch._replace(old=batch.logprobs.detach()).lists())
+    scale = torch.ones(len(batch.rewards), dtype=torch.float64, requires_grad=True)
+    advantages = objective.advantages(batch.rewards, batch.group_size)
+    statistics = hy.BatchStatistics.of(advantages, batch.mask)
+    weighted = objective.weigh(advantages, statistics)
+    for old in [batch.logprobs, batch.logprobs * 1.0]:
+        output = objective.loss(batch.logprobs, old, weighted * scale, batch.mask, statistics)
+        (gradient,) = torch.autograd.grad(output.loss, batch.logprobs, retain_graph=True)
+        assert output.loss.item() == pytest.approx(exact.loss, abs=1e-10 * exact.size)
+        assert relative(gradient, exact.gradient) < 1e-10
+        assert torch.autograd.grad(output.loss, scale, allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_several_updates_scale_value_and_gradient(name):
+    """K steps on a Kth of the batch each have the size of one step on all of it."""
+    objective, spec = CASES[name]
+    batch = rollout()
+    output, _ = output_of(objective, batch, updates=4, gradient_mass=True)
+    output.loss.backward()
+    exact = batch_of(spec, *batch.lists())
+    assert abs(output.loss.item() - 4 * exact.loss) < 4e-10 * exact.size
+    assert relative(batch.logprobs.grad / 4, exact.gradient) < 1e-10
+    total, count = exact.diagnostics["positive_mass"]
+    assert output.metrics["positive_mass"].mean == pytest.approx(total / count, rel=1e-10)
+
+
+def test_the_backward_pass_for_gradient_mass_is_made_only_when_asked_for():
+    """It costs as much as the loss's own backward pass over the log-probs."""
+    batch = rollout()
+    with mock.patch.object(torch.autograd, "grad", wraps=torch.autograd.grad) as grad:
+        plain, _ = output_of(hy.a_hpo(), batch)
+        assert grad.call_count == 0
+        full, _ = output_of(hy.a_hpo(), batch, gradient_mass=True)
+        assert grad.call_count == 1
+    assert set(full.metrics) - set(plain.metrics) == {"positive_mass", "negative_mass"}
 
 
 # ── degenerate batches ────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,11 +278,11 @@ def test_a_micro_batch_without_trained_tokens_has_a_finite_zero_gradient(objecti
     for mask in [torch.zeros(2, 3), torch.zeros(2, 0), torch.zeros(0, 3)]:
         logprobs = torch.randn(mask.shape).requires_grad_()
         weighted = torch.tensor([1.0, -1.0])[: len(mask)]
-        share = objective.loss(logprobs, logprobs.detach() - 1, weighted, mask, statistics)
-        share.backward()
-        assert float(share) == 0.0
+        output = objective.loss(logprobs, logprobs.detach() - 1, weighted, mask, statistics, gradient_mass=True)
+        output.loss.backward()
+        assert output.loss.item() == 0.0
         assert torch.equal(logprobs.grad, torch.zeros_like(logprobs))
-        assert all(tally.mean == 0.0 for tally in share.diagnostics.values())
+        assert all(tally.mean == 0.0 for tally in output.metrics.values())
 
 
 @all_objectives()
@@ -193,9 +290,9 @@ def test_a_batch_without_trained_tokens_has_loss_zero(objective):
     """Not one token in the whole batch: every normaliser would be 0."""
     logprobs = torch.zeros(2, 3, requires_grad=True)
     statistics = hy.BatchStatistics.of(torch.zeros(2), torch.zeros(2, 3))
-    share = objective.loss(logprobs, None, torch.tensor([1.0, -1.0]), torch.zeros(2, 3), statistics)
-    share.backward()
-    assert float(share) == 0.0
+    output = objective.loss(logprobs, None, torch.tensor([1.0, -1.0]), torch.zeros(2, 3), statistics)
+    output.loss.backward()
+    assert output.loss.item() == 0.0
     assert torch.equal(logprobs.grad, torch.zeros(2, 3))
 
 
@@ -208,11 +305,11 @@ def test_one_huge_ratio_leaves_loss_and_gradient_finite(objective, jump):
         old = logprobs.detach().clone()
         old[0, 0] -= jump
         statistics = hy.BatchStatistics(2, 4, 1, 1)
-        share = objective.loss(logprobs, old, weighted, torch.ones(2, 2), statistics)
-        share.backward()
-        assert math.isfinite(float(share))
+        output = objective.loss(logprobs, old, weighted, torch.ones(2, 2), statistics, gradient_mass=True)
+        output.loss.backward()
+        assert math.isfinite(output.loss.item())
         assert logprobs.grad.isfinite().all()
-        assert all(math.isfinite(tally.mean) for tally in share.diagnostics.values())
+        assert all(math.isfinite(tally.mean) for tally in output.metrics.values())
 
 
 def test_log_ratios_within_twenty_are_untouched():
@@ -220,8 +317,8 @@ def test_log_ratios_within_twenty_are_untouched():
     logprobs = torch.tensor([[-1.0, -1.0, -1.0]], dtype=torch.float64, requires_grad=True)
     old = logprobs.detach() - torch.tensor([[19.9, 20.1, -19.9]], dtype=torch.float64)
     weighted, mask = torch.tensor([-1.0], dtype=torch.float64), torch.ones(1, 3)
-    objective = hy.dapo().replace(gate=hy.Clip(1.0, 0.2))
-    objective.loss(logprobs, old, weighted, mask, hy.BatchStatistics(1, 3, 0, 1)).backward()
+    objective = hy.dapo().replace(gate=hy.ClipGate(1.0, 0.2))
+    objective.loss(logprobs, old, weighted, mask, hy.BatchStatistics(1, 3, 0, 1)).loss.backward()
     expected = torch.tensor([[math.exp(19.9) / 3, 0.0, math.exp(-19.9) / 3]], dtype=torch.float64)
     torch.testing.assert_close(logprobs.grad, expected, rtol=1e-12, atol=0)
 
@@ -232,12 +329,12 @@ def test_half_precision_logprobs_are_computed_in_float32(objective, dtype):
     """A sum over tokens in bfloat16 keeps two digits; the gradient comes back in the log-probs' own type."""
     batch = rollout(dtype=dtype)
     rewards = batch.rewards.double()
-    share, _ = share_of(objective, batch._replace(rewards=rewards))
+    output, _ = output_of(objective, batch._replace(rewards=rewards))
     exact = batch._replace(rewards=rewards, logprobs=batch.logprobs.detach().double(), old=batch.old.double())
-    share.backward()
-    assert share.loss.dtype == torch.float32
+    output.loss.backward()
+    assert output.loss.dtype == torch.float32
     assert batch.logprobs.grad.dtype == dtype
-    assert float(share) == pytest.approx(float(share_of(objective, exact)[0]), rel=1e-5, abs=1e-6)
+    assert output.loss.item() == pytest.approx(output_of(objective, exact)[0].loss.item(), rel=1e-5, abs=1e-6)
 
 
 def test_alpha_where_one_sign_is_missing():
@@ -253,19 +350,22 @@ def test_alpha_where_one_sign_is_missing():
 
 
 def test_gradients_are_not_computed_where_none_are_wanted():
-    """Evaluation under no_grad: the loss and the clip shares, no masses, no error."""
+    """Evaluation under no_grad: the loss and clip fractions; asking for the mass is an error, not a 0."""
     batch = rollout()
     with torch.no_grad():
-        share, _ = share_of(hy.a_hpo(), batch)
+        output, _ = output_of(hy.a_hpo(), batch)
     exact = batch_of(PRESETS["a-hpo"], *batch.lists())
-    assert float(share) == pytest.approx(exact.loss, rel=1e-10)
-    assert share.diagnostics["positive_mass"].mean == 0.0
-    assert float(share.diagnostics["clip_low"].total) == exact.diagnostics["clip_low"][0]
+    assert output.loss.item() == pytest.approx(exact.loss, rel=1e-10)
+    assert "positive_mass" not in output.metrics
+    with torch.no_grad(), pytest.raises(ValueError, match="gradient_mass needs logprobs that carry a gradient"):
+        output_of(hy.a_hpo(), batch, gradient_mass=True)
+    assert float(output.metrics["clip_low"].total) == exact.diagnostics["clip_low"][0]
 
 
 @pytest.mark.parametrize(
     ("change", "found"),
     [
+        ({"updates": 0}, "updates is 0"),
         ({"logprobs": torch.zeros(2)}, r"logprobs is \[2\]"),
         ({"old_logprobs": torch.zeros(2, 4)}, r"old_logprobs is \[2, 4\]"),
         ({"mask": torch.zeros(2, 4)}, r"mask is \[2, 4\]"),

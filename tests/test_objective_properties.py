@@ -21,8 +21,10 @@ OBJECTIVES = {
     "cispo": hy.cispo(),
     "asymre": hy.asymre(),
     "a-hpo": hy.a_hpo(),
-    "sapo + adaptive": hy.sapo().replace(weight=hy.Adaptive()),
-    "cap + sequence + constant": hy.Objective(hy.SequenceRatio(), hy.Cap(1.2), hy.Fixed(0.3), hy.Constant(7)),
+    "sapo + adaptive": hy.sapo().replace(weight=hy.AdaptiveWeight()),
+    "cap + sequence + constant": hy.Objective(
+        hy.SequenceRatio(), hy.CapGate(1.2), hy.FixedWeight(0.3), hy.ConstantLength(7)
+    ),
 }
 
 objectives = st.sampled_from(sorted(OBJECTIVES)).map(OBJECTIVES.get)
@@ -37,16 +39,16 @@ batches = st.builds(
 
 
 def prepared(objective, batch):
-    advantages = hy.group_advantages(batch.rewards, batch.group_size, objective.scale)
+    advantages = objective.advantages(batch.rewards, batch.group_size)
     statistics = hy.BatchStatistics.of(advantages, batch.mask)
     return objective.weigh(advantages, statistics), statistics
 
 
 def value_and_gradient(objective, logprobs, old, weighted, mask, statistics):
     logprobs = logprobs.detach().clone().requires_grad_()
-    share = objective.loss(logprobs, old, weighted, mask, statistics)
-    share.backward()
-    return share, logprobs.grad
+    output = objective.loss(logprobs, old, weighted, mask, statistics, gradient_mass=True)
+    output.loss.backward()
+    return output, logprobs.grad
 
 
 def whole(objective, batch):
@@ -60,25 +62,28 @@ def close(a, b, rtol=1e-10):
 
 @EXAMPLES
 @given(objectives, batches, st.data())
-def test_shares_of_micro_batches_add_up(objective, batch, data):
-    """However rows are cut over micro-batches, steps and ranks: loss, gradient and every figure are the batch's."""
+def test_losses_of_micro_batches_add_up(objective, batch, data):
+    """However rows are cut over micro-batches, steps and ranks: loss, gradient and every metric are the batch's."""
     weighted, statistics = prepared(objective, batch)
     B = len(weighted)
     places = st.lists(st.integers(0, 3), min_size=B, max_size=B)
     place = torch.tensor(data.draw(places, label="micro-batch of each row"))
     logprobs = batch.logprobs.detach().clone().requires_grad_()
     parts = [(place == k).nonzero().flatten() for k in range(4)]  # empty ones too
-    shares = [
-        objective.loss(logprobs[rows], batch.old[rows], weighted[rows], batch.mask[rows], statistics) for rows in parts
+    outputs = [
+        objective.loss(
+            logprobs[rows], batch.old[rows], weighted[rows], batch.mask[rows], statistics, gradient_mass=True
+        )
+        for rows in parts
     ]
-    total = sum(shares)
-    total.backward()
-    share, gradient = whole(objective, batch)
-    close(total.loss, share.loss)
+    loss, metrics = sum(output.loss for output in outputs), sum(output.metrics for output in outputs)
+    loss.backward()
+    output, gradient = whole(objective, batch)
+    close(loss, output.loss)
     close(logprobs.grad, gradient)
-    for name, tally in share.diagnostics.items():
-        close(total.diagnostics[name].total, tally.total)
-        close(total.diagnostics[name].count, tally.count)
+    for name, tally in output.metrics.items():
+        close(metrics[name].total, tally.total)
+        close(metrics[name].count, tally.count)
 
 
 @EXAMPLES
@@ -99,7 +104,7 @@ def test_statistics_merge_in_any_order(batch, random, cuts):
 def test_what_stands_in_padding_changes_nothing(objective, batch, garbage, columns):
     """Log-probs of padding come from a model that was asked about nonsense; NaN times 0 would be NaN."""
     weighted, statistics = prepared(objective, batch)
-    share, gradient = whole(objective, batch)
+    output, gradient = whole(objective, batch)
     logprobs, old = batch.logprobs.detach().clone(), batch.old.clone()
     logprobs[batch.mask == 0] = garbage
     old[batch.mask == 0] = -garbage
@@ -107,15 +112,13 @@ def test_what_stands_in_padding_changes_nothing(objective, batch, garbage, colum
     pad = torch.full((B, columns), garbage, dtype=old.dtype)
     padded = [torch.cat([tensor, pad], dim=1) for tensor in (logprobs, old)]
     mask = torch.cat([batch.mask, torch.zeros(B, columns, dtype=batch.mask.dtype)], dim=1)
-    assert (
-        hy.BatchStatistics.of(hy.group_advantages(batch.rewards, batch.group_size, objective.scale), mask) == statistics
-    )
+    assert hy.BatchStatistics.of(objective.advantages(batch.rewards, batch.group_size), mask) == statistics
     wide, wide_gradient = value_and_gradient(objective, *padded, weighted, mask, statistics)
-    close(wide.loss, share.loss)
+    close(wide.loss, output.loss)
     close(wide_gradient[:, :T], gradient)
     assert torch.equal(wide_gradient[mask == 0], torch.zeros_like(wide_gradient[mask == 0]))
-    for name, tally in share.diagnostics.items():
-        close(wide.diagnostics[name].total, tally.total)
+    for name, tally in output.metrics.items():
+        close(wide.metrics[name].total, tally.total)
 
 
 @EXAMPLES
@@ -126,9 +129,9 @@ def test_the_order_of_rows_does_not_matter(objective, batch, random):
     groups = random.sample(range(P), P)
     order = torch.tensor([p * G + g for p in groups for g in random.sample(range(G), G)])
     moved = batch._replace(**{name: getattr(batch, name)[order] for name in ("logprobs", "old", "rewards", "mask")})
-    share, gradient = whole(objective, batch)
-    moved_share, moved_gradient = whole(objective, moved)
-    close(moved_share.loss, share.loss)
+    output, gradient = whole(objective, batch)
+    moved_output, moved_gradient = whole(objective, moved)
+    close(moved_output.loss, output.loss)
     close(moved_gradient, gradient[order])
 
 
@@ -136,7 +139,7 @@ def test_the_order_of_rows_does_not_matter(objective, batch, random):
 @given(batches, st.floats(0, 1), st.sampled_from([(0.2, 0.2), (0.2, 0.28), (3e-4, 4e-4), (1.0, math.inf)]))
 def test_the_weight_commutes_with_the_clip(batch, alpha, clip):
     """w min(rho A, clip(rho) A) = min(rho wA, clip(rho) wA), gradient too: hysteresis is a weight on advantages."""
-    gate = hy.Clip(*clip)
+    gate = hy.ClipGate(*clip)
     A = hy.group_advantages(batch.rewards, batch.group_size)[:, None]
     w = torch.where(A < 0, alpha, 1.0).double()
     x = batch.logprobs - batch.old
@@ -159,9 +162,9 @@ def test_the_soft_gate_has_slope_one_at_ratio_one(tau, A):
 
 
 @EXAMPLES
-@given(batches, st.sampled_from([hy.Uniform(), hy.Adaptive()]), st.booleans())
+@given(batches, st.sampled_from([hy.UniformWeight(), hy.AdaptiveWeight()]), st.booleans())
 def test_on_policy_grpo_gspo_and_sapo_have_the_same_gradient(batch, weight, is_given):
-    """One update per rollout cannot tell them apart, so comparisons need several."""
+    """One update per rollout cannot distinguish them, so comparisons need several."""
     on_policy = batch._replace(old=batch.logprobs.detach() if is_given else None)
     gradients = [whole(make().replace(weight=weight), on_policy)[1] for make in (hy.grpo, hy.gspo, hy.sapo)]
     close(gradients[1], gradients[0])
@@ -172,12 +175,12 @@ def test_on_policy_grpo_gspo_and_sapo_have_the_same_gradient(batch, weight, is_g
 @given(batches)
 def test_alpha_one_is_dapo_s_loss_with_the_symmetric_clip(batch):
     """HPO adds one number to the global token mean; at 1 nothing is added."""
-    share, gradient = whole(hy.hpo(alpha=1.0), batch)
-    dapo, dapo_gradient = whole(hy.dapo().replace(gate=hy.Clip(0.2, 0.2)), batch)
-    assert float(share) == float(dapo)
+    output, gradient = whole(hy.hpo(alpha=1.0), batch)
+    dapo, dapo_gradient = whole(hy.dapo().replace(gate=hy.ClipGate(0.2, 0.2)), batch)
+    assert output.loss.item() == dapo.loss.item()
     assert torch.equal(gradient, dapo_gradient)
     floored, _ = whole(hy.a_hpo(alpha_min=1.0), batch)
-    assert float(floored) == float(dapo)
+    assert floored.loss.item() == dapo.loss.item()
 
 
 @EXAMPLES
@@ -186,12 +189,12 @@ def test_alpha_zero_keeps_positives_only(batch):
     """Negatives then add nothing to loss or gradient, and still count in the normaliser."""
     objective = hy.positive_only()
     weighted, statistics = prepared(objective, batch)
-    share, gradient = whole(objective, batch)
+    output, gradient = whole(objective, batch)
     rows = weighted > 0
     assert torch.equal(gradient[~rows], torch.zeros_like(gradient[~rows]))
-    alone = hy.dapo().replace(gate=hy.Clip(0.2, 0.2))
+    alone = hy.dapo().replace(gate=hy.ClipGate(0.2, 0.2))
     kept = alone.loss(batch.logprobs[rows], batch.old[rows], weighted[rows], batch.mask[rows], statistics)
-    close(share.loss, kept.loss)
+    close(output.loss, kept.loss)
 
 
 @EXAMPLES
@@ -203,7 +206,7 @@ def test_the_mean_length_times_the_batch_is_its_tokens(batch):
     lengths = batch.mask.sum(dim=1)
     assert statistics.responses == len(lengths)
     assert statistics.responses * statistics.mean_length == pytest.approx(int(lengths.sum()), rel=1e-12)
-    factor = hy.BatchMean()(lengths.double(), statistics)
+    factor = hy.BatchMeanLength()(lengths.double(), statistics)
     close(factor, torch.full_like(factor, 1 / (len(lengths) * statistics.mean_length)) if lengths.sum() else factor)
 
 
@@ -220,7 +223,7 @@ def expected_gradient(objective, is_correct, group_size=3):
     expected = torch.zeros_like(LOGITS)
     for group in product(range(len(LOGITS)), repeat=group_size):
         sample = torch.tensor(group)
-        advantages = hy.group_advantages(is_correct[sample], group_size, objective.scale)
+        advantages = objective.advantages(is_correct[sample], group_size)
         mask = torch.ones(group_size, 1)
         statistics = hy.BatchStatistics.of(advantages, mask)
         weighted = objective.weigh(advantages, statistics)
@@ -242,7 +245,7 @@ def test_on_policy_alpha_scales_the_expected_gradient(alpha, scale):
 
 
 def test_the_expected_gradient_without_std_is_that_of_the_success_probability():
-    """Alpha 1: (G-1)/G grad p, the factor being the response's own share in its baseline."""
+    """Alpha 1: (G-1)/G grad p, the factor being the response's own part in its baseline."""
     logits = LOGITS.clone().requires_grad_()
     (gradient,) = torch.autograd.grad((logits.softmax(0) * IS_CORRECT).sum(), logits)
     close(expected_gradient(hy.hpo(alpha=1.0).replace(scale="none"), IS_CORRECT), 2 / 3 * gradient)
@@ -250,7 +253,7 @@ def test_the_expected_gradient_without_std_is_that_of_the_success_probability():
 
 @pytest.mark.parametrize("scale", ["none", "std"])
 def test_on_policy_adaptive_alpha_keeps_the_direction(scale):
-    """Alpha then varies with the group's counts, and each count's share of the gradient points the same way."""
+    """Alpha then varies with the group's counts, and each count's part of the gradient points the same way."""
     full = expected_gradient(hy.hpo(alpha=1.0).replace(scale=scale), IS_CORRECT, 4)
     adaptive = expected_gradient(hy.a_hpo().replace(scale=scale), IS_CORRECT, 4)
     factor = float(adaptive.norm() / full.norm())
@@ -268,7 +271,7 @@ def expected_gradient_of_two_steps(objective, group_size=3):
     expected = torch.zeros(2, dtype=torch.float64)
     for group in product(range(3), repeat=group_size):
         sample = torch.tensor(group)
-        advantages = hy.group_advantages(is_correct[sample], group_size, objective.scale)
+        advantages = objective.advantages(is_correct[sample], group_size)
         statistics = hy.BatchStatistics.of(advantages, mask[sample])
         weighted = objective.weigh(advantages, statistics)
         loss = objective.loss(logprobs[sample], None, weighted, mask[sample], statistics).loss
@@ -279,7 +282,11 @@ def expected_gradient_of_two_steps(objective, group_size=3):
 
 def test_the_direction_is_kept_exactly_only_where_the_length_is_no_sample():
     """Scaling by (1-p) + alpha p is exact for a constant length; the others correlate with what was sampled."""
-    for length, is_exact in [(hy.Constant(2), True), (hy.BatchMean(), False), (hy.PerResponse(), False)]:
+    for length, is_exact in [
+        (hy.ConstantLength(2), True),
+        (hy.BatchMeanLength(), False),
+        (hy.PerResponseLength(), False),
+    ]:
         full, p = expected_gradient_of_two_steps(hy.hpo(1.0).replace(length=length))
         weighted, _ = expected_gradient_of_two_steps(hy.hpo(0.3).replace(length=length))
         error = (weighted / full - ((1 - p) + 0.3 * p)).abs().max()

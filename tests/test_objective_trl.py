@@ -19,26 +19,31 @@ PAIRS = {
     "gspo": (hy.gspo(), {"loss_type": "grpo", "low": 3e-4, "high": 4e-4, "sequence": True}),
     "hpo": (hy.hpo(), {"loss_type": "dapo"}),
     "a-hpo": (hy.a_hpo(), {"loss_type": "dapo"}),
+    "adaptive-grpo": (hy.adaptive_grpo(), {"loss_type": "grpo"}),
+    "luspo + a-hpo": (
+        hy.gspo().replace(weight=hy.AdaptiveWeight(), length=hy.ConstantLength(1)),
+        {"loss_type": "luspo", "low": 3e-4, "high": 4e-4, "sequence": True},
+    ),
     "positive-only": (hy.positive_only(), {"loss_type": "dapo"}),
     "asymre": (hy.asymre(), {"loss_type": "dapo"}),
     "gspo + a-hpo": (
-        hy.gspo().replace(weight=hy.Adaptive()),
+        hy.gspo().replace(weight=hy.AdaptiveWeight()),
         {"loss_type": "grpo", "low": 3e-4, "high": 4e-4, "sequence": True},
     ),
-    "sapo + a-hpo": (hy.sapo().replace(weight=hy.Adaptive()), {"loss_type": "sapo"}),
+    "sapo + a-hpo": (hy.sapo().replace(weight=hy.AdaptiveWeight()), {"loss_type": "sapo"}),
 }
 
 CUTS = [(1, 1), (4, 4), (4, 2), (16, 1)]  # micro-batches a batch, of which so many an optimiser step
 
 
 def prepared(objective, batch):
-    advantages = hy.group_advantages(batch.rewards, batch.group_size, objective.scale)
+    advantages = objective.advantages(batch.rewards, batch.group_size)
     statistics = hy.BatchStatistics.of(advantages, batch.mask)
     return objective.weigh(advantages, statistics), statistics
 
 
 def losses(name, batch, micro_batches, accumulation):
-    """For each micro-batch: (its rows, our share, TRL's loss on ours' weighted advantages, TRL's metrics)."""
+    """For each micro-batch: (its rows, our loss, TRL's loss on ours' weighted advantages, TRL's metrics)."""
     objective, settings = PAIRS[name]
     weighted, statistics = prepared(objective, batch)
     for rows in torch.arange(len(weighted)).chunk(micro_batches):
@@ -52,22 +57,28 @@ def losses(name, batch, micro_batches, accumulation):
             micro_batches=micro_batches,
             **settings,
         )
-        share = objective.loss(batch.logprobs[rows], batch.old[rows], weighted[rows], batch.mask[rows], statistics)
-        yield rows, share, theirs, metrics
+        output = objective.loss(
+            batch.logprobs[rows],
+            batch.old[rows],
+            weighted[rows],
+            batch.mask[rows],
+            statistics,
+            updates=micro_batches // accumulation,
+        )
+        yield rows, output, theirs, metrics
 
 
 @pytest.mark.parametrize(("micro_batches", "accumulation"), CUTS)
 @pytest.mark.parametrize("name", PAIRS)
 def test_each_micro_batch_has_trl_s_loss_and_gradient(name, micro_batches, accumulation):
-    """TRL scales to one optimiser step: K = micro_batches / accumulation times the share of the batch."""
-    updates = micro_batches // accumulation
+    """TRL scales to one optimiser step: K = micro_batches / accumulation times the part of the batch."""
     for seed in SEEDS[:2]:
         batch = rollout(seed)
-        for rows, share, theirs, _ in losses(name, batch, micro_batches, accumulation):
+        for rows, output, theirs, _ in losses(name, batch, micro_batches, accumulation):
             assert theirs.dtype == torch.float64
             (expected,) = torch.autograd.grad(theirs, batch.logprobs)
-            (gradient,) = torch.autograd.grad(share.loss * updates, batch.logprobs)
-            torch.testing.assert_close(share.loss * updates, theirs, rtol=1e-10, atol=1e-14, msg=f"rows {rows}")
+            (gradient,) = torch.autograd.grad(output.loss, batch.logprobs)
+            torch.testing.assert_close(output.loss, theirs, rtol=1e-10, atol=1e-14, msg=f"rows {rows}")
             torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-14)
 
 
@@ -75,24 +86,24 @@ def test_each_micro_batch_has_trl_s_loss_and_gradient(name, micro_batches, accum
 def test_float32_agrees_with_trl_to_a_millionth(name):
     """As above in the precision in which trainers run, for the whole batch in one piece."""
     batch = rollout(dtype=torch.float32)
-    _, share, theirs, _ = next(losses(name, batch, 1, 1))
+    _, output, theirs, _ = next(losses(name, batch, 1, 1))
     (expected,) = torch.autograd.grad(theirs, batch.logprobs)
-    (gradient,) = torch.autograd.grad(share.loss, batch.logprobs)
-    torch.testing.assert_close(share.loss, theirs, rtol=1e-6, atol=1e-7)
+    (gradient,) = torch.autograd.grad(output.loss, batch.logprobs)
+    torch.testing.assert_close(output.loss, theirs, rtol=1e-6, atol=1e-7)
     assert (gradient - expected).norm() <= 1e-6 * expected.norm()
     assert expected.norm() > 0
 
 
 @pytest.mark.parametrize("name", ["grpo", "dapo", "hpo", "a-hpo", "cispo"])
-def test_clip_shares_are_trl_s(name):
+def test_clip_fractions_are_trl_s(name):
     """Both logs may stand side by side in one dashboard."""
     for seed in SEEDS:
-        _, share, _, metrics = next(losses(name, rollout(seed), 1, 1))
+        _, output, _, metrics = next(losses(name, rollout(seed), 1, 1))
         if name == "cispo":
-            assert share.diagnostics["clip_high"].mean == pytest.approx(metrics["cispo_clip_ratio"][0], abs=1e-7)
+            assert output.metrics["clip_high"].mean == pytest.approx(metrics["cispo_clip_ratio"][0], abs=1e-7)
         else:
-            assert share.diagnostics["clip_low"].mean == pytest.approx(metrics["clip_ratio/low_mean"][0], abs=1e-7)
-            assert share.diagnostics["clip_high"].mean == pytest.approx(metrics["clip_ratio/high_mean"][0], abs=1e-7)
+            assert output.metrics["clip_low"].mean == pytest.approx(metrics["clip_ratio/low_mean"][0], abs=1e-7)
+            assert output.metrics["clip_high"].mean == pytest.approx(metrics["clip_ratio/high_mean"][0], abs=1e-7)
 
 
 def test_hysteresis_on_advantages_is_not_trl_s_plain_dapo():

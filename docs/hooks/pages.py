@@ -147,11 +147,11 @@ def _as_within(link: re.Match[str]) -> str:
 
 def _algorithms() -> Sequence[str]:
     """The presets and their parts."""
-    from hysteretic.presets import ALGORITHMS, dr_grpo
+    from hysteretic.presets import ALGORITHMS
 
     rows = ["| algorithm | ratio | gate | weight | length | divided by std |", "|---|---|---|---|---|---|"]
     for name, preset in ALGORITHMS.items():
-        made = dr_grpo(max_length=1024) if preset is dr_grpo else preset()
+        made = preset()
         parts = [_part(getattr(made, part)) for part in ("ratio", "gate", "weight", "length")]
         rows.append(f"| `{name}` | {' | '.join(parts)} | {'yes' if made.scale == 'std' else 'no'} |")
     return rows

@@ -1,8 +1,8 @@
-"""Hysteretic Policy Optimization (HPO, adaptive A-HPO): what can I import?
+"""Hysteretic Policy Optimization (HPO and adaptive A-HPO) for language models with sparse, verifiable rewards.
 
 The names below are the whole method; they need torch and nothing else. They are loaded on first use, so that
-``hysteretic --help`` does not wait for torch. ``hysteretic.trl`` holds the trainer for TRL, ``hysteretic.tasks``
-the problems.
+``hysteretic --help`` does not wait for torch. ``hysteretic.trl`` holds the trainer for TRL, ``hysteretic.tasks`` the
+problems.
 """
 
 from importlib import import_module
@@ -16,25 +16,30 @@ if TYPE_CHECKING:
         neutral_responses,
         silent_groups,
     )
-    from hysteretic.objective import LossShare, Objective, Tally
+    from hysteretic.objective import (
+        LossOutput,
+        Metrics,
+        Objective,
+        Tally,
+    )
     from hysteretic.parts import (
-        Adaptive,
-        BatchMean,
-        Cap,
-        Clip,
-        Constant,
-        Fixed,
-        PerResponse,
+        AdaptiveWeight,
+        BatchMeanLength,
+        CapGate,
+        ClipGate,
+        ConstantLength,
+        FixedWeight,
+        PerResponseLength,
         SequenceRatio,
-        Shift,
+        ShiftedBaseline,
         SoftGate,
         TokenRatio,
-        Uniform,
+        UniformWeight,
     )
     from hysteretic.presets import (
         ALGORITHMS,
         a_hpo,
-        algorithm,
+        adaptive_grpo,
         asymre,
         cispo,
         dapo,
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
         grpo,
         gspo,
         hpo,
+        make,
         positive_only,
         sapo,
     )
@@ -50,25 +56,26 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ALGORITHMS",
-    "Adaptive",
-    "BatchMean",
+    "AdaptiveWeight",
+    "BatchMeanLength",
     "BatchStatistics",
-    "Cap",
-    "Clip",
-    "Constant",
-    "Fixed",
-    "LossShare",
+    "CapGate",
+    "ClipGate",
+    "ConstantLength",
+    "FixedWeight",
+    "LossOutput",
+    "Metrics",
     "Objective",
-    "PerResponse",
+    "PerResponseLength",
     "SequenceRatio",
-    "Shift",
+    "ShiftedBaseline",
     "SoftGate",
     "Tally",
     "TokenRatio",
-    "Uniform",
+    "UniformWeight",
     "a_hpo",
     "adaptive_alpha",
-    "algorithm",
+    "adaptive_grpo",
     "asymre",
     "cispo",
     "dapo",
@@ -77,6 +84,7 @@ __all__ = [
     "grpo",
     "gspo",
     "hpo",
+    "make",
     "neutral_responses",
     "positive_only",
     "sapo",

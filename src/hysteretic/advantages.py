@@ -1,13 +1,13 @@
-"""How do rewards become advantages, which groups say nothing, and what is alpha?
+"""From rewards to advantages, the groups without signal, and the adaptive alpha.
 
-Everything here is about the whole generation batch: P prompts with G responses each, B = P*G rows, row i*G to
-(i+1)*G - 1 being the group of prompt i.
+Everything here is about the whole generation batch: P prompts with G responses each, B = P*G rows; rows i*G to
+(i+1)*G - 1 are the group of prompt i.
 """
 
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.distributed
@@ -22,16 +22,40 @@ TOLERANCE = 1e-6
 """Rewards of a group that differ by at most this fraction of the largest one count as equal."""
 
 
+def check_scale(scale: str) -> None:
+    """Raises ValueError for a scale that does not exist."""
+    if scale not in get_args(Scale):
+        raise ValueError(f"scale is {scale!r}; use 'std' (divide by the group's standard deviation) or 'none'.")
+
+
+def check_fraction(name: str, value: float, usual: float) -> None:
+    """Raises ValueError for a factor on negative advantages outside [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}; set it within [0, 1] ({usual} is the default).")
+
+
 def silent_groups(rewards: Tensor, group_size: int) -> Tensor:
-    """Which groups carry no signal: all their rewards are equal.
+    """Which zero-variance ("silent") groups there are: all their rewards are equal, so they carry no signal.
 
         silent_p = max_g r_pg - min_g r_pg <= 1e-6 * max_g |r_pg|
 
-    Decided on the rewards, never on advantages: in float32 eight rewards of 0.1 leave advantages of -7e-5, whose
-    signs are noise.
+    This is decided on the rewards, never on advantages: in float32 eight rewards of 0.1 leave advantages of -7e-5,
+    whose signs are noise.
 
-    rewards: [B] or [B, F] for F reward functions, of which all must be silent. Returns bool [P].
-    Raises ValueError as `group_advantages` does.
+    Args:
+        rewards: [B], or [B, F] for F reward functions, all of which must be silent. Rows of a group are adjacent.
+        group_size: G, responses per prompt, at least 2.
+
+    Returns:
+        bool [P].
+
+    Raises:
+        ValueError: As `group_advantages`.
+
+    Example:
+        >>> import torch
+        >>> silent_groups(torch.tensor([0.1, 0.1, 0.0, 1.0]), group_size=2)
+        tensor([ True, False])
     """
     rewards_PGF = _grouped(rewards, group_size)
     return (_spread(rewards_PGF) <= _tolerance(rewards_PGF)).all(dim=-1).flatten()
@@ -41,9 +65,22 @@ def neutral_responses(rewards: Tensor, group_size: int) -> Tensor:
     """Which responses have advantage exactly 0: those of silent groups, and those at their group's mean.
 
     The mean is met within the tolerance of `silent_groups`, so that (0.1, 0.2, 0.3) has a neutral middle, and within
-    a 2G-th of the spread, so that a group which is not silent keeps a positive and a negative.
+    1/(2G) of the spread, so that a group which is not silent keeps a positive and a negative.
 
-    rewards: [B]. Returns bool [B]. Raises ValueError as `group_advantages` does.
+    Args:
+        rewards: [B], rows of a group adjacent.
+        group_size: G, responses per prompt, at least 2.
+
+    Returns:
+        bool [B].
+
+    Raises:
+        ValueError: As `group_advantages`.
+
+    Example:
+        >>> import torch
+        >>> neutral_responses(torch.tensor([0.1, 0.2, 0.3]), group_size=3)
+        tensor([False,  True, False])
     """
     rewards_PG = _one_per_response(rewards, group_size)
     tolerance, spread = _tolerance(rewards_PG), _spread(rewards_PG)
@@ -53,19 +90,35 @@ def neutral_responses(rewards: Tensor, group_size: int) -> Tensor:
 
 
 def group_advantages(rewards: Tensor, group_size: int, scale: Scale = "std", epsilon: float = EPSILON) -> Tensor:
-    """Advantage of each response over the others of its group (GRPO, arXiv 2402.03300, section 4.1).
+    """Advantage of each response over the others of its group. `Objective.advantages` picks the scale for you.
 
-        A_i = (r_i - mean of its group) / (std of its group + epsilon)      scale="std"
-        A_i =  r_i - mean of its group                                      scale="none" (Dr. GRPO, 2503.20783)
+        A_i = (r_i - mean of its group) / (std of its group + epsilon)      scale="std"   (GRPO)
+        A_i =  r_i - mean of its group                                      scale="none"  (Dr. GRPO)
 
-    The standard deviation is the unbiased one, as in TRL. A response that `neutral_responses` names has exactly 0.
+    The standard deviation is the unbiased one, as in TRL. Responses named by `neutral_responses` have exactly 0.
 
-    rewards: [B], rows of a group adjacent. Returns [B], in the rewards' floating type (float32 for integers).
-    Raises ValueError when rewards are not [B], group_size is below 2 or does not divide B, a reward is NaN or
-    infinite (the row is named), or scale is unknown.
+    Args:
+        rewards: [B], rows of a group adjacent.
+        group_size: G, responses per prompt, at least 2.
+        scale: Whether to divide by the group's standard deviation.
+        epsilon: Added to the standard deviation, in units of the reward.
+
+    Returns:
+        [B], in the rewards' floating-point dtype (float32 for integers).
+
+    Raises:
+        ValueError: If rewards are not [B], group_size is below 2 or does not divide B, a reward is NaN or infinite
+            (the row is named), or scale is unknown.
+
+    Example:
+        >>> import torch
+        >>> group_advantages(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]), group_size=4, scale="none")
+        tensor([ 0.7500, -0.2500, -0.2500, -0.2500,  0.0000,  0.0000,  0.0000,  0.0000])
+
+    References:
+        GRPO, arXiv 2402.03300, section 4.1; Dr. GRPO, arXiv 2503.20783.
     """
-    if scale not in ("std", "none"):
-        raise ValueError(f"scale is {scale!r}; use 'std' (divide by the group's standard deviation) or 'none'.")
+    check_scale(scale)
     rewards_PG = _one_per_response(rewards, group_size)
     advantages = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
     if scale == "std":
@@ -75,31 +128,57 @@ def group_advantages(rewards: Tensor, group_size: int, scale: Scale = "std", eps
     return advantages.flatten().masked_fill(neutral_responses(rewards, group_size), 0.0).to(dtype)
 
 
-def adaptive_alpha(positives: int, negatives: int, floor: float = 0.1) -> float:
-    """Weight of negative advantages, from the signs in the whole batch (A-HPO, arXiv 2605.30201).
+def adaptive_alpha(positives: int, negatives: int, alpha_min: float = 0.1) -> float:
+    """Factor on negative advantages, from the signs in the whole batch.
 
-        alpha = clip(n_pos / n_neg, floor, 1)        1 when nothing is negative
+        alpha = clip(n_pos / n_neg, alpha_min, 1)        1 when nothing is negative
 
-    positives, negatives: responses of the batch with advantage > 0, < 0 (counts over all ranks). With no positive
-    and some negatives alpha is the floor. A group that is not silent has at least one of each, so without masked
+    Without positives alpha is alpha_min. A group that is not silent has at least one of each sign, so without masked
     responses n_pos / n_neg >= 1 / (G - 1).
-    Raises ValueError when a count is negative or floor is outside [0, 1].
+
+    Args:
+        positives: Responses of the batch with advantage > 0, over all ranks.
+        negatives: Responses of the batch with advantage < 0, over all ranks.
+        alpha_min: Smallest alpha, within [0, 1].
+
+    Returns:
+        alpha, within [alpha_min, 1].
+
+    Raises:
+        ValueError: If a count is negative or alpha_min is outside [0, 1].
+
+    Example:
+        >>> adaptive_alpha(positives=8, negatives=32)
+        0.25
+
+    References:
+        A-HPO, arXiv 2605.30201.
     """
     if positives < 0 or negatives < 0:
         raise ValueError(f"Counts cannot be negative: positives is {positives}, negatives is {negatives}.")
-    if not 0 <= floor <= 1:
-        raise ValueError(f"The floor of alpha is {floor}; set it within [0, 1] (0.1 is the default).")
+    check_fraction("alpha_min", alpha_min, usual=0.1)
     if negatives == 0:
         return 1.0
-    return min(max(positives / negatives, floor), 1.0)
+    return min(max(positives / negatives, alpha_min), 1.0)
 
 
 @dataclass(frozen=True)
 class BatchStatistics:
-    """Counts over the whole generation batch; parts of it (micro-batches, ranks) merge by addition.
+    """Counts over the whole generation batch; parts of it (micro-batches, ranks) are merged with +.
 
-    responses: rows B, empty ones included. tokens: trained tokens, B times the mean length.
-    positives, negatives: rows with at least one trained token and advantage > 0, < 0.
+    Args:
+        responses: Rows B, empty ones included.
+        tokens: Trained tokens, B times the mean length.
+        positives: Rows with at least one trained token and advantage > 0.
+        negatives: Rows with at least one trained token and advantage < 0.
+
+    Example:
+        >>> import torch
+        >>> advantages, mask = torch.tensor([1.0, -1.0]), torch.tensor([[1, 1, 0], [1, 1, 1]])
+        >>> BatchStatistics.of(advantages, mask)
+        BatchStatistics(responses=2, tokens=5, positives=1, negatives=1)
+        >>> sum([BatchStatistics.of(advantages, mask), BatchStatistics.of(advantages, mask)]).tokens
+        10
     """
 
     responses: int = 0
@@ -118,7 +197,7 @@ class BatchStatistics:
 
     @classmethod
     def of_lengths(cls, advantages: Tensor, lengths: Tensor) -> BatchStatistics:
-        """Count advantages [B] of responses with so many trained tokens, lengths [B]. Raises ValueError as `of`."""
+        """Count advantages [B] of responses with lengths [B], in trained tokens. Raises ValueError like `of`."""
         if advantages.dim() != 1 or advantages.shape != lengths.shape:
             raise ValueError(
                 f"advantages and lengths must be [B]; found {list(advantages.shape)} and {list(lengths.shape)}."
@@ -147,13 +226,17 @@ class BatchStatistics:
             return self
         return NotImplemented
 
-    def across_ranks(self, device: torch.device | str = "cpu") -> BatchStatistics:
-        """The sum over all ranks of torch.distributed (32 bytes a rank); itself when it is not initialised.
+    def across_ranks(self, device: torch.device | str | None = None) -> BatchStatistics:
+        """The sum over all ranks of torch.distributed (32 bytes per rank); itself where that is not initialised.
 
-        device: where the backend communicates ("cuda" for NCCL).
+        Args:
+            device: Where to communicate. By default the current GPU with NCCL, and the CPU with any other backend.
         """
         if not torch.distributed.is_initialized():
             return self
+        if device is None:
+            has_nccl = torch.distributed.get_backend() == "nccl"
+            device = torch.device("cuda", torch.cuda.current_device()) if has_nccl else "cpu"
         counts = torch.tensor(astuple(self), dtype=torch.int64, device=device)
         torch.distributed.all_reduce(counts)
         return BatchStatistics(*counts.tolist())
@@ -175,7 +258,7 @@ def _grouped(rewards: Tensor, group_size: int) -> Tensor:
         row = int((~is_finite).reshape(rewards.shape[0], -1).any(dim=1).nonzero()[0])
         raise ValueError(
             f"The reward of row {row} is {rewards[row].tolist()}; every reward must be finite. "
-            "Mend the reward function, or drop the whole group before computing advantages."
+            "Fix the reward function, or drop the whole group before computing advantages."
         )
     exact = torch.float32 if rewards.device.type == "mps" else torch.float64
     functions = rewards.shape[1] if rewards.dim() == 2 else 1
@@ -186,7 +269,7 @@ def _one_per_response(rewards: Tensor, group_size: int) -> Tensor:
     """Rewards [B] as float64 [P, G], checked."""
     if rewards.dim() != 1:
         raise ValueError(
-            f"rewards must be [B], one a response; found shape {list(rewards.shape)}. "
+            f"rewards must be [B], one per response; found shape {list(rewards.shape)}. "
             "Add up the rewards of several functions first."
         )
     return _grouped(rewards, group_size).squeeze(2)

@@ -1,38 +1,42 @@
-"""How do log-probabilities and advantages become a loss whose parts add up?
+"""From log-probabilities and advantages to a loss whose parts add up.
 
     J = sum_i c_i sum_t m_it gate(rho_it, w_i A_i)          loss = -J
 
-rho from the ratio, w from the weight, c_i from the length (PerResponse 1/(B L_i), BatchMean 1/(sum of L), Constant
-1/(B max_length)). B, the lengths' sum and the signs behind w are those of the whole generation batch, so the loss of
-the batch is the sum of the shares of its micro-batches on all ranks, however it is cut.
+rho comes from the ratio, w from the weight and c_i from the length (PerResponseLength 1/(B L_i), BatchMeanLength
+1/(sum of L), ConstantLength 1/(B max_length)). B, the sum of lengths and the signs behind w are those of the whole
+generation batch, so the loss of the batch is the sum over its micro-batches on all ranks, however it is cut.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hysteretic.advantages import BatchStatistics, Scale
-from hysteretic.parts import MAX_LOG_RATIO, Gate, Length, Ratio, Weight
+from hysteretic.advantages import BatchStatistics, Scale, check_scale, group_advantages
+from hysteretic.parts import MAX_LOG_RATIO, Gate, Length, Ratio, Weight, alpha_of
 
 
 @dataclass(frozen=True)
 class Tally:
-    """A mean still in parts: add tallies of micro-batches and ranks first, divide once."""
+    """A mean still in two parts: add the tallies of micro-batches and ranks first, then divide once.
+
+    Args:
+        total: Sum of the values.
+        count: Sum of their weights.
+
+    Example:
+        >>> (Tally(1.0, 2) + Tally(3.0, 10)).mean  # 4/12, not the mean of 1/2 and 3/10
+        0.3333333333333333
+    """
 
     total: Tensor | float
     count: Tensor | float
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.total + other.total, self.count + other.count)
-
-    def __radd__(self, other: object) -> Tally:
-        if other == 0:  # so that sum() works
-            return self
-        return NotImplemented
 
     @property
     def mean(self) -> float:
@@ -41,49 +45,77 @@ class Tally:
         return float(self.total) / count if count else 0.0
 
 
-@dataclass(frozen=True)
-class LossShare:
-    """What one micro-batch adds to the batch's loss, and to the diagnostics.
+class Metrics(dict[str, Tally]):
+    """Tallies by name, without gradient. They add up: `sum(metrics of micro-batches)` is the batch's.
 
-    loss: 0-dim tensor with gradient; the batch's loss is the sum of its shares.
-    diagnostics (all without gradient):
-      clip_low, clip_high  trained tokens whose ratio lies below (negatives) or above (positives) the gate's bounds,
-                           of all trained tokens
-      positive_mass, negative_mass
-                           sum of |d loss / d logp| over tokens with A > 0, A < 0, of the sum over all tokens; empty
-                           when logprobs carry no gradient
-      kl                   sum of rho - 1 - log rho (an estimate of KL(pi_old || pi)), of all trained tokens
+    clip_low, clip_high: trained tokens that the gate clipped, with A < 0 and with A > 0, of all trained tokens.
+    kl: sum of rho - 1 - log rho (an estimate of KL(pi_old || pi)), of all trained tokens.
+    positive_mass, negative_mass: sum of |d loss / d logp| over tokens with A > 0, with A < 0, of that over all tokens.
+
+    Example:
+        >>> parts = [Metrics(kl=Tally(0.5, 10)), Metrics(kl=Tally(0.1, 20))]
+        >>> sum(parts).means()
+        {'kl': 0.02}
     """
 
-    loss: Tensor
-    diagnostics: dict[str, Tally] = field(default_factory=dict)
+    def __add__(self, other: Metrics) -> Metrics:
+        return Metrics({name: tally + other[name] for name, tally in self.items()})
 
-    def __add__(self, other: LossShare) -> LossShare:
-        merged = {name: tally + other.diagnostics[name] for name, tally in self.diagnostics.items()}
-        return LossShare(self.loss + other.loss, merged)
-
-    def __radd__(self, other: object) -> LossShare:
+    def __radd__(self, other: object) -> Metrics:
         if other == 0:  # so that sum() works
             return self
         return NotImplemented
 
-    def __float__(self) -> float:
-        return float(self.loss.detach())
+    def means(self) -> dict[str, float]:
+        """Each tally's mean."""
+        return {name: tally.mean for name, tally in self.items()}
 
-    def item(self) -> float:
-        """The loss as a number."""
-        return float(self)
 
-    def backward(self, *arguments: Any, **options: Any) -> None:
-        """Add this share's gradient to the parameters (torch.Tensor.backward)."""
-        self.loss.backward(*arguments, **options)
+@dataclass(frozen=True)
+class LossOutput:
+    """What one micro-batch contributes to the batch.
+
+    Args:
+        loss: 0-dim tensor with gradient; the batch's loss is the sum over its micro-batches.
+        metrics: Sums and counts of the micro-batch, to be added up as well.
+    """
+
+    loss: Tensor
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A policy-gradient objective: four parts of `hysteretic.parts`, and whether advantages are divided by std.
+    """A policy-gradient objective: four parts of `hysteretic.parts`, and how advantages are scaled.
 
-    scale is not used in the loss: it is what to hand to `group_advantages`, so that a preset says all of its paper.
+    Args:
+        ratio: How far the policy has moved: `TokenRatio` or `SequenceRatio`.
+        gate: How much of a move is still rewarded: `ClipGate`, `SoftGate` or `CapGate`.
+        weight: How much failures count: `UniformWeight`, `FixedWeight`, `AdaptiveWeight` or `ShiftedBaseline`.
+        length: What a token is divided by: `PerResponseLength`, `BatchMeanLength` or `ConstantLength`.
+        scale: "std" where advantages are divided by the group's standard deviation, "none" otherwise.
+
+    Raises:
+        ValueError: If scale is unknown.
+
+    Example:
+        From rewards to gradients, with two micro-batches:
+
+        >>> import torch, hysteretic as hy
+        >>> rewards, mask = torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.ones(4, 3)
+        >>> logprobs, old_logprobs = torch.full((4, 3), -1.0, requires_grad=True), torch.full((4, 3), -1.0)
+        >>> objective = hy.make("adaptive-grpo")
+        >>> advantages = objective.advantages(rewards, group_size=4)
+        >>> statistics = hy.BatchStatistics.of(advantages, mask)
+        >>> weighted = objective.weigh(advantages, statistics)
+        >>> for rows in torch.arange(4).split(2):
+        ...     output = objective.loss(logprobs[rows], old_logprobs[rows], weighted[rows], mask[rows], statistics)
+        ...     output.loss.backward()
+        >>> logprobs.grad[:, 0]
+        tensor([-0.1250,  0.0139,  0.0139,  0.0139])
+
+    References:
+        HPO, arXiv 2605.30201.
     """
 
     ratio: Ratio
@@ -92,13 +124,28 @@ class Objective:
     length: Length
     scale: Scale = "std"
 
+    def __post_init__(self) -> None:
+        check_scale(self.scale)
+
     def replace(self, **parts: Any) -> Objective:
-        """The same objective with some parts exchanged: gspo().replace(weight=Adaptive())."""
+        """The same objective with some parts exchanged: gspo().replace(weight=AdaptiveWeight())."""
         return replace(self, **parts)
 
-    def alpha(self, statistics: BatchStatistics) -> float:
-        """The factor on negative advantages in this batch."""
-        return self.weight.alpha(statistics)
+    def with_max_length(self, tokens: int) -> Objective:
+        """The same objective for responses of at most so many tokens; engines call it with their own setting.
+
+        It reaches a length that asks for it (`ConstantLength` without a max_length) and changes nothing else.
+        """
+        bind = getattr(self.length, "with_max_length", None)
+        return self if bind is None else self.replace(length=bind(tokens))
+
+    def advantages(self, rewards: Tensor, group_size: int) -> Tensor:
+        """`group_advantages` with this objective's scale: rewards [B], rows of a group adjacent, to advantages [B]."""
+        return group_advantages(rewards, group_size, self.scale)
+
+    def alpha(self, statistics: BatchStatistics) -> float | None:
+        """The factor on negative advantages in this batch; None where the weight has none."""
+        return alpha_of(self.weight, statistics)
 
     def weigh(self, advantages: Tensor, statistics: BatchStatistics) -> Tensor:
         """w_i A_i, [B]; once per generation batch, with the counts of all of it.
@@ -115,69 +162,90 @@ class Objective:
         weighted: Tensor,
         mask: Tensor,
         statistics: BatchStatistics,
-    ) -> LossShare:
-        """The share of one micro-batch (b rows of the batch's B) in the batch's loss, to be minimised.
-
-        logprobs, old_logprobs: [b, T], natural logarithms of the sampled tokens' probabilities under the policy being
-        trained and the one that sampled; None: they are the same (on-policy). weighted: [b], from `weigh`. mask:
-        [b, T], non-zero for trained tokens; what stands elsewhere, NaN included, is ignored. statistics: of the whole
-        batch. When a batch feeds K optimiser steps, multiply each step's share by K.
+        *,
+        updates: int = 1,
+        gradient_mass: bool = False,
+    ) -> LossOutput:
+        """What one micro-batch (b rows of the batch's B) contributes to the batch's loss, to be minimised.
 
         Computed in float32 or better. A row without trained tokens, or a micro-batch of such rows, has loss 0 and a
         finite zero gradient; log-ratios beyond +-20 count as +-20, without gradient.
-        Raises ValueError for shapes that do not fit.
+
+        Args:
+            logprobs: [b, T], natural logarithms of the sampled tokens' probabilities under the policy being trained.
+            old_logprobs: [b, T], the same under the policy that sampled, taken as constant; None where that is the
+                policy being trained (on-policy).
+            weighted: [b], from `weigh`, taken as constant.
+            mask: [b, T], non-zero for trained tokens; what stands elsewhere, NaN included, is ignored.
+            statistics: Counts of the whole batch, not of the micro-batch.
+            updates: K, into how many optimiser steps the batch is cut. Each then has the size of a step on the whole.
+            gradient_mass: Also measure positive_mass and negative_mass, which costs a backward pass to logprobs.
+
+        Returns:
+            The loss, and the metrics as sums and counts; both add up over micro-batches.
+
+        Raises:
+            ValueError: If shapes do not fit, updates is below 1, or gradient_mass is asked for without a gradient.
         """
         _check_shapes(logprobs, old_logprobs, weighted, mask)
+        if updates < 1:
+            raise ValueError(f"updates is {updates}; give the optimiser steps per batch, at least 1.")
         mask_BT = (mask != 0).to(_precise(logprobs))
         is_trained_BT = mask_BT > 0
         new_BT = torch.where(is_trained_BT, logprobs, 0.0).to(mask_BT.dtype)
-        old_BT = new_BT.detach() if old_logprobs is None else torch.where(is_trained_BT, old_logprobs, 0.0)
-        log_ratio_BT = new_BT - old_BT.to(mask_BT.dtype)
-        advantages_B1 = weighted.to(mask_BT.dtype).unsqueeze(1)
+        old_BT = new_BT if old_logprobs is None else torch.where(is_trained_BT, old_logprobs, 0.0).to(mask_BT.dtype)
+        log_ratio_BT = new_BT - old_BT.detach()
+        advantages_B1 = weighted.detach().to(mask_BT.dtype).unsqueeze(1)
 
         ratio = self.ratio(log_ratio_BT, mask_BT)
         surrogate = self.gate(ratio, advantages_B1, new_BT) * mask_BT
-        token_share_B = self.length(mask_BT.sum(dim=1), statistics)
-        loss = -(token_share_B * surrogate.sum(dim=1)).sum()
-        return LossShare(loss, self._diagnose(loss, new_BT, log_ratio_BT, ratio, advantages_B1, mask_BT))
+        token_factor_B = self.length(mask_BT.sum(dim=1), statistics) * updates
+        loss = -(token_factor_B * surrogate.sum(dim=1)).sum()
 
-    def _diagnose(
-        self,
-        loss: Tensor,
-        new_BT: Tensor,
-        log_ratio_BT: Tensor,
-        ratio: Tensor,
-        advantages_B1: Tensor,
-        mask_BT: Tensor,
-    ) -> dict[str, Tally]:
-        mass_BT = torch.zeros_like(mask_BT)
-        if new_BT.requires_grad:
-            mass_BT = torch.autograd.grad(loss, new_BT, retain_graph=True)[0].abs()
-        low, high = self.gate.bounds()
-        with torch.no_grad():
-            tokens, mass = mask_BT.sum(), mass_BT.sum()
-            bounded = log_ratio_BT.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-            return {
-                "clip_low": Tally(((ratio < low) & (advantages_B1 < 0)).mul(mask_BT).sum(), tokens),
-                "clip_high": Tally(((ratio > high) & (advantages_B1 > 0)).mul(mask_BT).sum(), tokens),
-                "positive_mass": Tally((mass_BT * (advantages_B1 > 0)).sum(), mass),
-                "negative_mass": Tally((mass_BT * (advantages_B1 < 0)).sum(), mass),
-                "kl": Tally((bounded.exp() - 1 - bounded).mul(mask_BT).sum(), tokens),
-            }
+        metrics = self._metrics(log_ratio_BT, ratio, advantages_B1, mask_BT)
+        if gradient_mass:
+            metrics |= _gradient_mass(loss, new_BT, advantages_B1)
+        return LossOutput(loss, metrics)
+
+    @torch.no_grad()
+    def _metrics(self, log_ratio_BT: Tensor, ratio: Tensor, advantages_B1: Tensor, mask_BT: Tensor) -> Metrics:
+        clipped_BT = self.gate.clipped(ratio, advantages_B1) * mask_BT
+        bounded_BT = log_ratio_BT.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        tokens = mask_BT.sum()
+        return Metrics(
+            clip_low=Tally((clipped_BT * (advantages_B1 < 0)).sum(), tokens),
+            clip_high=Tally((clipped_BT * (advantages_B1 > 0)).sum(), tokens),
+            kl=Tally((bounded_BT.exp() - 1 - bounded_BT).mul(mask_BT).sum(), tokens),
+        )
 
     def on_policy_mass(self, weighted: Tensor, lengths: Tensor, statistics: BatchStatistics) -> tuple[float, float]:
         """Gradient mass of positives and of negatives at rho = 1, before the batch's first update.
 
             mass = sum_i c_i L_i |w_i A_i|        over A > 0, over A < 0
 
-        For every gate and ratio here the slope at rho = 1 is 1, so this is sum of |d loss / d logp|.
-        weighted, lengths: [B] of the batch (or of a part of it; masses of parts add up).
+        The slope of every gate here is 1 at rho = 1, so this is the sum of |d loss / d logp|, without a backward pass.
+
+        Args:
+            weighted: [B] of the batch, or of a part of it; masses of parts add up.
+            lengths: [B], trained tokens of each response.
+            statistics: Counts of the whole batch.
         """
         weighted = weighted.to(_precise(weighted))
         lengths = lengths.to(weighted.dtype)
         mass_B = self.length(lengths, statistics) * lengths * weighted.abs()
         positive, negative = torch.stack([mass_B[weighted > 0].sum(), mass_B[weighted < 0].sum()]).tolist()
         return positive, negative
+
+
+def _gradient_mass(loss: Tensor, logprobs_BT: Tensor, advantages_B1: Tensor) -> Metrics:
+    if not logprobs_BT.requires_grad:
+        raise ValueError("gradient_mass needs logprobs that carry a gradient; leave it out under torch.no_grad().")
+    mass_BT = torch.autograd.grad(loss, logprobs_BT, retain_graph=True)[0].abs()
+    mass = mass_BT.sum()
+    return Metrics(
+        positive_mass=Tally((mass_BT * (advantages_B1 > 0)).sum(), mass),
+        negative_mass=Tally((mass_BT * (advantages_B1 < 0)).sum(), mass),
+    )
 
 
 def _precise(values: Tensor) -> torch.dtype:

@@ -32,6 +32,7 @@ PRESETS = {
     "asymre": Spec(weight=("shift", -0.1)),
     "hpo": Spec(weight=("fixed", 0.6)),
     "a-hpo": Spec(weight=("adaptive", 0.1)),
+    "adaptive-grpo": Spec(weight=("adaptive", 0.1), length="response"),
 }
 
 
@@ -99,11 +100,11 @@ def gate_of(gate, A, rho, logp):
     return factor * logp, 0.0, factor
 
 
-def bounds_of(gate):
-    """Below, above which ratio a token counts as clipped."""
-    return {"clip": lambda: (1 - gate[1], 1 + gate[2]), "soft": lambda: (0, math.inf), "cap": lambda: (0, gate[1])}[
-        gate[0]
-    ]()
+def is_clipped(gate, A, rho):
+    """Whether the gate stops or caps the gradient of a token."""
+    if gate[0] == "clip":
+        return (A < 0 and rho < 1 - gate[1]) or (A > 0 and rho > 1 + gate[2])
+    return gate[0] == "cap" and rho > gate[1]
 
 
 def batch_of(spec, logp, old, rewards, mask, group_size):
@@ -113,7 +114,6 @@ def batch_of(spec, logp, old, rewards, mask, group_size):
     advantages = advantages_of(rewards, group_size, spec.scale)
     weighted = weigh(spec.weight, advantages, lengths)
     mean_length = sum(lengths) / B
-    low, high = bounds_of(spec.gate)
     terms, gradient = [], [[0.0] * T for _ in range(B)]
     clip_low = clip_high = 0
     kl = []
@@ -134,8 +134,8 @@ def batch_of(spec, logp, old, rewards, mask, group_size):
             gradient[i][t] -= c * by_logp
             for s in [t] if spec.ratio == "token" else trained:
                 gradient[i][s] -= c * by_log_rho * (1 if spec.ratio == "token" else 1 / L)
-            clip_low += rho < low and A < 0
-            clip_high += rho > high and A > 0
+            clip_low += A < 0 and is_clipped(spec.gate, A, rho)
+            clip_high += A > 0 and is_clipped(spec.gate, A, rho)
     mass = [math.fsum(abs(g) for g in row) for row in gradient]
     tokens = sum(lengths)
     diagnostics = {

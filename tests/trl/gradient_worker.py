@@ -97,7 +97,7 @@ def reference_gradients(trainer, steps):
     """One flat gradient per optimiser step; steps: per step, all rows of all ranks."""
     model, objective, G = trainer.accelerator.unwrap_model(trainer.model), trainer.objective, trainer.num_generations
     rewards = trainer.group_rewards.rewards[:, 0]
-    advantages = hy.group_advantages(rewards, G, objective.scale)
+    advantages = objective.advantages(rewards, G)
     lengths = torch.zeros(len(rewards))
     for step in steps:
         for row, _, completion, _ in step:
@@ -112,14 +112,15 @@ def reference_gradients(trainer, steps):
                 continue
             logits = model(torch.cat([prompt, completion])[None]).logits[0, len(prompt) - 1 : -1]
             logprobs = torch.log_softmax(logits / trainer.temperature, -1).gather(1, completion[:, None]).T
-            share = objective.loss(
+            output = objective.loss(
                 logprobs,
                 None if old is None else old[None],
                 weighted[row : row + 1],
                 torch.ones_like(logprobs),
                 statistics,
+                updates=updates,
             )
-            (share.loss * updates).backward()
+            output.loss.backward()
         yield torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
@@ -188,7 +189,19 @@ def cases():
     yield "a-hpo lora", {**several, "peft": lora()}
     yield "a-hpo rewards 0.1", {**several, "reward": constant_in_half(0.1)}
     yield "a-hpo rewards 10.1", {**several, "reward": constant_in_half(10.1)}
-    for algorithm in ["grpo", "dr-grpo", "dapo", "gspo", "sapo", "cispo", "positive-only", "asymre", "hpo", "a-hpo"]:
+    for algorithm in [
+        "grpo",
+        "dr-grpo",
+        "dapo",
+        "gspo",
+        "sapo",
+        "cispo",
+        "positive-only",
+        "asymre",
+        "hpo",
+        "a-hpo",
+        "adaptive-grpo",
+    ]:
         yield f"{algorithm} 4 updates", {**several, "algorithm": algorithm}
     yield "grpo adaptive", {**several, "algorithm": "grpo", "weight": "adaptive"}
     yield "grpo adaptive no std", {**several, "algorithm": "grpo", "weight": "adaptive", "scale_rewards": "none"}

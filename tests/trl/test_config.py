@@ -1,12 +1,17 @@
 """HPOConfig: names and keys become the objective they say, on TRL's own loss where it has one."""
 
+import doctest
+import inspect
 import re
 
 import pytest
 from policy import settings
+from trl import GRPOConfig, GRPOTrainer
 
 import hysteretic as hy
+import hysteretic.trl.config
 from hysteretic.trl import HPOConfig
+from hysteretic.trl.mapping import LOSSES
 
 
 def config(**changes):
@@ -15,9 +20,8 @@ def config(**changes):
 
 @pytest.mark.parametrize("name", sorted(hy.ALGORITHMS))
 def test_each_name_is_its_preset(name):
-    preset = hy.ALGORITHMS[name]
-    expected = preset(10) if name == "dr-grpo" else preset()
-    assert config(algorithm=name).objective() == expected
+    assert config(algorithm=name).objective() == hy.make(name).with_max_length(10)
+    assert config(algorithm=name).objective_name() == name
 
 
 @pytest.mark.parametrize(
@@ -31,6 +35,7 @@ def test_each_name_is_its_preset(name):
         ("cispo", "cispo", "token", "group"),
         ("hpo", "dapo", "token", "group"),
         ("a-hpo", "dapo", "token", "group"),
+        ("adaptive-grpo", "grpo", "token", "group"),
     ],
 )
 def test_an_algorithm_runs_on_trls_own_loss(name, loss_type, level, scale):
@@ -40,23 +45,116 @@ def test_an_algorithm_runs_on_trls_own_loss(name, loss_type, level, scale):
 
 def test_parts_are_exchanged_by_key():
     made = config(algorithm="grpo", weight="adaptive", alpha_min=0.2, scale_rewards="none").objective()
-    assert made == hy.grpo().replace(weight=hy.Adaptive(0.2), scale="none")
-    assert config(algorithm="gspo", weight="adaptive").objective() == hy.gspo().replace(weight=hy.Adaptive())
+    assert made == hy.grpo().replace(weight=hy.AdaptiveWeight(0.2), scale="none")
+    assert config(algorithm="gspo", weight="adaptive").objective() == hy.gspo().replace(weight=hy.AdaptiveWeight())
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "a-hpo"),
+        ({"algorithm": "A_HPO", "alpha_min": 0.3}, "a-hpo"),
+        ({"algorithm": "grpo", "weight": "adaptive"}, "adaptive-grpo"),
+        ({"algorithm": "grpo", "weight": "adaptive", "epsilon": 0.1, "alpha_min": 0.2}, "adaptive-grpo"),
+        ({"algorithm": "adaptive-grpo", "length": "batch"}, "a-hpo"),
+        ({"algorithm": "gspo", "weight": "adaptive"}, "gspo-adaptive"),
+        ({"algorithm": "gspo", "weight": "fixed", "length": "batch"}, "gspo-fixed-batch"),
+        ({"loss_type": "grpo"}, "adaptive-grpo"),
+        ({"loss_type": "dapo"}, "a-hpo"),
+        ({"loss_type": "bnpo"}, "bnpo-adaptive"),
+        ({"loss_type": "dr_grpo", "weight": "uniform"}, "dr-grpo-uniform"),
+        ({"importance_sampling_level": "sequence"}, "dapo-adaptive-sequence"),
+    ],
+)
+def test_an_objective_is_named_by_what_it_resolves_to(changes, name):
+    """One objective, one folder name, whichever way it was asked for."""
+    assert config(**changes).objective_name() == name
+
+
+def test_adaptive_grpo_is_grpo_with_the_adaptive_weight():
+    """Three ways of asking for the recommended run."""
+    expected = config(algorithm="adaptive-grpo")
+    for changes in ({"algorithm": "grpo", "weight": "adaptive"}, {"loss_type": "grpo"}):
+        made = config(**changes)
+        assert made.objective() == expected.objective() == hy.adaptive_grpo()
+        assert (made.loss_type, made.epsilon, made.epsilon_high) == ("grpo", 0.2, 0.2)
+
+
+TRLS = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
+OWN_FIELDS = (
+    *("loss_type", "importance_sampling_level", "epsilon", "scale_rewards"),
+    *("sapo_temperature_pos", "sapo_temperature_neg"),
+)
+
+
+@pytest.mark.filterwarnings("ignore:loss_type is 'cispo'")
+@pytest.mark.parametrize("level", [None, "token", "sequence"])
+@pytest.mark.parametrize("loss_type", TRLS)
+def test_a_loss_type_alone_keeps_that_loss_of_trls(loss_type, level):
+    """A script for GRPOConfig keeps its loss when the two names are changed; the weight goes on top."""
+    given = {"loss_type": loss_type} if level is None else {"loss_type": loss_type, "importance_sampling_level": level}
+    made, stock = config(**given), GRPOConfig(**settings("unused", **given))
+    assert [getattr(made, name) for name in OWN_FIELDS] == [getattr(stock, name) for name in OWN_FIELDS]
+    assert stock.epsilon_high is None
+    assert made.epsilon_high in (None, stock.epsilon)  # what TRL makes of None
+    assert made.algorithm is None
+    assert made.objective().weight == hy.AdaptiveWeight()
+    again = config(**{name: getattr(made, name) for name in (*OWN_FIELDS, "epsilon_high")})
+    assert again.objective() == made.objective()
+
+
+def test_the_losses_known_here_are_all_of_trls():
+    """One that TRL adds would be refused by name."""
+    source = inspect.getsource(GRPOTrainer._compute_loss)
+    compared = re.findall(r"self\.loss_type (?:==|in) (\[.*?\]|\S+):", source)
+    assert set(re.findall(r'"(\w+)"', " ".join(compared))) == set(LOSSES) == set(TRLS)
+
+
+def test_neither_algorithm_nor_loss_is_trls_default_under_the_weight():
+    """So that saying TRL's default explicitly changes nothing."""
+    made = config()
+    assert made.algorithm == "a-hpo"
+    assert made.objective() == config(loss_type=GRPOConfig(**settings("unused")).loss_type).objective() == hy.a_hpo()
+
+
+def test_a_cispo_that_caps_below_one_is_kept_and_warned_of():
+    """TRL's own default for epsilon_high; 5 is what the paper's readers mean."""
+    with pytest.warns(UserWarning, match=r"epsilon_high to 5.0"):
+        assert config(loss_type="cispo").epsilon_high is None
+    assert config(loss_type="cispo", epsilon_high=5.0).objective().gate == hy.CapGate(5.0)
+
+
+def test_yaml_without_a_value_is_unset():
+    """`algorithm:` in YAML and a field left out are None alike."""
+    made = config(algorithm=None, loss_type=None, importance_sampling_level=None, weight=None, scale_rewards=None)
+    assert made.objective() == hy.a_hpo()
+
+
+@pytest.mark.parametrize(("given", "settled"), [(True, "group"), (False, "none"), ("batch", "batch")])
+def test_scale_rewards_may_be_a_bool_as_in_trl(given, settled):
+    assert config(scale_rewards=given).scale_rewards == settled
+    assert config(scale_rewards=given).objective().scale == ("none" if settled == "none" else "std")
+
+
+def test_the_examples_in_its_docstring_are_right():
+    found = doctest.testmod(hysteretic.trl.config)
+    assert found.attempted >= 3
+    assert found.failed == 0
 
 
 def test_trls_own_fields_change_the_parts():
-    assert config(algorithm="hpo", epsilon=0.1).objective().gate == hy.Clip(0.1, 0.1)
-    assert config(algorithm="dapo", epsilon_high=0.3).objective().gate == hy.Clip(0.2, 0.3)
+    assert config(algorithm="hpo", epsilon=0.1).objective().gate == hy.ClipGate(0.1, 0.1)
+    assert config(algorithm="dapo", epsilon_high=0.3).objective().gate == hy.ClipGate(0.2, 0.3)
     assert config(algorithm="sapo", sapo_temperature_neg=1.2).objective().gate == hy.SoftGate(1.0, 1.2)
-    assert config(algorithm="cispo", epsilon_high=4.0).objective().gate == hy.Cap(4.0)
+    assert config(algorithm="cispo", epsilon_high=4.0).objective().gate == hy.CapGate(4.0)
 
 
 @pytest.mark.parametrize("name", sorted(hy.ALGORITHMS))
 def test_settled_fields_make_the_same_objective_again(name):
     """A config is rebuilt from its fields on resume and by accelerate; it must not drift."""
     once = config(algorithm=name)
-    keys = ["loss_type", "importance_sampling_level", "epsilon", "epsilon_high", "scale_rewards"]
-    again = config(algorithm=name, **{key: getattr(once, key) for key in keys})
+    keys = ["algorithm", "loss_type", "importance_sampling_level", "epsilon", "epsilon_high", "scale_rewards"]
+    again = config(**{key: getattr(once, key) for key in keys})
     assert again.objective() == once.objective()
 
 
@@ -66,20 +164,25 @@ def test_settled_fields_make_the_same_objective_again(name):
         ({"algorithm": "ahpo"}, ["'ahpo'", "Did you mean 'a-hpo'", "grpo"]),
         ({"weight": "adaptiv"}, ["weight is 'adaptiv'", "adaptive"]),
         ({"length": "mean"}, ["length is 'mean'", "batch"]),
-        ({"loss_type": "grpo"}, ["loss_type is 'grpo'", "dapo", "length="]),
-        ({"loss_type": "bnpo"}, ["loss_type is 'bnpo'"]),
+        ({"algorithm": "a-hpo", "loss_type": "grpo"}, ["loss_type is 'grpo'", "dapo", "drop algorithm", "length="]),
+        ({"algorithm": "a-hpo", "loss_type": "bnpo"}, ["loss_type is 'bnpo'", "drop algorithm to keep"]),
+        ({"loss_type": "bnpo", "length": "batch"}, ["loss_type is 'bnpo'", "Drop loss_type"]),
+        ({"loss_type": "vespo", "gate": "clip"}, ["loss_type is 'vespo'", "'dapo'"]),
+        ({"loss_type": "gpro"}, ["loss_type is 'gpro'", "Did you mean 'grpo'"]),
+        ({"importance_sampling_level": "tokens"}, ["importance_sampling_level is 'tokens'", "token, sequence"]),
+        ({"scale_rewards": "std"}, ["scale_rewards is 'std'", "group, batch, none"]),
         ({"algorithm": "gspo", "importance_sampling_level": "token"}, ["importance_sampling_level", "ratio="]),
         ({"alpha": 0.3}, ["alpha is 0.3", "algorithm='hpo'"]),
         ({"algorithm": "hpo", "alpha_min": 0.3}, ["alpha_min is 0.3", "a-hpo"]),
         ({"algorithm": "hpo", "alpha": 1.5}, ["alpha is 1.5", "[0, 1]"]),
-        ({"algorithm": "asymre", "baseline_shift": 0.2}, ["delta is 0.2"]),
+        ({"algorithm": "asymre", "shift": 0.2}, ["shift is 0.2"]),
         ({"algorithm": "hpo", "alpha_ema": 0.5}, ["alpha_ema is 0.5", "adaptive"]),
         ({"alpha_ema": 1.0}, ["alpha_ema is 1.0"]),
         ({"steps_per_generation": 3, "gradient_accumulation_steps": 2, "num_generations": 2}, ["multiple of"]),
         ({"num_generations": 1}, ["at least 2"]),
     ],
 )
-def test_contradictions_are_refused_with_the_mend(changes, words):
+def test_contradictions_are_refused_with_the_fix(changes, words):
     with pytest.raises(ValueError, match=re.escape(words[0])) as caught:
         config(**changes)
     assert all(word in str(caught.value) for word in words), str(caught.value)

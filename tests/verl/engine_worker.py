@@ -25,7 +25,7 @@ from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.utils.losses import ppo_loss
 
 import hysteretic as hy
-from hysteretic.parts import Adaptive
+from hysteretic.parts import AdaptiveWeight
 
 PROMPT, LONGEST, GROUPS, SIZE = 4, 10, 4, 4
 ROWS = GROUPS * SIZE
@@ -33,16 +33,16 @@ ROWS = GROUPS * SIZE
 CASES = {
     "a-hpo": (hy.a_hpo(), "a_hpo", {}, "token-mean", "vanilla", {}),
     "hpo": (hy.hpo(0.3), "hpo", {"alpha": 0.3}, "token-mean", "vanilla", {}),
-    "grpo adaptive": (hy.grpo().replace(weight=Adaptive()), "a_hpo", {}, "seq-mean-token-mean", "vanilla", {}),
+    "adaptive-grpo": (hy.adaptive_grpo(), "adaptive_grpo", {}, "seq-mean-token-mean", "vanilla", {}),
     "gspo adaptive": (
-        hy.gspo().replace(weight=Adaptive()),
+        hy.gspo().replace(weight=AdaptiveWeight()),
         "a_hpo",
         {},
         "seq-mean-token-mean",
         "gspo",
         {"clip_ratio_low": 3e-4, "clip_ratio_high": 4e-4},
     ),
-    "sapo adaptive": (hy.sapo().replace(weight=Adaptive()), "a_hpo", {}, "seq-mean-token-mean", "sapo", {}),
+    "sapo adaptive": (hy.sapo().replace(weight=AdaptiveWeight()), "a_hpo", {}, "seq-mean-token-mean", "sapo", {}),
 }
 MICRO_BATCHES = (1, 2, 8)
 ORDERS = ("as sampled", "mixed")
@@ -86,10 +86,10 @@ def core_gradient(objective, found):
     """By hysteretic.objective on the whole batch, no verl in it."""
     policy = model()
     ids, attention, mask, rewards, old = found
-    advantages = hy.group_advantages(rewards.double(), SIZE, objective.scale)
+    advantages = objective.advantages(rewards.double(), SIZE)
     statistics = hy.BatchStatistics.of(advantages, mask)
     new = logprobs(policy, ids, attention)
-    objective.loss(new, old, objective.weigh(advantages, statistics), mask, statistics).backward()
+    objective.loss(new, old, objective.weigh(advantages, statistics), mask, statistics).loss.backward()
     return flat(policy)
 
 

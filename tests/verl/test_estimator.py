@@ -1,5 +1,7 @@
 """Are the advantages that verl is given those of HPO? Called as verl calls them, and through its compute_advantage."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +13,12 @@ from verl import DataProto
 from verl.trainer.ppo import core_algos
 from verl.trainer.ppo.ray_trainer import compute_advantage
 
-from hysteretic.parts import Adaptive
+from hysteretic.parts import AdaptiveWeight
 from hysteretic.verl import estimator
 from hysteretic.verl.estimator import estimate, watched
 from hysteretic.verl.settings import check_run
 
-ESTIMATORS = {name: core_algos.get_adv_estimator_fn(name) for name in ("hpo", "a_hpo")}
+ESTIMATORS = {name: core_algos.get_adv_estimator_fn(name) for name in ("hpo", "a_hpo", "adaptive_grpo")}
 
 
 def call(name, batch, **settings_):
@@ -25,7 +27,9 @@ def call(name, batch, **settings_):
 
 
 @pytest.mark.parametrize("by_std", [True, False])
-@pytest.mark.parametrize(("name", "options", "alpha"), [("a_hpo", {}, None), ("hpo", {"alpha": 0.3}, 0.3)])
+@pytest.mark.parametrize(
+    ("name", "options", "alpha"), [("a_hpo", {}, None), ("adaptive_grpo", {}, None), ("hpo", {"alpha": 0.3}, 0.3)]
+)
 def test_values_are_those_of_plain_loops(name, options, alpha, by_std):
     """Advantages, and as returns the unweighted ones, 0 where nothing is trained."""
     batch = sparse_batch()
@@ -180,7 +184,7 @@ def root(**changes):
         ("rollout.n is 1", 8, root(actor_rollout_ref__rollout__n=1)),
         ("Every prompt has one response.*rollout.n >= 2", 1, None),
         (
-            "8 rows, but actor_rollout_ref.rollout.n is 4.*several rows a rollout",
+            "8 rows, but actor_rollout_ref.rollout.n is 4.*several rows per rollout",
             8,
             root(actor_rollout_ref__rollout__n=4),
         ),
@@ -229,6 +233,37 @@ def test_the_weight_alone_with_each_responses_own_length_is_had_by_saying_so():
     rewards, mask, uid, *_ = batch = sparse_batch(prompts=4)
     found, _ = ESTIMATORS["a_hpo"](rewards, mask, uid, config=config.algorithm)
     assert torch.equal(found, call("a_hpo", batch)[0])
+
+
+def test_adaptive_grpo_asks_for_each_responses_own_length():
+    """The same advantages as a_hpo's, with the loss_agg_mode of GRPO; another one is refused."""
+    rewards, mask, uid, *_ = batch = sparse_batch(prompts=4)
+    name = {"algorithm__adv_estimator": "adaptive_grpo"}
+    config = root(**name, actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean")
+    found, _ = ESTIMATORS["adaptive_grpo"](rewards, mask, uid, config=config.algorithm)
+    assert torch.equal(found, call("a_hpo", batch)[0])
+    with pytest.raises(ValueError, match=r"set actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean"):
+        ESTIMATORS["adaptive_grpo"](rewards, mask, uid, config=root(**name).algorithm)
+
+
+@dataclass
+class HalfWeight:
+    """A weight by a user: not frozen, not hashable, without alpha."""
+
+    factor: float = 0.5
+
+    def __call__(self, advantages, statistics):
+        return advantages.where(advantages >= 0, self.factor * advantages)
+
+
+def test_a_weight_of_a_users_own_is_taken():
+    """As hpo's of the same value; no alpha is reported, for it has none."""
+    rewards, mask, uid, *_ = batch = sparse_batch()
+    with watched() as seen:
+        advantages, _ = estimate(rewards, mask, uid, HalfWeight())
+    assert torch.equal(advantages, call("hpo", batch, hpo={"alpha": 0.5})[0])
+    assert "hpo/alpha" not in seen
+    assert "hpo/mean_length" in seen
 
 
 def test_mini_batches_are_explained_once(caplog):
@@ -321,7 +356,7 @@ def test_a_hundred_thousand_responses(capsys):
     rewards = token_level((np.arange(responses) % 11 == 0).astype(np.float32), mask)
     index = uids(responses // 8, 8)
     started = time.perf_counter()
-    estimate(rewards, mask, index, Adaptive(), group_size=8)
+    estimate(rewards, mask, index, AdaptiveWeight(), group_size=8)
     seconds = time.perf_counter() - started
     with capsys.disabled():
         print(f"\nadvantages of {responses:,} responses of up to {tokens} tokens: {seconds:.3f} s")

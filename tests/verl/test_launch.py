@@ -37,6 +37,7 @@ ALGORITHMS = {
     "sapo": ["--weight", "fixed", "--alpha", "0.4"],
     "cispo": ["--beta", "0.001"],
     "positive-only": [],
+    "adaptive-grpo": [],
     "hpo": ["--alpha", "0.3"],
     "a-hpo": ["--num_iterations", "2", "--tokens_per_micro_batch", "8000", "--report_to", "wandb"],
 }

@@ -20,7 +20,8 @@ def python(program, **environment):
 
 
 REGISTERED = (
-    "from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY as known; print({'hpo', 'a_hpo'} <= set(known))"
+    "from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY as known; "
+    "print({'hpo', 'a_hpo', 'adaptive_grpo'} <= set(known))"
 )
 AS_IF_TOO_OLD = """\
 from importlib import metadata

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from hysteretic.config.recipes import recipes
-from hysteretic.presets import ALGORITHMS
+from hysteretic.presets import summaries
 from hysteretic.tasks import TASKS
 
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.parse_args(arguments)
     sections = {
         "tasks": TASKS,
-        "algorithms": {name: (preset.__doc__ or "").strip() for name, preset in ALGORITHMS.items()},
+        "algorithms": summaries(),
         "recipes": {
             name: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for name, path in recipes().items()
         },

@@ -61,7 +61,7 @@ def facts_of(trainer: HPOTrainer, watch: Watch, task: ShortTask) -> dict[str, st
         "parameters": ", ".join(f"{count:,} in {dtype}" for dtype, count in weights.items())
         + ("" if precision == "no" else f"; autocast to {precision}")
         + f"; gradient checkpointing {'on' if watch.checkpoints_gradients else 'off'}",
-        "objective": f"{trainer.args.algorithm}, beta {trainer.beta:g}: {trainer.objective}",
+        "objective": f"{trainer.args.objective_name()}, beta {trainer.beta:g}: {trainer.objective}",
         "processes": f"{accelerator.num_processes} ({_spread(accelerator)}){shared}",
         "rewards": f"{_scored(task)}; a spread made of their text is added, so that there is a gradient",
     }

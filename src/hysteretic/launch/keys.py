@@ -10,7 +10,16 @@ from typing import Any
 from hysteretic.common.errors import UsageError
 from hysteretic.config.settings import RunSpec
 from hysteretic.objective import Objective
-from hysteretic.parts import Adaptive, BatchMean, Cap, Clip, Constant, Fixed, SoftGate, TokenRatio
+from hysteretic.parts import (
+    AdaptiveWeight,
+    BatchMeanLength,
+    CapGate,
+    ClipGate,
+    ConstantLength,
+    FixedWeight,
+    SoftGate,
+    TokenRatio,
+)
 
 Overrides = dict[str, Any]
 """verl's keys and values; a key that verl's configuration does not have begins with +."""
@@ -45,25 +54,25 @@ class Batch:
 def of_objective(objective: Objective, beta: float) -> Overrides:
     """The four parts, as estimator, loss and length."""
     gate, length, weight = objective.gate, objective.length, objective.weight
-    found: Overrides = {"algorithm.adv_estimator": "a_hpo" if isinstance(weight, Adaptive) else "hpo"}
-    if isinstance(weight, Adaptive):
+    found: Overrides = {"algorithm.adv_estimator": "a_hpo" if isinstance(weight, AdaptiveWeight) else "hpo"}
+    if isinstance(weight, AdaptiveWeight):
         found["+algorithm.hpo.alpha_min"] = weight.alpha_min
     else:
-        found["+algorithm.hpo.alpha"] = weight.value if isinstance(weight, Fixed) else 1.0
+        found["+algorithm.hpo.alpha"] = weight.alpha if isinstance(weight, FixedWeight) else 1.0
     found["algorithm.norm_adv_by_std_in_grpo"] = objective.scale == "std"
     if isinstance(gate, SoftGate):
         found |= {f"{ACTOR}.policy_loss.loss_mode": "sapo"}
         found |= {f"{ACTOR}.tau_pos": gate.tau_positive, f"{ACTOR}.tau_neg": gate.tau_negative}
-    elif isinstance(gate, Cap):
+    elif isinstance(gate, CapGate):
         found |= {f"{ACTOR}.policy_loss.loss_mode": "cispo"}
         found |= {f"{ACTOR}.clip_ratio_low": 1.0, f"{ACTOR}.clip_ratio_high": gate.cap - 1}  # clamp(rho, 0, cap)
-    elif isinstance(gate, Clip):
+    elif isinstance(gate, ClipGate):
         found |= {f"{ACTOR}.policy_loss.loss_mode": "vanilla" if isinstance(objective.ratio, TokenRatio) else "gspo"}
         found |= {f"{ACTOR}.clip_ratio": gate.low, f"{ACTOR}.clip_ratio_low": gate.low}
         found |= {f"{ACTOR}.clip_ratio_high": gate.high, f"{ACTOR}.clip_ratio_c": NO_DUAL_CLIP}
-    if isinstance(length, BatchMean):
+    if isinstance(length, BatchMeanLength):
         found[f"{ACTOR}.loss_agg_mode"] = "token-mean"
-    elif isinstance(length, Constant):
+    elif isinstance(length, ConstantLength):
         found |= {f"{ACTOR}.loss_agg_mode": "seq-mean-token-sum-norm", f"{ACTOR}.loss_scale_factor": length.max_length}
         found["+algorithm.hpo.length"] = "constant"
     else:

@@ -14,11 +14,20 @@ from hysteretic.common.errors import UsageError, nearest
 from hysteretic.config.settings import RunSpec
 from hysteretic.launch.keys import Batch, Cluster, Overrides, of_batch, of_objective, of_sampling
 from hysteretic.launch.training import loggers, name_of, of_training
-from hysteretic.parts import Adaptive, Clip, Fixed, PerResponse, SequenceRatio, SoftGate, Uniform
+from hysteretic.parts import (
+    AdaptiveWeight,
+    ClipGate,
+    FixedWeight,
+    PerResponseLength,
+    SequenceRatio,
+    SoftGate,
+    UniformWeight,
+)
+from hysteretic.trl.mapping import has_known_mass
 
 RUN = "task task_options reward model output resume train_problems data_problem_seed eval_problems"
 OBJECTIVE = (
-    "algorithm alpha alpha_min alpha_ema baseline_shift ratio gate weight length epsilon epsilon_high "
+    "algorithm alpha alpha_min alpha_ema shift ratio gate weight length epsilon epsilon_high "
     "sapo_temperature_pos sapo_temperature_neg scale_rewards loss_type importance_sampling_level beta num_iterations"
 )
 BATCH = (
@@ -169,11 +178,13 @@ def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str,
     objective = training.objective()
     if training.alpha_ema:
         yield "alpha_ema", "the estimators keep nothing between steps"
-    if not isinstance(objective.weight, Uniform | Fixed | Adaptive):
+    if not isinstance(objective.weight, UniformWeight | FixedWeight | AdaptiveWeight):
         yield "weight", f"the estimators are hpo and a_hpo, not {type(objective.weight).__name__}"
-    if isinstance(objective.ratio, SequenceRatio) and not isinstance(objective.gate, Clip):
+    if not has_known_mass(objective):
+        yield "loss_type", f"verl has no {training.loss_type} like TRL's"
+    if isinstance(objective.ratio, SequenceRatio) and not isinstance(objective.gate, ClipGate):
         yield "gate", f"verl's gspo clips; it has no sequence ratio with {type(objective.gate).__name__}"
-    if isinstance(objective.gate, SoftGate) and not isinstance(objective.length, PerResponse):
+    if isinstance(objective.gate, SoftGate) and not isinstance(objective.length, PerResponseLength):
         yield "length", "verl's sapo always takes each response's own length"
     if str(training.scale_rewards) == "batch":
         yield "scale_rewards", "verl divides by the group's standard deviation or not at all"

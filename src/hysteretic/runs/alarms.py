@@ -21,8 +21,8 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
-from hysteretic.parts import Adaptive
-from hysteretic.presets import ALGORITHMS, dr_grpo
+from hysteretic.parts import AdaptiveWeight
+from hysteretic.presets import ALGORITHMS
 from hysteretic.runs.folder import read_json, read_lines
 
 SILENT, FLOOR, LENGTH, ENTROPY, KL = 5, 10, 3, 5, 3
@@ -215,11 +215,11 @@ def alarms_of(folder: Path) -> list[Alarm]:
 
 def alpha_floor(settings: Mapping[str, Any]) -> float | None:
     """The floor of an adaptive weight in a run's settings; None for another weight."""
-    preset = ALGORITHMS.get(str(settings.get("algorithm")))
-    own = None if preset is None or preset is dr_grpo else preset().weight
+    preset = ALGORITHMS.get(str(settings.get("algorithm") or ("a-hpo" if settings.get("loss_type") else "")))
+    own = None if preset is None else preset().weight
     asked = settings.get("weight")
-    if asked != "adaptive" and (asked is not None or not isinstance(own, Adaptive)):
+    if asked != "adaptive" and (asked is not None or not isinstance(own, AdaptiveWeight)):
         return None
     floor = settings.get("alpha_min")
-    usual = own if isinstance(own, Adaptive) else Adaptive()
+    usual = own if isinstance(own, AdaptiveWeight) else AdaptiveWeight()
     return float(usual.alpha_min if floor is None else floor)

@@ -125,7 +125,7 @@ def begin(
     folder.write_config(request.asked)
     folder.write_json(folder.run, record | {"state": "running"})
     folder.cut_metrics(step_of(checkpoint))
-    print(f"{record['task']} with {request.training.algorithm}: {trainer.objective}")
+    print(f"{record['task']} with {request.training.objective_name()}: {trainer.objective}")
     print(f"{record['parameters']:,} parameters, {record['train_problems']} problems, run folder {folder.path}")
     if checkpoint is not None:
         print(f"Going on from {checkpoint.name}.")
@@ -180,8 +180,8 @@ def quieten() -> None:
 
 
 def default_folder(request: RunSpec) -> Path:
-    """runs/TASK-ALGORITHM-MODEL-seedN."""
-    names = [Path(request.run.task).stem, request.training.algorithm, Path(request.run.model).name]
+    """runs/TASK-OBJECTIVE-MODEL-seedN, where grpo with the adaptive weight is adaptive-grpo."""
+    names = [Path(request.run.task).stem, request.training.objective_name(), Path(request.run.model).name]
     return Path("runs") / ("-".join(names).lower().replace(":", "-") + f"-seed{request.training.seed}")
 
 

@@ -15,7 +15,7 @@ from hysteretic.lean.attention import UnsupportedAttentionError, packed_attentio
 from hysteretic.lean.decode import SHORT_PROMPT, sample
 from hysteretic.lean.packed import Packed
 from hysteretic.trl.config import HPOConfig
-from hysteretic.trl.step import MEAN_OF_BATCH, MEAN_OF_ROWS
+from hysteretic.trl.mapping import LOSSES
 
 SAMPLING = {"temperature", "top_k", "top_p", "min_p", "max_new_tokens"}
 """Generation settings that hysteretic.lean.decode supports."""
@@ -56,10 +56,10 @@ def why_unsupported(trainer: GRPOTrainer) -> str | None:
 
 def why_not_planned(trainer: GRPOTrainer) -> str | None:
     """Why the micro-batches of an optimiser step cannot be cut anew, and so no response can be left out of it."""
-    if trainer.loss_type not in MEAN_OF_ROWS | MEAN_OF_BATCH:
-        return f"loss_type {trainer.loss_type!r} divides by the tokens of each micro-batch as TRL cuts it"
     if trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
         return "the entropy bonus and top_entropy_quantile look at each micro-batch as TRL cuts it"
+    if LOSSES[trainer.loss_type].divides_by == "own tokens":
+        return f"loss_type {trainer.loss_type!r} divides by the tokens of each micro-batch as TRL cuts it"
     if "lomo" in str(trainer.args.optim):
         return "LOMO updates within the backward pass"
     return why_unsupported(trainer)

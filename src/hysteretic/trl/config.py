@@ -1,39 +1,46 @@
-"""How is an algorithm chosen in TRL? HPOConfig: GRPOConfig plus a name, and keys for parts."""
+"""HPOConfig: GRPOConfig plus the name of an algorithm, or the weight alone on the loss that you have."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from trl import GRPOConfig
 
-from hysteretic.common.errors import nearest
+from hysteretic.common.errors import algorithm_name, nearest
 from hysteretic.objective import Objective
 from hysteretic.parts import (
-    Adaptive,
-    BatchMean,
-    Cap,
-    Clip,
-    Constant,
-    Fixed,
-    PerResponse,
-    SequenceRatio,
-    Shift,
+    AdaptiveWeight,
+    BatchMeanLength,
+    CapGate,
+    ClipGate,
+    ConstantLength,
+    FixedWeight,
+    PerResponseLength,
+    ShiftedBaseline,
     SoftGate,
-    TokenRatio,
-    Uniform,
+    UniformWeight,
 )
-from hysteretic.presets import algorithm, dr_grpo
-from hysteretic.trl.mapping import trl_settings
+from hysteretic.presets import ALGORITHMS, make
+from hysteretic.trl.mapping import LEVELS, LOSSES, TrlOnly, trl_objective, trl_settings
 
-PARTS: dict[str, dict[str, type]] = {
-    "ratio": {"token": TokenRatio, "sequence": SequenceRatio},
-    "gate": {"clip": Clip, "soft": SoftGate, "cap": Cap},
-    "weight": {"uniform": Uniform, "fixed": Fixed, "adaptive": Adaptive, "shift": Shift},
-    "length": {"response": PerResponse, "batch": BatchMean, "constant": Constant},
+PARTS: dict[str, Mapping[str, type]] = {
+    "ratio": LEVELS,
+    "gate": {"clip": ClipGate, "soft": SoftGate, "cap": CapGate},
+    "weight": {
+        "uniform": UniformWeight,
+        "fixed": FixedWeight,
+        "adaptive": AdaptiveWeight,
+        "shift": ShiftedBaseline,
+    },
+    "length": {"response": PerResponseLength, "batch": BatchMeanLength, "constant": ConstantLength},
 }
 """What the keys ratio, gate, weight and length may say."""
+
+TRL_DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(GRPOConfig)}
+"""What TRL's own fields are where they are unset."""
 
 
 def _setting(text: str, default: Any = None) -> Any:
@@ -42,30 +49,46 @@ def _setting(text: str, default: Any = None) -> Any:
 
 @dataclass
 class HPOConfig(GRPOConfig):
-    """GRPOConfig with the objective named, so that one line switches it: HPOConfig(algorithm="a-hpo").
+    """GRPOConfig with the objective named, or with the adaptive weight on TRL's loss. None means unset.
 
-    `algorithm` names a preset of hysteretic.presets; `ratio`, `gate`, `weight` and `length` exchange one of its parts
-    each: HPOConfig(algorithm="grpo", weight="adaptive") is GRPO's per-response length with A-HPO's weight. TRL's own
-    fields for the same things (loss_type, epsilon, ..., scale_rewards) default to what the algorithm says; epsilon,
-    epsilon_high, the SAPO temperatures and scale_rewards may be set and change the algorithm's parts; a loss_type or
-    importance_sampling_level that contradicts it is refused.
+    - `algorithm` names a preset: HPOConfig(algorithm="adaptive-grpo"). A loss_type or importance_sampling_level that
+      contradicts it is an error.
+    - Without `algorithm`, a loss_type or importance_sampling_level keeps that loss of TRL's, whichever it is, with
+      TRL's own defaults, and puts the adaptive weight on it. So a script for GRPOConfig keeps its loss when the two
+      class names are changed.
+    - With none of the three the algorithm is a-hpo: TRL's default loss (loss_type "dapo", clip 0.2) plus the adaptive
+      weight. The rule is the same as above, so that adding TRL's default explicitly changes nothing.
 
-    Raises ValueError for an unknown name (the nearest is shown) or a contradiction (with the mend).
+    `ratio`, `gate`, `weight` and `length` exchange one part each: HPOConfig(algorithm="gspo", weight="adaptive").
+    epsilon, epsilon_high, the SAPO temperatures and scale_rewards change the parts and default to the algorithm's.
+
+    Raises:
+        ValueError: For an unknown name (the nearest is suggested) or a contradiction (with what to do).
+
+    Example:
+        >>> options = {"output_dir": "out", "bf16": False, "report_to": "none"}
+        >>> HPOConfig(algorithm="grpo", weight="adaptive", **options).objective_name()
+        'adaptive-grpo'
+        >>> HPOConfig(loss_type="bnpo", **options).objective().weight
+        AdaptiveWeight(alpha_min=0.1)
+
+    References:
+        HPO, arXiv 2605.30201.
     """
 
-    algorithm: str = _setting(
-        "Objective: grpo, dr-grpo, dapo, gspo, sapo, cispo, positive-only, asymre, hpo or a-hpo.", "a-hpo"
+    algorithm: str | None = _setting(
+        f"Objective: {', '.join(ALGORITHMS)}. Unset: the adaptive weight on TRL's loss_type (by default a-hpo)."
     )
     alpha: float | None = _setting("Fixed weight of negative advantages, 0 to 1 (weight 'fixed'; hpo's 0.6).")
-    alpha_min: float | None = _setting("Floor of the adaptive weight, 0 to 1 (weight 'adaptive'; 0.1).")
+    alpha_min: float | None = _setting("Smallest adaptive weight, 0 to 1 (weight 'adaptive'; 0.1).")
     alpha_ema: float = _setting(
         "Decay of an exponential moving average of alpha over generation batches, 0 (off) to below 1; kept in "
         "checkpoints.",
         0.0,
     )
-    baseline_shift: float | None = _setting("AsymRE's shift of the baseline, at most 0 (weight 'shift'; -0.1).")
-    ratio: str | None = _setting("Replace the algorithm's importance ratio: 'token' or 'sequence'.")
-    gate: str | None = _setting("Replace the algorithm's gate: 'clip', 'soft' (SAPO) or 'cap' (CISPO).")
+    shift: float | None = _setting("AsymRE's shift of the baseline, at most 0 (weight 'shift'; -0.1).")
+    ratio: str | None = _setting("Replace the importance ratio: 'token' or 'sequence'.")
+    gate: str | None = _setting("Replace the gate: 'clip', 'soft' (SAPO) or 'cap' (CISPO).")
     weight: str | None = _setting("Replace the advantage weight: 'uniform', 'fixed', 'adaptive' or 'shift'.")
     length: str | None = _setting(
         "Replace the length normaliser: 'response' (each its own), 'batch' (mean of the batch) or 'constant' "
@@ -87,19 +110,23 @@ class HPOConfig(GRPOConfig):
 
     # What happens to bad numbers (hysteretic.trl.guard and .rewards).
     max_bad_updates: int = _setting(
-        "How many updates with a NaN or infinite loss or gradient are left out, in the whole run, before it stops; 0 "
+        "How many updates with a NaN or infinite loss or gradient are left out in the whole run before it stops; 0 "
         "stops at the first. Their batches are in bad-updates/.",
         0,
     )
     max_unscored: int = _setting(
-        "How many responses without a reward (NaN, or timed out or crashed with reward_processes) are put up with, in "
-        "the whole run, before it stops; 0 stops at the first. Their groups have no gradient.",
+        "How many responses without a reward (NaN, or timed out or crashed with reward_processes) are tolerated in the "
+        "whole run before it stops; 0 stops at the first. Their groups have no gradient.",
         0,
     )
 
     # TRL's own fields for the parts: unset means what the algorithm says.
-    loss_type: str | None = _setting("Set from the algorithm; only the value that computes it is accepted.")
-    importance_sampling_level: str | None = _setting("Set from the algorithm's ratio.")
+    loss_type: str | None = _setting(
+        f"TRL's loss, kept with the weight on top: {', '.join(LOSSES)}. Leave unset with `algorithm`, which decides it."
+    )
+    importance_sampling_level: str | None = _setting(
+        "'token' or 'sequence', kept like loss_type. Leave unset with `algorithm`, which decides it."
+    )
     epsilon: float | None = _setting("Lower clip of gate 'clip' (grpo and hpo 0.2, gspo 3e-4).")
     epsilon_high: float | None = _setting("Upper clip of gate 'clip', or the cap of gate 'cap' (cispo 5).")
     sapo_temperature_pos: float | None = _setting("Temperature of gate 'soft' for positive advantages (sapo 1.0).")
@@ -119,36 +146,30 @@ class HPOConfig(GRPOConfig):
         for name in ("max_bad_updates", "max_unscored"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; set it to 0 or more.")
-        objective = self._compose()
-        self._settle(trl_settings(objective, self.max_completion_length))
+        if self.algorithm is None and self.loss_type is None and self.importance_sampling_level is None:
+            self.algorithm = "a-hpo"
+        self._check_choices()
+        objective = self.objective()
+        self._settle(objective)
         if self.scale_rewards is None:
             self.scale_rewards = "group" if objective.scale == "std" else "none"
         super().__post_init__()
         self._check_accumulation()
 
     def objective(self) -> Objective:
-        """The objective that algorithm, parts and their parameters describe."""
-        return self._compose()
-
-    def updates_per_rollout(self) -> int:
-        """Optimiser steps taken on each generation batch."""
-        return self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps
-
-    def _compose(self) -> Objective:
-        preset = algorithm(self.algorithm)
-        base = dr_grpo(self.max_completion_length) if preset is dr_grpo else preset()
+        """The objective that the algorithm (or TRL's loss), parts and their parameters describe."""
+        base = self._base()
         kinds = {key: self._part(key, base) for key in PARTS}
         parameters: dict[type, dict[str, Any]] = {
-            Clip: {"low": self.epsilon, "high": self.epsilon_high},
+            ClipGate: {"low": self.epsilon, "high": self.epsilon_high},
             SoftGate: {"tau_positive": self.sapo_temperature_pos, "tau_negative": self.sapo_temperature_neg},
-            Cap: {"cap": self.epsilon_high},
-            Fixed: {"value": self.alpha},
-            Adaptive: {"alpha_min": self.alpha_min},
-            Shift: {"delta": self.baseline_shift},
-            Constant: {"max_length": self.max_completion_length},
+            CapGate: {"cap": self.epsilon_high},
+            FixedWeight: {"alpha": self.alpha},
+            AdaptiveWeight: {"alpha_min": self.alpha_min},
+            ShiftedBaseline: {"shift": self.shift},
         }
-        if kinds["gate"] is Clip and self.epsilon is not None and self.epsilon_high is None:
-            parameters[Clip]["high"] = self.epsilon  # as in TRL
+        if kinds["gate"] is ClipGate and self.epsilon is not None and self.epsilon_high is None:
+            parameters[ClipGate]["high"] = self.epsilon  # as in TRL
         parts: dict[str, Any] = {}
         for key, kind in kinds.items():
             given = {name: value for name, value in parameters.get(kind, {}).items() if value is not None}
@@ -156,48 +177,101 @@ class HPOConfig(GRPOConfig):
             parts[key] = own.__class__(**{**vars(own), **given}) if isinstance(own, kind) else kind(**given)
         self._check_parameters_used(kinds["weight"])
         scale = base.scale if self.scale_rewards is None else "none" if self.scale_rewards == "none" else "std"
-        return Objective(**parts, scale=scale)
+        return Objective(**parts, scale=scale).with_max_length(self.max_completion_length)
+
+    def objective_name(self) -> str:
+        """A short name of the objective, for folders: a preset's where one has these parts.
+
+        adaptive-grpo for algorithm="grpo" with weight="adaptive"; gspo-adaptive where the combination is no preset;
+        bnpo-adaptive for TRL's loss under the weight. Parameters, such as alpha_min, are left out.
+        """
+        base = self._base()
+        exchanged = {key: kind for key in PARTS if (kind := self._part(key, base)) is not type(getattr(base, key))}
+        resolved = base.replace(**{key: kind() for key, kind in exchanged.items()})
+        own = algorithm_name(self.algorithm or str(self.loss_type))
+        extras = [getattr(self, key) for key in exchanged]
+        if self.algorithm is None:
+            extras = [*(extras if "weight" in exchanged else ["adaptive", *extras])]
+            extras += ["sequence"] if self.importance_sampling_level == "sequence" else []
+        elif not exchanged:
+            return own
+        presets = [name for name, preset in ALGORITHMS.items() if preset() == resolved]
+        return presets[0] if presets else "-".join([own, *extras])
+
+    def updates_per_rollout(self) -> int:
+        """Optimiser steps taken on each generation batch."""
+        return self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps
+
+    def _base(self) -> Objective:
+        """The objective before any part is exchanged, with default parameters."""
+        if self.algorithm is not None:
+            return make(self.algorithm)
+        return trl_objective(
+            self.loss_type or TRL_DEFAULTS["loss_type"],
+            self.importance_sampling_level or TRL_DEFAULTS["importance_sampling_level"],
+            cap=self.epsilon_high or self.epsilon or TRL_DEFAULTS["epsilon"],  # as in TRL
+        )
 
     def _part(self, key: str, base: Objective) -> type:
         name = getattr(self, key)
-        if name is None:
-            return type(getattr(base, key))
-        if name not in PARTS[key]:
-            raise ValueError(f"{key} is {name!r}.{nearest(str(name), PARTS[key])} Known: {', '.join(PARTS[key])}.")
-        return PARTS[key][name]
+        return type(getattr(base, key)) if name is None else PARTS[key][name]
+
+    def _check_choices(self) -> None:
+        """Raises ValueError for a name that does not exist."""
+        if isinstance(self.scale_rewards, bool):  # as in TRL
+            self.scale_rewards = "group" if self.scale_rewards else "none"
+        choices: dict[str, Collection[str]] = {
+            **PARTS,
+            "loss_type": LOSSES,
+            "importance_sampling_level": LEVELS,
+            "scale_rewards": ("group", "batch", "none"),
+        }
+        for key, known in choices.items():
+            value = getattr(self, key)
+            if value is not None and value not in known:
+                raise ValueError(f"{key} is {value!r}.{nearest(str(value), known)} Known: {', '.join(known)}.")
 
     def _check_parameters_used(self, weight: type) -> None:
-        """A parameter that the chosen weight would ignore in silence is a mistake."""
-        for name, kind, mend in [
-            ("alpha", Fixed, "algorithm='hpo' or weight='fixed'"),
-            ("alpha_min", Adaptive, "algorithm='a-hpo' or weight='adaptive'"),
-            ("baseline_shift", Shift, "algorithm='asymre' or weight='shift'"),
+        """A parameter that the chosen weight would silently ignore is a mistake."""
+        for name, kind, fix in [
+            ("alpha", FixedWeight, "algorithm='hpo' or weight='fixed'"),
+            ("alpha_min", AdaptiveWeight, "algorithm='a-hpo' or weight='adaptive'"),
+            ("shift", ShiftedBaseline, "algorithm='asymre' or weight='shift'"),
         ]:
             if getattr(self, name) is not None and weight is not kind:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}, but algorithm={self.algorithm!r} uses the weight "
-                    f"{weight.__name__} and would ignore it; set {mend}, or drop {name}."
+                    f"{name} is {getattr(self, name)}, but the weight is {weight.__name__}, which would ignore it; "
+                    f"set {fix}, or drop {name}."
                 )
-        if self.alpha_ema and weight is not Adaptive:
+        if self.alpha_ema and weight is not AdaptiveWeight:
             raise ValueError(
                 f"alpha_ema is {self.alpha_ema}, but the weight {weight.__name__} has nothing to average; "
                 "set weight='adaptive', or drop alpha_ema."
             )
 
-    def _settle(self, settings: dict[str, Any]) -> None:
-        """Take over the fields that compute the objective; refuse the two that would compute another."""
-        mends = {
-            "loss_type": "drop loss_type, or change the parts with gate=... and length=...",
-            "importance_sampling_level": "drop importance_sampling_level, or set ratio='token' or 'sequence'",
-        }
-        for name, mend in mends.items():
-            if getattr(self, name) not in (None, settings[name]):
+    def _settle(self, objective: Objective) -> None:
+        """Set TRL's fields to what computes the objective. Raises ValueError where two of them say otherwise."""
+        settings = trl_settings(objective, self.max_completion_length, self.loss_type)
+        for name, fix in [
+            ("loss_type", "to change the loss, use gate=... and length=..."),
+            ("importance_sampling_level", "to change the ratio, use ratio='token' or 'sequence'"),
+        ]:
+            value = getattr(self, name)
+            if value not in (None, settings[name]):
+                asked = "this choice of parts" if self.algorithm is None else f"algorithm={self.algorithm!r}"
+                keep = "" if self.algorithm is None else f"drop algorithm to keep {name}={value!r} under the weight; "
                 raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, but algorithm={self.algorithm!r} with these parts is computed "
-                    f"by {name}={settings[name]!r}; {mend}."
+                    f"{name} is {value!r}, but {asked} is computed by {name}={settings[name]!r}. "
+                    f"Drop {name}; {keep}{fix}."
                 )
-        trl_defaults = {"epsilon": 0.2, "sapo_temperature_pos": 1.0, "sapo_temperature_neg": 1.05}
-        for name, value in {**trl_defaults, **settings}.items():
+        if isinstance(objective.gate, TrlOnly) and objective.gate.loss_type == "cispo":
+            warnings.warn(
+                f"loss_type is 'cispo' and epsilon_high is {self.epsilon_high}, so TRL caps importance ratios below 1. "
+                "Set epsilon_high to 5.0, which is usual.",
+                stacklevel=4,
+            )
+        gates = ("epsilon", "sapo_temperature_pos", "sapo_temperature_neg")
+        for name, value in {**{gate: TRL_DEFAULTS[gate] for gate in gates}, **settings}.items():
             if name in settings or getattr(self, name) is None:
                 setattr(self, name, value)
 

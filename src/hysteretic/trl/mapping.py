@@ -1,4 +1,4 @@
-"""Which of TRL's own losses computes an objective?
+"""Between objectives and TRL's losses: what each `loss_type` computes, and which one computes an objective.
 
 Every ratio and gate of ours is one of TRL's. The weight acts on the advantages before TRL sees them, and so does a
 length that TRL does not pair with that gate: c_i enters the loss as a factor on response i, and so do advantages.
@@ -6,65 +6,117 @@ length that TRL does not pair with that gate: c_i enters the loss as a factor on
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
 from hysteretic.advantages import BatchStatistics
 from hysteretic.objective import Objective
 from hysteretic.parts import (
-    BatchMean,
-    Cap,
-    Clip,
-    Constant,
+    AdaptiveWeight,
+    BatchMeanLength,
+    CapGate,
+    ClipGate,
+    ConstantLength,
     Length,
-    PerResponse,
+    PerResponseLength,
     SequenceRatio,
     SoftGate,
     TokenRatio,
 )
 
 
-def trl_settings(objective: Objective, max_completion_length: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TrlOnly:
+    """A gate or length that only TRL's own loss of that type computes. Weights need not know it."""
+
+    loss_type: str
+
+    def __call__(self, *_: Any, **__: Any) -> Tensor:
+        raise NotImplementedError(f"Only TRL computes this part of its loss_type {self.loss_type!r}.")
+
+    def clipped(self, ratio: Tensor, advantages_B1: Tensor) -> Tensor:
+        """Not known here."""
+        return self(ratio, advantages_B1)
+
+
+class TrlLoss(NamedTuple):
+    """What a loss_type of TRL is made of.
+
+    divides_by: rows of the micro-batch, trained tokens of the whole batch, or those of the micro-batch as TRL cuts it.
+    """
+
+    gate: type
+    length: Length
+    divides_by: Literal["rows", "batch tokens", "own tokens"]
+
+
+LOSSES = {
+    "grpo": TrlLoss(ClipGate, PerResponseLength(), "rows"),
+    "dapo": TrlLoss(ClipGate, BatchMeanLength(), "batch tokens"),
+    "dr_grpo": TrlLoss(ClipGate, ConstantLength(), "rows"),
+    "bnpo": TrlLoss(ClipGate, TrlOnly("bnpo"), "own tokens"),
+    "luspo": TrlLoss(ClipGate, ConstantLength(1), "rows"),
+    "sapo": TrlLoss(SoftGate, PerResponseLength(), "rows"),
+    "cispo": TrlLoss(CapGate, BatchMeanLength(), "batch tokens"),
+    "vespo": TrlLoss(TrlOnly, BatchMeanLength(), "batch tokens"),
+}
+"""TRL's values of loss_type. Where several compute a gate, the first is used for lengths that none of them has."""
+
+LEVELS: dict[str, type[TokenRatio] | type[SequenceRatio]] = {"token": TokenRatio, "sequence": SequenceRatio}
+"""TRL's values of importance_sampling_level."""
+
+
+def trl_settings(objective: Objective, max_completion_length: int, loss_type: str | None = None) -> dict[str, Any]:
     """The GRPOConfig fields that make TRL compute this objective's ratio and gate, and its length where it can.
 
-    Raises TypeError for a ratio or gate that is none of hysteretic.parts (a weight or a length of your own is fine).
+    Args:
+        objective: Its weight may be any, and so may a length that depends on the row and the batch alone.
+        max_completion_length: In tokens.
+        loss_type: Preferred where it computes the objective.
+
+    Raises:
+        TypeError: For a ratio or gate that is none of hysteretic.parts.
     """
-    gate = objective.gate
-    if isinstance(gate, Clip):
-        lengths = {PerResponse(): "grpo", BatchMean(): "dapo", Constant(max_completion_length): "dr_grpo"}
-        fields = {"loss_type": lengths.get(objective.length, "grpo"), "epsilon": gate.low, "epsilon_high": gate.high}
-    elif isinstance(gate, SoftGate):
-        fields = {
-            "loss_type": "sapo",
-            "sapo_temperature_pos": gate.tau_positive,
-            "sapo_temperature_neg": gate.tau_negative,
-        }
-    elif isinstance(gate, Cap):
-        fields = {"loss_type": "cispo", "epsilon_high": gate.cap}
-    else:
-        raise TypeError(
-            f"TRL has no loss for the gate {gate!r}; use Clip, SoftGate or Cap of hysteretic.parts here, "
-            "or your own loop (examples/own_loop.py)."
-        )
-    levels = {TokenRatio(): "token", SequenceRatio(): "sequence"}
-    if objective.ratio not in levels:
+    gate, length = objective.gate, objective.with_max_length(max_completion_length).length
+    levels = [level for level, ratio in LEVELS.items() if isinstance(objective.ratio, ratio)]
+    if not levels:
         raise TypeError(
             f"TRL has no importance ratio {objective.ratio!r}; use TokenRatio or SequenceRatio of hysteretic.parts."
         )
-    return {**fields, "importance_sampling_level": levels[objective.ratio]}
+    if isinstance(gate, TrlOnly):
+        fields: dict[str, Any] = {"loss_type": gate.loss_type}
+    else:
+        with_gate = [name for name, loss in LOSSES.items() if isinstance(gate, loss.gate)]
+        if not with_gate:
+            raise TypeError(
+                f"TRL has no loss for the gate {gate!r}; use ClipGate, SoftGate or CapGate of hysteretic.parts here, "
+                "or your own loop (examples/own_loop.py)."
+            )
+        exact = [name for name in with_gate if length_of(name, max_completion_length) == length]
+        fields = {"loss_type": loss_type if loss_type in exact else [*exact, *with_gate][0]}
+    if isinstance(gate, ClipGate):
+        fields |= {"epsilon": gate.low, "epsilon_high": gate.high}
+    elif isinstance(gate, SoftGate):
+        fields |= {"sapo_temperature_pos": gate.tau_positive, "sapo_temperature_neg": gate.tau_negative}
+    elif isinstance(gate, CapGate):
+        fields |= {"epsilon_high": gate.cap}
+    return {**fields, "importance_sampling_level": levels[0]}
+
+
+def trl_objective(loss_type: str, level: str, cap: float) -> Objective:
+    """TRL's loss with the adaptive weight on top, and default parameters. cap: what TRL's cispo caps ratios at."""
+    loss = LOSSES[loss_type]
+    is_unknown = loss.gate is TrlOnly or (loss.gate is CapGate and cap < 1)
+    gate = TrlOnly(loss_type) if is_unknown else loss.gate()
+    return Objective(LEVELS[level](), gate, AdaptiveWeight(), loss.length)
 
 
 def length_of(loss_type: str, max_completion_length: int) -> Length:
     """How TRL's loss of that type normalises."""
-    lengths: dict[str, Length] = {
-        "grpo": PerResponse(),
-        "sapo": PerResponse(),
-        "dapo": BatchMean(),
-        "cispo": BatchMean(),
-        "dr_grpo": Constant(max_completion_length),
-    }
-    return lengths[loss_type]
+    length = LOSSES[loss_type].length
+    return length.with_max_length(max_completion_length) if isinstance(length, ConstantLength) else length
 
 
 def row_factor(length: Length, trl_length: Length, lengths: Tensor, statistics: BatchStatistics) -> Tensor | float:
@@ -75,3 +127,8 @@ def row_factor(length: Length, trl_length: Length, lengths: Tensor, statistics: 
     if length == trl_length:
         return 1.0
     return length(lengths, statistics) / trl_length(lengths, statistics)
+
+
+def has_known_mass(objective: Objective) -> bool:
+    """Whether `Objective.on_policy_mass` knows the objective: not with a gate or length of TRL's alone."""
+    return not isinstance(objective.gate, TrlOnly) and not isinstance(objective.length, TrlOnly)

@@ -19,14 +19,10 @@ from torch.nn.functional import pad
 
 from hysteretic.lean.packed import prompt_numbers
 from hysteretic.lean.plan import Budget, Row, plan
+from hysteretic.trl.mapping import LOSSES
 
 Rows = dict[str, Any]
 """TRL's batch: tensors whose first axis is the row, and 0-dim ones of the whole batch."""
-
-MEAN_OF_ROWS = {"grpo", "sapo", "dr_grpo", "luspo"}
-"""Losses of TRL that are a mean over the rows of the micro-batch."""
-MEAN_OF_BATCH = {"dapo", "cispo", "vespo"}
-"""Losses of TRL that divide by the trained tokens of the whole generation batch."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +219,7 @@ def plan_step(
         planned.append(
             MicroBatch(
                 inputs=padded_with_rows(inputs, most),
-                factor=0.0 if not numbers else most / plain_rows if loss_type in MEAN_OF_ROWS else 1.0,
+                factor=0.0 if not numbers else most / plain_rows if LOSSES[loss_type].divides_by == "rows" else 1.0,
                 tokens=float(tokens_B[[kept[i] for i in everywhere]].sum()),
                 rows=most * accelerator.num_processes,
             )

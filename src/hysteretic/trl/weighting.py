@@ -6,7 +6,7 @@ rewards, advantages (TRL) -> silence -> counts over all ranks -> weighted advant
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +15,10 @@ from trl import GRPOConfig
 
 from hysteretic.advantages import BatchStatistics
 from hysteretic.objective import Objective
-from hysteretic.parts import Adaptive, Fixed
+from hysteretic.parts import AdaptiveWeight, FixedWeight
 from hysteretic.trl.compat import setting
 from hysteretic.trl.extra_state import ExtraState
-from hysteretic.trl.mapping import length_of, row_factor, trl_settings
+from hysteretic.trl.mapping import has_known_mass, length_of, row_factor, trl_settings
 from hysteretic.trl.rewards import GroupRewards
 
 
@@ -30,7 +30,8 @@ class WeightedAdvantages(ExtraState):
 
     Logs at every step, all over the last generation batch and equal on all ranks: hpo/alpha; hpo/positive_share,
     hpo/negative_share and hpo/silent_share of responses; hpo/positive_mass and hpo/negative_mass (gradient mass at
-    rho = 1, see Objective.on_policy_mass); hpo/mean_length in trained tokens.
+    rho = 1, see Objective.on_policy_mass); hpo/mean_length in trained tokens. A weight without alpha logs none; with
+    TRL's bnpo, vespo, and cispo capped below 1, gradient mass is not known and not logged.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class WeightedAdvantages(ExtraState):
         if objective is None:
             self.objective: Objective = args.objective()
         else:
-            self.objective = objective
-            args = with_objective(args, objective)
+            self.objective = objective.with_max_length(args.max_completion_length)
+            args = with_objective(args, self.objective)
         self.group_rewards: GroupRewards | None = None
         """Those of the last training rollout."""
         self._rollout_metrics: dict[str, float] = {}
@@ -87,12 +88,12 @@ class WeightedAdvantages(ExtraState):
     def _smoothed(self, statistics: BatchStatistics) -> Objective:
         """The objective, with alpha averaged over generation batches where alpha_ema asks for that."""
         decay = setting(self.args, "alpha_ema")
-        if not decay or not isinstance(self.objective.weight, Adaptive):
+        if not decay or not isinstance(self.objective.weight, AdaptiveWeight):
             return self.objective
-        alpha = self.objective.alpha(statistics)
+        alpha = self.objective.weight.alpha_for(statistics)
         previous = alpha if self._smoothed_alpha is None else self._smoothed_alpha
         self._smoothed_alpha = decay * previous + (1 - decay) * alpha
-        return self.objective.replace(weight=Fixed(self._smoothed_alpha))
+        return self.objective.replace(weight=FixedWeight(self._smoothed_alpha))
 
     def _log_rollout(
         self,
@@ -103,10 +104,12 @@ class WeightedAdvantages(ExtraState):
         statistics: BatchStatistics,
     ) -> None:
         """Keep the metrics of the rollout, and log them for its first update."""
-        mass = objective.on_policy_mass(weighted_B, lengths_B, statistics)
-        if self.accelerator.num_processes > 1:
-            mass = self.accelerator.reduce(torch.tensor(mass, device=weighted_B.device), reduction="sum").tolist()
-        self._rollout_metrics = {
+        mass: Sequence[float | None] = (None, None)
+        if has_known_mass(objective):
+            mass = objective.on_policy_mass(weighted_B, lengths_B, statistics)
+            if self.accelerator.num_processes > 1:
+                mass = self.accelerator.reduce(torch.tensor(mass, device=weighted_B.device), reduction="sum").tolist()
+        metrics = {
             "hpo/alpha": objective.alpha(statistics),
             "hpo/positive_share": statistics.positives / statistics.responses,
             "hpo/negative_share": statistics.negatives / statistics.responses,
@@ -115,6 +118,7 @@ class WeightedAdvantages(ExtraState):
             "hpo/negative_mass": mass[1],
             "hpo/mean_length": statistics.mean_length,
         }
+        self._rollout_metrics = {name: value for name, value in metrics.items() if value is not None}
         for name, value in self._rollout_metrics.items():
             self._metrics["train"][name].append(value)
 
@@ -141,10 +145,10 @@ def with_objective(args: GRPOConfig, objective: Objective) -> GRPOConfig:
     Raises TypeError for a ratio or gate that TRL lacks, ValueError for an alpha_ema that the weight would ignore.
     """
     alpha_ema = setting(args, "alpha_ema")
-    if alpha_ema and not isinstance(objective.weight, Adaptive):
+    if alpha_ema and not isinstance(objective.weight, AdaptiveWeight):
         raise ValueError(
-            f"alpha_ema is {alpha_ema}, but only the weight Adaptive is averaged, and the objective's is "
-            f"{objective.weight!r}; drop alpha_ema."
+            f"alpha_ema is {alpha_ema}, but only an AdaptiveWeight is averaged, and the objective's "
+            f"weight is {objective.weight!r}; drop alpha_ema."
         )
     args = copy.copy(args)
     for name, value in trl_settings(objective, args.max_completion_length).items():

@@ -1,9 +1,10 @@
-"""How do verl's rewards become HPO's advantages? Two estimators, called once a step with the whole sampled batch.
+"""verl's rewards to HPO's advantages: three estimators, called once per step with the whole sampled batch.
 
     rewards, uid -> groups -> advantages (silence decided on rewards) -> counts -> alpha -> weighted advantages
 
 The maths is `hysteretic.advantages` and the weights of `hysteretic.parts`; here rows are put into groups and back.
-verl's vanilla loss with loss_agg_mode=token-mean does the rest: token-mean is B times the mean length.
+verl's vanilla loss does the rest, with loss_agg_mode=token-mean (B times the mean length) for hpo and a_hpo, and with
+seq-mean-token-mean for adaptive_grpo.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from hysteretic.advantages import BatchStatistics, Scale, group_advantages, silent_groups
-from hysteretic.parts import Weight
+from hysteretic.parts import Weight, alpha_of
 from hysteretic.verl.settings import check_run, rollout_n, root_of, weight_of
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ def register() -> None:
     """Put the estimators into verl's registry; a second time changes nothing. Raises ValueError for a taken name."""
     from verl.trainer.ppo.core_algos import register_adv_est
 
-    register_adv_est("hpo")(hpo)
-    register_adv_est("a_hpo")(a_hpo)
+    for estimator in (hpo, a_hpo, adaptive_grpo):
+        register_adv_est(estimator.__name__)(estimator)
 
 
 def hpo(
@@ -57,6 +58,17 @@ def a_hpo(
 ) -> tuple[Tensor, Tensor]:
     """A-HPO: negative advantages times clip(n_pos / n_neg, +algorithm.hpo.alpha_min, 1). Else as `hpo`."""
     return _estimate("a_hpo", token_level_rewards, response_mask, index, config)
+
+
+def adaptive_grpo(
+    token_level_rewards: Tensor,
+    response_mask: Tensor,
+    index: Sequence[Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
+    """As `a_hpo`, for the loss of GRPO: actor.loss_agg_mode=seq-mean-token-mean, each response's own length."""
+    return _estimate("adaptive_grpo", token_level_rewards, response_mask, index, config)
 
 
 def _estimate(
@@ -93,13 +105,14 @@ def estimate(
     With `returns` in verl's metrics, alpha is critic/advantages/min over critic/returns/min.
 
     token_level_rewards, response_mask: [B, T]. index: [B], equal for the responses of a prompt, in any order.
-    group_size: rollouts a prompt (rollout.n), None where unknown.
+    weight: any of hysteretic.parts, or of your own. group_size: rollouts per prompt (rollout.n), None where unknown.
 
     verl's padding rows (a group in which nothing is trained) are left out. A response without trained tokens belongs
     to its group, but its sign is not counted. A group that lost responses to failed rollouts is compared within what
     is left; of one response nothing can be said, and its advantage is 0.
     Raises ValueError when no group has two responses, when a group is larger than group_size (rows of one rollout
-    cannot be told from rollouts), for a reward that is not finite, and for one so large that an advantage is not.
+    are not distinguishable from rollouts), for a reward that is not finite, or so large that an
+    advantage is not.
     """
     rewards = token_level_rewards.sum(dim=-1, dtype=torch.float64)  # equal rewards stay equal: silence depends on it
     lengths = (response_mask != 0).sum(dim=-1, dtype=torch.int32)  # a third of the time of int64
@@ -149,8 +162,9 @@ def _report(statistics: BatchStatistics, weight: Weight, silent: int) -> None:
     if seen is None:
         return
     responses = max(statistics.responses, 1)
+    alpha = alpha_of(weight, statistics)
+    seen |= {} if alpha is None else {"hpo/alpha": alpha}
     seen |= {
-        "hpo/alpha": weight.alpha(statistics),
         "hpo/positive_share": statistics.positives / responses,
         "hpo/negative_share": statistics.negatives / responses,
         "hpo/silent_share": silent / responses,
@@ -187,7 +201,7 @@ def _check_finite(rewards: Tensor, is_real: Tensor, index: Sequence[Any]) -> Non
     if bad:
         raise ValueError(
             f"The reward of row {bad[0]} (uid {index[bad[0]]}) is {rewards[bad[0]].item()}; every reward must be "
-            "finite. Mend the reward function."
+            "finite. Fix the reward function."
         )
 
 
@@ -212,8 +226,8 @@ def _check_sizes(sizes: Tensor, group_size: int | None) -> None:
     if group_size is not None and largest > group_size:
         raise ValueError(
             f"A prompt has {largest} rows, but actor_rollout_ref.rollout.n is {group_size}: its agent loop gives "
-            "several rows a rollout, and verl does not tell an estimator which belong together, so they would be "
-            "counted as responses. Use an agent loop of one row a rollout (single_turn_agent, tool_agent), or verl's "
+            "several rows per rollout, and verl does not say which belong together, so they would be "
+            "counted as responses. Use an agent loop of one row per rollout (single_turn_agent, tool_agent), or verl's "
             "own grpo."
         )
     single = int((sizes == 1).sum())
@@ -226,7 +240,7 @@ def _check_sizes(sizes: Tensor, group_size: int | None) -> None:
 
 
 def _say_once(text: str, about: str | None = None) -> None:
-    """about: what is said once, where its figures may change."""
+    """about: what is said once, where its numbers may change."""
     if (about or text) not in _said:
         _said.add(about or text)
         logger.warning("hysteretic: %s", text)

@@ -1,6 +1,6 @@
-"""Which of verl's settings decide whether a run is HPO's? Read and checked before anything is trained.
+"""Read verl's settings that decide whether a run is HPO's, and check them before anything is trained.
 
-algorithm.hpo.*         alpha (hpo), alpha_min (a_hpo), length (what loss_agg_mode is meant to be)
+algorithm.hpo.*         alpha (hpo), alpha_min (a_hpo, adaptive_grpo), length (what loss_agg_mode is meant to be)
 loss_agg_mode           must be the one that computes that length
 policy_loss.loss_mode   must be one whose objective is known here
 use_kl_in_reward        must be off: it makes rewards of equal responses differ
@@ -11,14 +11,26 @@ rollout.n               at least 2
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from hysteretic.common.errors import nearest
-from hysteretic.parts import Adaptive, Fixed, Weight
+from hysteretic.parts import AdaptiveWeight, FixedWeight, Weight
 from hysteretic.verl.supported import installed_version
 
-OPTIONS = {"hpo": "alpha", "a_hpo": "alpha_min"}
-"""The parameter of each estimator's weight, under algorithm.hpo."""
+
+class Estimator(NamedTuple):
+    """weight: of negatives. option: its parameter, under algorithm.hpo. length: unless algorithm.hpo.length says."""
+
+    weight: type[FixedWeight] | type[AdaptiveWeight]
+    option: str
+    length: str
+
+
+ESTIMATORS = {
+    "hpo": Estimator(FixedWeight, "alpha", "batch"),
+    "a_hpo": Estimator(AdaptiveWeight, "alpha_min", "batch"),
+    "adaptive_grpo": Estimator(AdaptiveWeight, "alpha_min", "response"),
+}
 
 LENGTHS = {"batch": "token-mean", "response": "seq-mean-token-mean", "constant": "seq-mean-token-sum-norm"}
 """verl's loss_agg_mode for each length of `hysteretic.trl.HPOConfig`."""
@@ -43,14 +55,14 @@ def options_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def weight_of(name: str, config: Mapping[str, Any] | None) -> Weight:
     """The weight of an estimator with its option. Raises ValueError for an option it does not have, or out of range."""
-    options = options_of(config)
-    known = (OPTIONS[name], "length")
+    options, estimator = options_of(config), ESTIMATORS[name]
+    known = (estimator.option, "length")
     for option in options:
-        other = next((estimator for estimator, own in OPTIONS.items() if own == option and estimator != name), None)
-        if other is not None:
+        others = [other for other, each in ESTIMATORS.items() if each.option == option]
+        if others and option != estimator.option:
             raise ValueError(
                 f"algorithm.hpo.{option} is set, but algorithm.adv_estimator={name} would ignore it; use "
-                f"adv_estimator={other}, or drop it."
+                f"adv_estimator={' or '.join(others)}, or drop it."
             )
         if option not in known:
             raise ValueError(
@@ -58,12 +70,12 @@ def weight_of(name: str, config: Mapping[str, Any] | None) -> Weight:
             )
     if options.get("length", "batch") not in LENGTHS:
         raise ValueError(f"algorithm.hpo.length is {options['length']!r}; known: {', '.join(LENGTHS)}.")
-    value = options.get(OPTIONS[name])
+    value = options.get(estimator.option)
     if value is None:
-        return Fixed() if name == "hpo" else Adaptive()
+        return estimator.weight()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"algorithm.hpo.{OPTIONS[name]} is {value!r}; give a number within [0, 1].")
-    return Fixed(float(value)) if name == "hpo" else Adaptive(float(value))
+        raise ValueError(f"algorithm.hpo.{estimator.option} is {value!r}; give a number within [0, 1].")
+    return estimator.weight(float(value))
 
 
 def root_of(config: Any) -> Any:
@@ -74,7 +86,7 @@ def root_of(config: Any) -> Any:
 
 
 def rollout_n(root: Any) -> int | None:
-    """Rollouts a prompt; None without a configuration."""
+    """Rollouts per prompt; None without a configuration."""
     return None if root is None else int(root.actor_rollout_ref.rollout.n)
 
 
@@ -89,7 +101,7 @@ def check_run(root: Any) -> list[str]:
     Raises ValueError for what would train another objective than asked, or nothing at all.
     """
     name = root.algorithm.adv_estimator
-    if name not in OPTIONS:
+    if name not in ESTIMATORS:
         return []
     weight_of(name, root.algorithm)
     if rollout_n(root) == 1:
@@ -108,19 +120,19 @@ def check_run(root: Any) -> list[str]:
             f"actor_rollout_ref.actor.policy_loss.loss_mode is {actor.policy_loss.loss_mode}; {name} is known with "
             f"{', '.join(LOSSES)}. Use one of them."
         )
-    length = options_of(root.algorithm).get("length", "batch")
+    length = options_of(root.algorithm).get("length", ESTIMATORS[name].length)
     loss = actor.policy_loss.loss_mode
     mode = "seq-mean-token-mean" if loss in losses_with_own_length() else actor.loss_agg_mode
     if mode != LENGTHS[length]:
         meant = next((key for key, value in LENGTHS.items() if value == mode), None)
-        mends = [] if meant is None else [f"say +algorithm.hpo.length={meant} to have the weight with that length"]
+        fixes = [] if meant is None else [f"say +algorithm.hpo.length={meant} to have the weight with that length"]
         if loss in losses_with_own_length():
             where = f"verl's {loss} loss always uses"
         else:
             where = "loss_agg_mode is"
-            mends.insert(0, f"set actor_rollout_ref.actor.loss_agg_mode={LENGTHS[length]}")
+            fixes.insert(0, f"set actor_rollout_ref.actor.loss_agg_mode={LENGTHS[length]}")
         raise ValueError(
-            f"{where} {mode}, but algorithm.hpo.length={length} is {LENGTHS[length]}; {', or '.join(mends)}."
+            f"{where} {mode}, but algorithm.hpo.length={length} is {LENGTHS[length]}; {', or '.join(fixes)}."
         )
     return [*_note_on_dual_clip(actor), *_notes_on_mini_batches(root, length)]
 

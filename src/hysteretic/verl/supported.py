@@ -1,4 +1,4 @@
-"""Which versions of verl does this package know?"""
+"""The versions of verl that this package supports."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""verl's trainers with HPO's figures among their metrics: trainer.v1.trainer_mode=hpo_sync, and nothing else changes.
+"""verl's trainers with HPO's numbers among their metrics: trainer.v1.trainer_mode=hpo_sync, and nothing else changes.
 
-An estimator cannot log, so these ask it: hpo/alpha, hpo/positive_share, hpo/negative_share, hpo/silent_share and
-hpo/mean_length (of whole steps) stand beside verl's own figures, in whatever trainer.logger names. Settings are checked
+An estimator cannot log, so these trainers do: hpo/alpha, hpo/positive_share, hpo/negative_share, hpo/silent_share and
+hpo/mean_length (of whole steps) stand beside verl's own metrics, in whatever trainer.logger names. Settings are checked
 when the trainer is made, before it takes a GPU. Loaded by VERL_USE_EXTERNAL_MODULES=hysteretic.verl.trainer.
 """
 
@@ -19,7 +19,7 @@ from verl.trainer.ppo.v1 import (
 
 import hysteretic.verl  # noqa: F401 - registers the estimators
 from hysteretic.verl.estimator import watched
-from hysteretic.verl.settings import OPTIONS, check_run
+from hysteretic.verl.settings import ESTIMATORS, check_run
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ class _Reporting:
 
     def __init__(self, config: Any) -> None:
         name = config.algorithm.adv_estimator
-        if name not in OPTIONS:
+        if name not in ESTIMATORS:
             raise ValueError(
-                f"trainer.v1.trainer_mode=hpo_{self.mode} reports on the estimators {', '.join(OPTIONS)}; found "
+                f"trainer.v1.trainer_mode=hpo_{self.mode} reports on the estimators {', '.join(ESTIMATORS)}; found "
                 f"algorithm.adv_estimator={name}. Choose one of them, or trainer_mode={self.mode}."
             )
         for note in check_run(config):
@@ -56,8 +56,8 @@ def check_single_rows(keys: list[str]) -> None:
         session = key.rpartition("_")[0]
         if session in sessions:
             raise ValueError(
-                f"A rollout has several rows ({sessions[session]} and {key}); hpo and a_hpo count one a rollout. Use "
-                "an agent loop of one row a rollout (single_turn_agent, tool_agent), or verl's own grpo."
+                f"A rollout has several rows ({sessions[session]} and {key}); HPO counts one per rollout. Use an "
+                "agent loop of one row per rollout (single_turn_agent, tool_agent), or verl's own grpo."
             )
         sessions[session] = key
 

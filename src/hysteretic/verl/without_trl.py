@@ -1,7 +1,7 @@
-"""Why may TRL stand beside verl? Because verl, where this package is loaded, does not find it.
+"""Hides TRL from verl, so that both may be installed.
 
-Where verl's FSDP engine finds TRL it patches TRL's AutoModelForCausalLMWithValueHead. TRL has none any more, and every
-model ends in an ImportError. Only a critic of verl uses that class, and HPO has no critic.
+Where verl's FSDP engine finds TRL it patches TRL's AutoModelForCausalLMWithValueHead. Current TRL has none, so every
+model would end in an ImportError. Only a critic of verl uses that class, and HPO has no critic.
 """
 
 from __future__ import annotations
