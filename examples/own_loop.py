@@ -1,6 +1,6 @@
-"""From prompt to gradient in one loop: A-HPO in plain torch, with any Hugging Face model. Start reading here.
+"""From prompts to gradients in one loop: plain torch, any algorithm, any Hugging Face model. Start reading here.
 
-python examples/own_loop.py                      the tiny model that comes along, on a CPU
+python examples/own_loop.py                      the embedded tiny model, on a CPU
 python examples/own_loop.py --model Qwen/Qwen2.5-0.5B-Instruct --prompt chat --tokens 512 --learning-rate 1e-6
 """
 
@@ -15,7 +15,7 @@ from hysteretic import tasks
 from hysteretic.models import tiny_model
 
 P, G, UPDATES, MICRO = 32, 8, 4, 32  # prompts, responses to each, updates per rollout, rows of a micro-batch
-OPTIONS = {"model": "", "prompt": "terse", "tokens": 72, "rollouts": 40, "learning-rate": 6e-4}
+OPTIONS = {"algorithm": "a-hpo", "model": "", "prompt": "terse", "tokens": 72, "rollouts": 40, "learning-rate": 6e-4}
 
 parser = argparse.ArgumentParser()
 for option, default in OPTIONS.items():
@@ -29,7 +29,7 @@ tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
 policy = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)  # in eval mode: no dropout in the ratios
 optimizer = torch.optim.AdamW(policy.parameters(), lr=args.learning_rate, weight_decay=0.0)
 task = tasks.load("countdown-3", prompt=args.prompt, largest=9, largest_target=99, guess_rate_below=0.06)
-objective = hy.a_hpo()
+objective = hy.make(args.algorithm).with_max_length(args.tokens)
 
 
 def logprobs_of(tokens: torch.Tensor, attention: torch.Tensor, length: int) -> torch.Tensor:
@@ -59,7 +59,7 @@ for rollout in range(args.rollouts):
     # Responses to weighted advantages: with the counts of the whole batch, before it is cut.
     texts = tokenizer.batch_decode(responses, skip_special_tokens=True)
     rewards = torch.tensor([task.score(*pair).reward for pair in zip(problems, texts, strict=True)])
-    advantages = hy.group_advantages(rewards, G, objective.scale)
+    advantages = objective.advantages(rewards, group_size=G)
     statistics = hy.BatchStatistics.of(advantages, mask)
     weighted = objective.weigh(advantages, statistics)
 
@@ -67,10 +67,12 @@ for rollout in range(args.rollouts):
     for update in torch.randperm(P * G).chunk(UPDATES):
         for rows in update.split(MICRO):
             logprobs = logprobs_of(tokens[rows], attention[rows], responses.shape[1])
-            share = objective.loss(logprobs, old[rows], weighted[rows], mask[rows], statistics)
-            (share.loss * UPDATES).backward()
+            output = objective.loss(logprobs, old[rows], weighted[rows], mask[rows], statistics, updates=UPDATES)
+            output.loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    figures = f"alpha {objective.alpha(statistics):.2f}, {statistics.mean_length:.0f} tokens a response"
-    print(f"rollout {rollout + 1}: reward {rewards.mean():.3f}, {figures}", flush=True)
+    alpha = objective.alpha(statistics)
+    weight = "" if alpha is None else f"alpha {alpha:.2f}, "
+    length = f"{statistics.mean_length:.0f} tokens per response"
+    print(f"rollout {rollout + 1}: reward {rewards.mean():.3f}, {weight}{length}", flush=True)

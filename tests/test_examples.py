@@ -53,6 +53,14 @@ def test_own_loop_trains(run_own_loop, tmp_path, capsys):
     assert all(moved)
 
 
+@pytest.mark.parametrize("algorithm", ["dr-grpo", "asymre"])
+def test_own_loop_runs_any_algorithm(run_own_loop, capsys, algorithm):
+    """One whose length is the engine's longest, and one without alpha."""
+    found = run_own_loop("--rollouts", "1", "--algorithm", algorithm)
+    assert found["objective"] == hy.make(algorithm).with_max_length(12)
+    assert ("alpha" in capsys.readouterr().out) == (algorithm == "dr-grpo")
+
+
 def test_own_loop_computes_the_gradient_of_its_batch(run_own_loop):
     """With padding, masks, micro-batches and four updates: against one row at a time, not padded, in one sum."""
     found = run_own_loop("--rollouts", "1", "--learning-rate", "0")
@@ -74,11 +82,16 @@ def test_own_loop_computes_the_gradient_of_its_batch(run_own_loop):
     policy.zero_grad()
     for part in rows.split(found["MICRO"]):
         logprobs = found["logprobs_of"](tokens[part], attention[part], T)
-        share = found["objective"].loss(
-            logprobs, found["old"][part], found["weighted"][part], mask[part], found["statistics"]
+        output = found["objective"].loss(
+            logprobs,
+            found["old"][part],
+            found["weighted"][part],
+            mask[part],
+            found["statistics"],
+            updates=found["UPDATES"],
         )
-        (share.loss * found["UPDATES"]).backward()
-        assert share.diagnostics["kl"].mean < 1e-8
+        output.loss.backward()
+        assert output.metrics["kl"].mean < 1e-8
     for parameter, gradient in zip(policy.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
     assert found["statistics"] == hy.BatchStatistics.of(found["advantages"], mask)

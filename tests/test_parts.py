@@ -154,6 +154,7 @@ def test_metrics_are_divided_after_they_are_added():
     """The mean of 1/2 and 3/10 is 4/12, not 0.4; nothing counted is 0."""
     parts = [hy.Metrics(kl=hy.Tally(1.0, 2)), hy.Metrics(kl=hy.Tally(torch.tensor(3.0), torch.tensor(10)))]
     assert sum(parts).means()["kl"] == pytest.approx(4 / 12)
+    assert sum(parts, hy.Metrics()) == sum(parts)
     assert hy.Tally(0.0, 0).mean == 0.0
     with pytest.raises(TypeError):
         1 + parts[0]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from typing import Any
 
 import griffe
 
 ENTRY = re.compile(r"((?:\w+)(?:, \w+)*)( \([^)]*\))?:(?: |$)")
+SECTIONS = ("Args:", "Returns:", "Raises:", "Example:", "References:")
 CODE = re.compile(r"(``?[^`]+``?)")
 
 
@@ -36,7 +38,22 @@ def _rewrite(thing: griffe.Object) -> None:
 def markdown(text: str, names: set[str]) -> str:
     """The text of a docstring as Markdown. names: what an entry of a list may be called."""
     blocks = re.split(r"\n\s*\n", inspect.cleandoc(text))
-    return "\n\n".join(_block(block.split("\n"), names) for block in blocks)
+    made, section = [], ""
+    for block in blocks:
+        heading, _, rest = block.partition("\n")
+        if heading in SECTIONS:
+            section, block = heading, textwrap.dedent(rest)
+            made.append(f"**{heading[:-1]}**")
+        made.append(_section(section, textwrap.dedent(block)) if section else _block(block.split("\n"), names))
+    return "\n\n".join(made)
+
+
+def _section(heading: str, text: str) -> str:
+    """What stands under Args, Returns, Raises, Example or References."""
+    if text.startswith(">>>"):
+        return f"```python\n{text}\n```"
+    is_list = heading in ("Args:", "Raises:")
+    return _escaped(re.sub(r"(?m)^(\w+):", r"- `\1`:", text) if is_list else text)
 
 
 def _block(lines: list[str], names: set[str]) -> str:

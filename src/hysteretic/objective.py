@@ -59,6 +59,8 @@ class Metrics(dict[str, Tally]):
     """
 
     def __add__(self, other: Metrics) -> Metrics:
+        if not self or not other:  # Metrics() is where a loop over micro-batches begins
+            return self or other
         return Metrics({name: tally + other[name] for name, tally in self.items()})
 
     def __radd__(self, other: object) -> Metrics:

@@ -15,6 +15,7 @@ def stand_in(**changes):
     model.config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(rope_parameters=None))
     model._supports_attention_backend = True
     trainer = SimpleNamespace(
+        loss_type="dapo",
         is_fsdp_enabled=False,
         is_deepspeed_enabled=False,
         _is_vlm=False,
@@ -69,6 +70,7 @@ def test_positions_that_depend_on_neighbours_go_the_plain_way(kind):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"loss_type": "bnpo"}, "divides by the tokens of each micro-batch"),
         ({"args__optim": "lomo"}, "LOMO"),
         ({"args__optim": "adalomo"}, "LOMO"),
         ({"_entropy_bonus_enabled": True}, "entropy bonus"),

@@ -47,7 +47,7 @@ class RunConfig:
         "For a data file or hub data set: path/to/file.py:function or package.module:function."
     )
     model: str = setting("'tiny' (the embedded default), a hub name, or a folder.", "tiny")
-    output: str | None = setting("The run's folder; runs/TASK-ALGORITHM-MODEL-seedN when not given.")
+    output: str | None = setting("The run's folder; runs/TASK-OBJECTIVE-MODEL-seedN when not given.")
     resume: bool = setting("Go on with the run in the output folder from its newest checkpoint.", False)
     train_problems: int | None = setting("How many problems to train on (default: the task's).")
     data_problem_seed: int = setting("Which problems: the seed they are drawn with (not the run's seed).", 0)
