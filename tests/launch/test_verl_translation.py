@@ -3,9 +3,8 @@
 import shlex
 
 import pytest
-from launch.test_launch import launch, settings_of
-
 from hysteretic.launch.settings import TRANSLATED
+from launch.test_launch import launch, settings_of
 
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
 CORRECTION = "algorithm.rollout_correction"

@@ -33,7 +33,9 @@ def batch_for(settings: Mapping[str, Any], stated: int, actual: int) -> tuple[di
         times = update // (actual * new)
     else:
         new = rows
-        near = sorted(range(1, 2 * update // (actual * rows) + group + 1), key=lambda n: abs(n * actual * rows - update))
+        near = sorted(
+            range(1, 2 * update // (actual * rows) + group + 1), key=lambda n: abs(n * actual * rows - update)
+        )
         times = next((n for n in near if not actual * rows * n * updates % group), near[0])
     found: dict[str, Any] = {ROWS: new, ACCUMULATION: times}
     became = actual * new * times
@@ -42,7 +44,9 @@ def batch_for(settings: Mapping[str, Any], stated: int, actual: int) -> tuple[di
     elif became != update:
         found["generation_batch_size"] = became * updates
     before, after = {ROWS: rows, ACCUMULATION: accumulation, ROUNDS: accumulation * updates}, found
-    changes = ", ".join(f"{key} {before[key]} -> {after[key]}" for key in before if after.get(key, before[key]) != before[key])
+    changes = ", ".join(
+        f"{key} {before[key]} -> {after[key]}" for key in before if after.get(key, before[key]) != before[key]
+    )
     if became == update:
         kept = f"The batch stays {rollout} responses per rollout and {update} per update"
     else:

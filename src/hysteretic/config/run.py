@@ -37,8 +37,6 @@ def setting(text: str, default: Any = None, *, verl: bool | str | None = None, g
     return field(default=default, metadata={"help": text, "facts": Facts(group=group, verl=verl, **facts)})
 
 
-
-
 SCORING = "rewards"
 
 
