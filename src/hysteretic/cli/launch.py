@@ -73,9 +73,8 @@ def _run(commands: Commands, options: argparse.Namespace) -> int:
     print("\n".join(export(commands.export)), flush=True)
     import pyarrow.parquet
 
-    check_enough_problems(
-        pyarrow.parquet.read_metadata(commands.export.output / "train.parquet").num_rows, commands.prompts
-    )
+    rows = pyarrow.parquet.read_metadata(commands.export.output / "train.parquet").num_rows
+    check_enough_problems(rows, commands.prompts)
     return subprocess.run(train, env={**os.environ, **commands.environment}, check=False).returncode
 
 
@@ -99,9 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("recipe", help="a YAML file or a recipe of `hysteretic list`")
     parser.add_argument("--print", action="store_true", help="only print the commands (notes go to stderr)")
     parser.add_argument("--dry-run", action="store_true", help="print notes and commands without running them")
-    parser.add_argument(
-        "--nodes", type=int, default=1, help="machines (default 1); more than one: submitted to a Ray cluster"
-    )
+    parser.add_argument("--nodes", type=int, default=1, help="machines (default 1); with more, a Ray job")
     parser.add_argument("--gpus-per-node", type=int, default=1, help="GPUs per machine (default 1)")
     parser.add_argument(
         "--processes",

@@ -19,7 +19,7 @@ def batch_for(settings: Mapping[str, Any], stated: int, actual: int) -> tuple[di
     The rows of a pass stay where they can, for memory, and are lowered where they must be. Where no whole number of
     rows does it, the batch is the nearest one that is made of whole groups.
 
-    settings: with num_generations, and KEYS as far as they are set (TRL's defaults: 8, 1, as many as accumulated, unset).
+    settings: with num_generations, and KEYS as far as they are set (TRL's defaults otherwise).
     """
     if stated == actual:
         return {}, ""
@@ -32,26 +32,25 @@ def batch_for(settings: Mapping[str, Any], stated: int, actual: int) -> tuple[di
     if new is not None:
         times = update // (actual * new)
     else:
-        new = rows
-        near = sorted(
-            range(1, 2 * update // (actual * rows) + group + 1), key=lambda n: abs(n * actual * rows - update)
-        )
-        times = next((n for n in near if not actual * rows * n * updates % group), near[0])
+        new, one = rows, actual * rows
+        near = sorted(range(1, 2 * update // one + group + 1), key=lambda count: abs(count * one - update))
+        times = next((count for count in near if not one * count * updates % group), near[0])
     found: dict[str, Any] = {ROWS: new, ACCUMULATION: times}
     became = actual * new * times
     if not whole:
         found[ROUNDS] = times * updates
     elif became != update:
         found["generation_batch_size"] = became * updates
-    before, after = {ROWS: rows, ACCUMULATION: accumulation, ROUNDS: accumulation * updates}, found
-    changes = ", ".join(
-        f"{key} {before[key]} -> {after[key]}" for key in before if after.get(key, before[key]) != before[key]
-    )
+    before = {ROWS: rows, ACCUMULATION: accumulation, ROUNDS: accumulation * updates}
+    changes = [f"{key} {old} -> {found[key]}" for key, old in before.items() if found.get(key, old) != old]
     if became == update:
         kept = f"The batch stays {rollout} responses per rollout and {update} per update"
     else:
-        kept = f"The batch becomes {became * updates} responses per rollout and {became} per update (not {rollout} and {update})"
-    return found, f"{kept} on {_processes(actual)} instead of {stated}: {changes or 'nothing else changes'}."
+        kept = (
+            f"The batch becomes {became * updates} responses per rollout (not {rollout}) and {became} per update (not "
+            f"{update})"
+        )
+    return found, f"{kept} on {_processes(actual)} instead of {stated}: {', '.join(changes) or 'no setting changes'}."
 
 
 def note_unadjusted(settings: Mapping[str, Any], stated: int, actual: int) -> str:

@@ -6,10 +6,9 @@ HPOConfig's facts stand here too, because its metadata must stay what any TrlPar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING
 from typing import Any
 
-from hysteretic.config.run import Facts, run_facts
+from hysteretic.config.run import UNSET, Facts, run_facts
 
 OBJECTIVE, BATCH, SAMPLING, OPTIMISER = "objective", "batch", "sampling", "optimiser"
 SPEED, ERRORS, MODEL, SAVING = "speed", "errors", "weights", "saving and reports"
@@ -24,24 +23,26 @@ OWN: dict[str, Facts] = {
         name: _translated(OBJECTIVE)
         for name in ("algorithm", "alpha", "alpha_min", "baseline_shift", "ratio", "gate", "weight", "length")
     },
-    "alpha_ema": _translated(OBJECTIVE, verl_default=0.0),
+    "alpha_ema": _translated(OBJECTIVE, "Decay of a moving average of alpha, 0 (off) to below 1.", verl_default=0.0),
     **{
         name: _translated(OBJECTIVE)
         for name in ("epsilon", "epsilon_high", "sapo_temperature_pos", "sapo_temperature_neg", "scale_rewards")
     },
     "loss_type": _translated(),
     "importance_sampling_level": _translated(),
-    "drop_silent": Facts(SPEED, verl="verl also pushes silent responses through the update; the gradient is the same"),
+    "drop_silent": Facts(SPEED, "Leave responses without advantage out of the update.", verl="verl also pushes silent responses through the update; the gradient is the same"),
     "share_prompts": Facts(SPEED, verl="verl reads a prompt once per response"),
     "drop_finished": Facts(SPEED, verl="vLLM drops finished responses itself"),
-    "tokens_per_micro_batch": _translated(SPEED),
+    "tokens_per_micro_batch": _translated(SPEED, "Bound micro-batches by tokens instead of by rows."),
     "max_bad_updates": Facts(
         ERRORS,
+        "Updates with a NaN or infinite loss or gradient to skip before the run stops.",
         resume=True,
         verl="verl skips every update whose gradient is not finite, with a line in the log, and continues",
     ),
     "max_unscored": Facts(
         ERRORS,
+        "Responses without a reward (NaN, timed out, crashed) to tolerate before the run stops.",
         resume=True,
         verl="verl drops a rollout whose reward function fails, with a line in the log, and continues",
     ),
@@ -73,7 +74,7 @@ TRL: dict[str, Facts] = {
     "vllm_importance_sampling_clip_max": _translated(),
     "vllm_importance_sampling_clip_min": _translated(verl_default=None),
     "learning_rate": _translated(OPTIMISER, "Tune it for each algorithm."),
-    "lr_scheduler_type": _translated(OPTIMISER, "constant, cosine, linear, ...", verl_default="constant"),
+    "lr_scheduler_type": _translated(OPTIMISER, "constant, cosine, linear or another of transformers'.", verl_default="constant"),
     "warmup_steps": _translated(OPTIMISER, "Updates of warm-up; below 1 a fraction of the run."),
     "weight_decay": _translated(),
     "adam_beta1": _translated(),
@@ -116,4 +117,4 @@ def named(is_so: Callable[[Facts], bool]) -> frozenset[str]:
 
 def verl_defaults() -> dict[str, Any]:
     """What verl does in place of each setting that may be left out."""
-    return {name: each.verl_default for name, each in facts().items() if each.verl_default is not MISSING}
+    return {name: each.verl_default for name, each in facts().items() if each.verl_default is not UNSET}

@@ -12,13 +12,20 @@ from hysteretic.config.facts import facts
 
 USAGE = "hysteretic train [--dry-run] [RECIPE or YAML] [any of these flags]"
 DESCRIPTION = (
-    "Train a model on a task. With --dry-run: make one small update of it on a CPU, without its weights, report what was "
-    "checked, and leave nothing behind."
+    "Train a model on a task. With --dry-run: make one small update of it on a CPU, without its weights, report what "
+    "was checked, and leave nothing behind."
 )
 EPILOG = (
-    "--help-all lists every flag, those of TRL's GRPOConfig and ModelConfig too. Every flag is a key in YAML, and a YAML "
-    "may start from others: base: [qwen2.5-1.5b, countdown-3, lora]. docs/settings.md says more about each."
+    "Every flag is a key in YAML; a YAML may start from others: base: [qwen2.5-1.5b, countdown-3, lora]. Defaults "
+    "are in brackets; recipes and the tiny model have their own. docs/settings.md explains each setting."
 )
+
+
+GROUPS = (
+    *("run", "objective", "batch", "sampling", "optimiser", "weights", "rewards", "errors", "speed"),
+    "saving and reports",
+)
+INDENT = 33
 
 
 def show_if_asked(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
@@ -32,33 +39,40 @@ def show_if_asked(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> 
 
 
 def short_help(parser: argparse.ArgumentParser, width: int | None = None) -> str:
-    """The flags whose facts name a group, by group, each with the first sentence of its help and its default."""
+    """The flags whose facts name a group, by group: what each is, in a line or two, and its default."""
     width = min(width or get_terminal_size().columns, 120)
-    known, groups = facts(), dict[str, list[argparse.Action]]()
-    for action in parser._actions:
-        group = known[action.dest].group if action.dest in known else ""
-        if group and not action.option_strings[0].startswith("--no_"):
-            groups.setdefault(group, []).append(action)
-    own = [
-        "  --config RECIPE or YAML       where settings come from; flags override it (`hysteretic list`)",
-        "  --dry-run                     one small update on the CPU: would this run start?",
-        "  -h, --help, --help-all        these flags; all flags",
+    actions = {each.dest: each for each in reversed(parser._actions)}  # the first of --flag and --no_flag
+    lines = [
+        f"usage: {USAGE}",
+        *textwrap.wrap(DESCRIPTION, width),
+        *_entry("--config", "YAML of any of these keys: a file, or a recipe of `hysteretic list`", width),
+        *_entry("--help-all", "every flag, those of TRL's GRPOConfig and ModelConfig too", width),
     ]
-    lines = [f"usage: {USAGE}", "", *textwrap.wrap(DESCRIPTION, width), "", *own]
-    for group, actions in groups.items():
-        lines += ["", f"{group}:"]
-        for action in actions:
-            lines += _entry(action, known[action.dest].text, width)
-    return "\n".join([*lines, "", *textwrap.wrap(EPILOG, width)])
+    for group in GROUPS:
+        lines.append(f"{group}:")
+        for name, each in facts().items():
+            if each.group == group and name in actions:
+                lines += _entry(f"--{name}", _text(actions[name], each.text, width), width)
+    return "\n".join([*lines, *textwrap.wrap(EPILOG, width)])
 
 
-def _entry(action: argparse.Action, text: str, width: int) -> list[str]:
-    text = text or re.split(r"(?<=[.;:]) (?=[A-Z(0-9])|; ", (action.help or "").replace("%%", "%"))[0]
-    if action.default not in (None, "", argparse.SUPPRESS):
-        text = f"{text.rstrip('.:;')} ({getattr(action.default, 'value', action.default)})"
-    flag = f"  {action.option_strings[0]}"
-    wrapped = textwrap.wrap(text.rstrip("."), width - 32)
-    first = f"{flag:31} {wrapped[0]}" if len(flag) < 31 else f"{flag}  {wrapped[0]}"
-    if len(first) > width:
-        return [flag, *(" " * 32 + line for line in wrapped)]
-    return [first, *(" " * 32 + line for line in wrapped[1:])]
+def _text(action: argparse.Action, text: str, width: int) -> str:
+    """The whole help where it is short, else its first sentence."""
+    whole = text or (action.help or "").replace("%%", "%")
+    if len(whole) > width - INDENT:
+        whole = re.split(r"(?<=\.) (?=[A-Z0-9])|(?<=\w); (?=[a-z0-9])(?![^(]*\))", whole)[0]
+    default = getattr(action.default, "value", action.default)
+    if default in (None, "", argparse.SUPPRESS):
+        return whole.removesuffix(".")
+    shown = str(default).lower() if isinstance(default, bool) else default
+    return f"{whole.removesuffix('.')} [{shown}]"
+
+
+def _entry(flag: str, text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=f"  {flag:{INDENT - 3}} ",
+        subsequent_indent=" " * INDENT,
+        break_on_hyphens=False,
+    )

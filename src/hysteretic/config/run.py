@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hysteretic.common.errors import UsageError
 
+UNSET: Any = object()
+
 
 @dataclass(frozen=True)
 class Facts:
-    """What other rooms need to know of a setting.
+    """What other rooms need to know about a setting.
 
-    group: the heading in `train --help`; without one it is under --help-all. text: what the help says in place of TRL's.
-    resume: a resumed run may change it. per_run: differs between the runs of a comparison, so that no arm may set it.
-    of_call: belongs to the command rather than to the run; config.yaml does not keep it. same_in_arms: arms that differ
-    in it are not comparable. of_task: says which problems there are; it goes where the task goes.
-    verl: True where `launch verl` translates it; a text where it changes nothing that is learned in verl, saying why ("":
-    nothing to say); None where verl has no counterpart. verl_default: what verl does instead, where it can be left out.
+    group: its heading in `train --help`; without one it is only under --help-all.
+    text: what the short help says in place of TRL's text.
+    resume: a resumed run may change it.
+    per_run: it differs between the runs of a comparison, so an arm cannot set it.
+    of_call: it belongs to the command, not to the run; config.yaml does not keep it.
+    same_in_arms: arms that differ in it are not comparable.
+    of_task: it describes the problems, and changes with the task.
+    verl: True if `launch verl` translates it; a text if it changes nothing that is learned in verl, saying why ("" for
+        nothing to say); None if verl has no counterpart.
+    verl_default: what verl does instead, where `--without` may leave it out.
     """
 
     group: str = ""
@@ -29,7 +35,7 @@ class Facts:
     same_in_arms: bool = False
     of_task: bool = False
     verl: bool | str | None = None
-    verl_default: Any = MISSING
+    verl_default: Any = UNSET
 
 
 def setting(text: str, default: Any = None, *, verl: bool | str | None = None, group: str = "", **facts: Any) -> Any:
@@ -52,7 +58,7 @@ class RunConfig:
         of_task=True,
         verl=True,
     )
-    task_options: dict | str | None = setting(
+    task_options: dict | str | None = setting(  # noqa: RUF009
         'Options of the task, as a mapping (JSON as a flag): {"largest": 30}.', group="run", of_task=True, verl=True
     )
     reward: str | None = setting(
@@ -75,7 +81,7 @@ class RunConfig:
         verl=True,
     )
     processes: int | None = setting(
-        "How many processes the batch is written for. `accelerate launch` with another number keeps the batch.",
+        "How many processes the batch is written for; on another number it is kept.",
         group="batch",
         verl=True,
     )
@@ -105,6 +111,7 @@ class RunConfig:
         "run, but up to max_unscored (100 with them) responses have no reward. 0: in the run's own process.",
         0,
         group=SCORING,
+        text="Score in this many separate processes, which may hang or crash; 0: in the run's own.",
         resume=True,
         verl="verl scores in processes of its own (reward.num_workers)",
     )
@@ -127,6 +134,7 @@ class RunConfig:
         "saved (not with a sharded model).",
         15.0,
         group="run",
+        text="Seconds that a rollout may still take after SIGTERM.",
         resume=True,
         verl="verl continues from its last checkpoint",
     )

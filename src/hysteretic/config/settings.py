@@ -67,7 +67,7 @@ def parse(
     machine: Mapping[str, Any] | None = None,
     processes: int | None = None,
 ) -> RunSpec:
-    """The run that a command line (without the program's name) describes. Raises UsageError; exits on --help and bad flags.
+    """The run that a command line describes (without the program's name). Raises UsageError; exits on --help.
 
     training: a subclass, for a run on other GPUs than this machine's. machine: in place of `defaults()`. processes: on
     how many the run will be, by default as many as a launcher started; 0 leaves the batch as it is stated.
@@ -75,7 +75,9 @@ def parse(
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--config", *arguments]  # the recipe, without the flag
     parser = _parser(training)
-    help_pages.show_if_asked(parser, arguments)
+    if {"-h", "--help", "--help-all"} & set(arguments):
+        parser.set_defaults_with_config(**defaults())
+        help_pages.show_if_asked(parser, arguments)
     given = _given(parser, arguments)
     flags = {key: value for key, value in given.items() if key != "config"}
     layers = [] if given.get("config") is None else layers_of(given["config"])

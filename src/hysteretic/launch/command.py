@@ -113,8 +113,8 @@ def check_flags(flags: Sequence[str], own: Sequence[str]) -> None:
         if word.startswith("--") and name not in known and name.removeprefix("no_") not in known:
             hint = nearest(word.split("=")[0][2:], [*known, *own], before="--")
             raise UsageError(
-                f"{word.split('=')[0]} is not a flag of `hysteretic launch` or `hysteretic train`.{hint} `hysteretic train "
-                "--help-all` lists them; verl's own settings go through --set KEY=VALUE."
+                f"{word.split('=')[0]} is not a flag of `hysteretic launch` or `hysteretic train`.{hint} `hysteretic "
+                "train --help-all` lists them; verl's own settings go through --set KEY=VALUE."
             )
 
 
@@ -168,9 +168,7 @@ def _check_output(output: Path, resume: bool) -> None:
     if found and not resume:
         raise UsageError(f"{output} is not empty; give another --output, or --resume --output {output} to continue it.")
     if resume and not (output / CHECKPOINT).is_file():
-        raise UsageError(
-            f"There is no checkpoint to resume from: {output} has no {CHECKPOINT}. Drop --resume to start."
-        )
+        raise UsageError(f"There is no checkpoint to resume from: {output} has no {CHECKPOINT}. Drop --resume.")
 
 
 def _look_at_problems(task: Task, request: RunSpec, prompts: int) -> list[str]:

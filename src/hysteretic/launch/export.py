@@ -28,13 +28,13 @@ ORIGIN = "hysteretic"
 
 PLAIN_PROMPTS = (
     "The prompts are plain strings; each becomes one user message, to which verl applies the model's chat template, "
-    "as `hysteretic train` does not."
+    "unlike `hysteretic train`."
 )
 
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What to export and where. task_options: with `reward` for a data file. problems: None for as many as are usual."""
+    """What to export and where. task_options: with `reward` for a data file. problems: None for the usual number."""
 
     task: str
     output: Path
@@ -243,7 +243,7 @@ def origin_of(task: str, task_options: Mapping[str, Any], split: str, seed: int,
 
 
 def is_there(origins: Mapping[Path, Mapping[str, Any]], overwrite: bool) -> bool:
-    """Whether every file exists and was made from the same. Raises UsageError for one that was made from something else."""
+    """Whether every file exists and is this export. Raises UsageError for one that was made from something else."""
     there = [path for path in origins if path.exists()]
     if overwrite or not there:
         return False

@@ -89,7 +89,7 @@ def _leave_out(request: RunSpec, given: Collection[str], without: Collection[str
     if left:
         names = " ".join(f"--without {name}" for name in left if name in may_be_left)
         raise UsageError(
-            f"verl cannot do what these settings ask for: {'; '.join(f'{name} ({why})' for name, why in left.items())}. "
+            f"verl cannot do what these settings say: {'; '.join(f'{name} ({why})' for name, why in left.items())}. "
             f"Change them{f', or leave out what can be: {names}' if names else ''}."
         )
     notes = []
@@ -102,7 +102,7 @@ def _leave_out(request: RunSpec, given: Collection[str], without: Collection[str
 
 
 def batch_of(training: Any, given: Collection[str], cluster: Cluster) -> Batch:
-    """The rollout that TRL would make with that many processes. Raises UsageError where verl cannot divide it equally."""
+    """The rollout that TRL would make with that many processes. Raises UsageError if verl cannot divide it equally."""
     size, group = training.per_device_train_batch_size * cluster.processes, training.num_generations
     rollout = (
         training.generation_batch_size if "generation_batch_size" in given else size * training.steps_per_generation

@@ -37,7 +37,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Batch:
-    """prompts: per rollout. updates: optimiser steps per rollout, over num_iterations passes. rows: responses per update."""
+    """prompts: per rollout. rows: responses per update. updates: per rollout, over num_iterations passes."""
 
     prompts: int
     rows: int
