@@ -42,8 +42,8 @@ def test_what_a_merge_key_brings_may_be_overruled(tmp_path):
     """Also where the mapping it comes from has a merge key of its own, deeper than where it is used."""
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "base: &base {algorithm: hpo, alpha: 0.1}\n"
-        "deep: {one: &one {<<: *base, alpha: 0.2}}\n"
+        "shared: &shared {algorithm: hpo, alpha: 0.1}\n"
+        "deep: {one: &one {<<: *shared, alpha: 0.2}}\n"
         "arms: {two: {<<: *one, alpha: 0.3}, three: *one}\n"
     )
     arms = read_recipe(str(path))["arms"]
@@ -52,7 +52,11 @@ def test_what_a_merge_key_brings_may_be_overruled(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     path = tmp_path / "mine.yaml"
-    for content, words in [(b"a: [", "is no YAML"), (b"\xff\xfe\x00a", "is no YAML"), (b"a: \x00", "is no YAML")]:
+    for content, words in [
+        (b"a: [", "is not valid YAML"),
+        (b"\xff\xfe\x00a", "is not valid YAML"),
+        (b"a: \x00", "is not valid YAML"),
+    ]:
         path.write_bytes(content)
         with pytest.raises(UsageError, match=words):
             read_yaml(path)

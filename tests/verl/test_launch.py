@@ -12,8 +12,6 @@ from batches import mask_of, sparse_batch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hysteretic.launch.hydra import value_of
-from hysteretic.launch.keys import of_correction
 from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 from verl.trainer.ppo.reward import get_custom_reward_fn
@@ -23,6 +21,8 @@ from verl.trainer.ppo.utils import need_critic
 from hysteretic.cli import main
 from hysteretic.common.errors import UsageError
 from hysteretic.config.recipes import recipes
+from hysteretic.launch.overrides import value_of
+from hysteretic.launch.verl_keys import of_correction
 from hysteretic.verl.composed import check
 from hysteretic.verl.estimator import weight_of
 from hysteretic.verl.settings import _note_on_dual_clip

@@ -14,8 +14,8 @@ OBJECTIVE, BATCH, SAMPLING, OPTIMISER = "objective", "batch", "sampling", "optim
 SPEED, ERRORS, MODEL, SAVING = "speed", "errors", "weights", "saving and reports"
 
 
-def _translated(group: str = "", text: str = "", **more: Any) -> Facts:
-    return Facts(group=group, text=text, verl=True, **more)
+def _translated(group: str = "", short: str = "", **more: Any) -> Facts:
+    return Facts(group=group, short=short, verl=True, **more)
 
 
 OWN: dict[str, Facts] = {
@@ -30,7 +30,11 @@ OWN: dict[str, Facts] = {
     },
     "loss_type": _translated(),
     "importance_sampling_level": _translated(),
-    "drop_silent": Facts(SPEED, "Leave responses without advantage out of the update.", verl="verl also pushes silent responses through the update; the gradient is the same"),
+    "drop_silent": Facts(
+        SPEED,
+        "Leave responses without advantage out of the update.",
+        verl="verl also pushes silent responses through the update; the gradient is the same",
+    ),
     "share_prompts": Facts(SPEED, verl="verl reads a prompt once per response"),
     "drop_finished": Facts(SPEED, verl="vLLM drops finished responses itself"),
     "tokens_per_micro_batch": _translated(SPEED, "Bound micro-batches by tokens instead of by rows."),
@@ -74,7 +78,9 @@ TRL: dict[str, Facts] = {
     "vllm_importance_sampling_clip_max": _translated(),
     "vllm_importance_sampling_clip_min": _translated(verl_default=None),
     "learning_rate": _translated(OPTIMISER, "Tune it for each algorithm."),
-    "lr_scheduler_type": _translated(OPTIMISER, "constant, cosine, linear or another of transformers'.", verl_default="constant"),
+    "lr_scheduler_type": _translated(
+        OPTIMISER, "constant, cosine, linear or another of transformers'.", verl_default="constant"
+    ),
     "warmup_steps": _translated(OPTIMISER, "Updates of warm-up; below 1 a fraction of the run."),
     "weight_decay": _translated(),
     "adam_beta1": _translated(),

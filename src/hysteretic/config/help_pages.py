@@ -52,7 +52,7 @@ def short_help(parser: argparse.ArgumentParser, width: int | None = None) -> str
         lines.append(f"{group}:")
         for name, each in facts().items():
             if each.group == group and name in actions:
-                lines += _entry(f"--{name}", _text(actions[name], each.text, width), width)
+                lines += _entry(f"--{name}", _text(actions[name], each.short, width), width)
     return "\n".join([*lines, *textwrap.wrap(EPILOG, width)])
 
 

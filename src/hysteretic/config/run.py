@@ -16,7 +16,7 @@ class Facts:
     """What other rooms need to know about a setting.
 
     group: its heading in `train --help`; without one it is only under --help-all.
-    text: what the short help says in place of TRL's text.
+    short: what the short help says in place of the full text or TRL's text.
     resume: a resumed run may change it.
     per_run: it differs between the runs of a comparison, so an arm cannot set it.
     of_call: it belongs to the command, not to the run; config.yaml does not keep it.
@@ -28,7 +28,7 @@ class Facts:
     """
 
     group: str = ""
-    text: str = ""
+    short: str = ""
     resume: bool = False
     per_run: bool = False
     of_call: bool = False
@@ -111,7 +111,7 @@ class RunConfig:
         "run, but up to max_unscored (100 with them) responses have no reward. 0: in the run's own process.",
         0,
         group=SCORING,
-        text="Score in this many separate processes, which may hang or crash; 0: in the run's own.",
+        short="Score in this many separate processes, which may hang or crash; 0: in the run's own.",
         resume=True,
         verl="verl scores in processes of its own (reward.num_workers)",
     )
@@ -134,7 +134,7 @@ class RunConfig:
         "saved (not with a sharded model).",
         15.0,
         group="run",
-        text="Seconds that a rollout may still take after SIGTERM.",
+        short="Seconds that a rollout may still take after SIGTERM.",
         resume=True,
         verl="verl continues from its last checkpoint",
     )

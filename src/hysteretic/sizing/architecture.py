@@ -74,8 +74,7 @@ def architecture(config: Any, name: str, peft_config: Any = None) -> Architectur
         layers, hidden, heads = text.num_hidden_layers, text.hidden_size, text.num_attention_heads
     except (ValueError, AttributeError) as error:
         raise ValueError(
-            f"{name} ({config.model_type}) cannot be built: {str(error).splitlines()[0]} Give a causal language "
-            "model."
+            f"{name} ({config.model_type}) cannot be built: {str(error).splitlines()[0]} Give a causal language model."
         ) from error
     block = _layers(model, layers)[0]
     size = getattr(text, "head_dim", None) or hidden // heads

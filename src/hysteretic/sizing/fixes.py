@@ -116,7 +116,7 @@ def _combined(work: Work, way: str, kinds: Sequence[Kind]) -> Iterator[Change]:
 
 
 def where_it_fits(model: Architecture, work: Work, way: str) -> list[tuple[GPU, int, str]]:
-    """For each GPU the smallest number that fits, this way or one that shards more, with the batch per GPU unchanged."""
+    """For each GPU the smallest number that fits, this way or one that shards more; the batch per GPU is unchanged."""
     found = []
     for gpu in GPUS.values():
         counts = sorted({work.gpus, *(2**k for k in range(7))})
@@ -156,12 +156,10 @@ def warnings(model: Architecture, work: Work, way: str) -> list[str]:
                 "float32, train an adapter (--use_peft true), or use DeepSpeed or FSDP, which keep fp32 weights."
             )
     if way != "ddp" and (work.drops_silent or work.shares_prompts or work.tokens_per_micro_batch):
-        found.append(
-            "With a sharded model drop_silent, share_prompts and tokens_per_micro_batch have no effect."
-        )
+        found.append("With a sharded model drop_silent, share_prompts and tokens_per_micro_batch have no effect.")
     if model.longest is not None and work.prompt + work.response > model.longest:
         found.append(
-            f"Prompt and response may have {work.prompt + work.response} tokens, and the model is made for "
+            f"Prompt and response may have {work.prompt + work.response} tokens, and the model was made for "
             f"{model.longest}: lower max_completion_length."
         )
     if work.engine is not None and (work.engine.longest or 10**9) < work.prompt + work.response:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hysteretic.sizing.architecture import Architecture
+from hysteretic.sizing.fixes import Change, smallest_change, warnings, where_it_fits
 from hysteretic.sizing.gpus import GPU
 from hysteretic.sizing.memory import WAYS, Memory, memory
-from hysteretic.sizing.fixes import Change, smallest_change, warnings, where_it_fits
 from hysteretic.sizing.pace import Pace, pace
 from hysteretic.sizing.work import Work
 
