@@ -52,13 +52,9 @@ def test_what_a_merge_key_brings_may_be_overruled(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     path = tmp_path / "mine.yaml"
-    for content, words in [
-        (b"a: [", "is not valid YAML"),
-        (b"\xff\xfe\x00a", "is not valid YAML"),
-        (b"a: \x00", "is not valid YAML"),
-    ]:
+    for content in (b"a: [", b"\xff\xfe\x00a", b"a: \x00"):
         path.write_bytes(content)
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match="is not valid YAML"):
             read_yaml(path)
     with pytest.raises(UsageError, match="Cannot read"):
         read_yaml(tmp_path)

@@ -113,7 +113,7 @@ def test_several_nodes_go_through_ray(capsys):
         (["--max_steps", "-1", "--num_train_epochs", "0.5"], "num_train_epochs (0.5; verl counts whole epochs"),
         (["--save_strategy", "epoch"], "save_strategy (epoch"),
         (["--max_steps", "-1", "--save_steps", "0.1"], "save_steps (0.1, a fraction"),
-        (["--use_peft", "true", "--lora_dropout", "0"], "lora_target_modules (not set: PEFT has defaults for each architecture"),
+        (["--use_peft", "true", "--lora_dropout", "0"], "lora_target_modules (not set: PEFT has defaults"),
         (["--use_peft", "true", "--lora_target_modules", "q_proj"], "lora_dropout (0.05"),
         (
             [
