@@ -90,10 +90,10 @@ WORKER = """
 import sys
 from hysteretic.config.settings import parse
 found = parse(sys.argv[1:])
-training = found.training
-rows = training.world_size * training.per_device_train_batch_size
-print(f"{training.world_size} {training.generation_batch_size} {rows * training.gradient_accumulation_steps}\\n", end="")
-print(f"{found.batch_note}\\n", end="")
+training, note = found.training, found.batch_note
+update = training.world_size * training.per_device_train_batch_size * training.gradient_accumulation_steps
+print(f"{training.world_size} {training.generation_batch_size} {update}\\n", end="")
+print(f"{note}\\n", end="")
 """
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("error:save_steps is:UserWarning")
 
 
 def stated(name, *flags):
-    """The run as the recipe states it, for the number of processes that it states. transformers refuses bf16 where there
+    """The run as the recipe states it, for the processes that it states. transformers refuses bf16 where there
     is no GPU, unless it is told to use the CPU; nothing else has to be changed to read it on any machine."""
     return parse(["--config", name, "--use_cpu", "true", *flags], processes=0)
 
