@@ -115,12 +115,11 @@ def test_launch_commands_print_a_command(line, capsys):
 @pytest.mark.parametrize("line", sorted({line for _, line in COMMAND_LINES if "hysteretic launch" not in line}))
 def test_commands_are_taken_by_their_own_parser(line):
     """Whatever hardware they need: flags, values, and the names of recipes and algorithms."""
-    from hysteretic.cli import compare, plan, show, warmup
+    from hysteretic.cli import compare, export, plan, show, warmup
     from hysteretic.config import settings
     from hysteretic.config.recipes import read_recipe
     from hysteretic.dry_run import rehearsal as dry_run
     from hysteretic.evals import evaluation
-    from hysteretic.launch import export
     from hysteretic.presets import ALGORITHMS
     from hysteretic.probe import probe
 

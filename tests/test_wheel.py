@@ -28,6 +28,9 @@ def test_a_wheel_holds_code_types_model_and_recipes_and_nothing_else(wheel):
         "hysteretic/models/tiny_telelogs/model.safetensors",
         "hysteretic/recipes/tiny-telelogs-compact.yaml",
         "hysteretic/recipes/tiny-countdown-3.yaml",
+        "hysteretic/recipes/combinations.yaml",
+        "hysteretic/recipes/models/qwen2.5-7b.yaml",
+        "hysteretic/recipes/shared/published.yaml",
         *(f"hysteretic/{page}.{kind}" for page in ("compare/page", "html/sheet") for kind in ("html", "css", "js")),
     ]:
         assert needed in names
@@ -45,4 +48,4 @@ def test_an_installed_wheel_lists_its_recipes(wheel, tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120
     )
     assert done.stdout.startswith(str(tmp_path)), done.stderr
-    assert "tiny-countdown-3" in done.stdout
+    assert "qwen2.5-7b-countdown-3-full" in done.stdout

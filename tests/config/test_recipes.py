@@ -1,13 +1,13 @@
-"""Every file of recipes/ is a run that would start: its keys are settings, its batches divide, its task exists."""
+"""Every recipe is a run that would start: its keys are settings, its batch divides, its task exists."""
 
 import dataclasses
 
 import pytest
-import yaml
 from trl import get_peft_config
 
 import hysteretic.tasks
-from hysteretic.config.recipes import recipes
+from hysteretic.common.errors import UsageError
+from hysteretic.config.recipes import read_recipe, recipes
 from hysteretic.config.settings import parse
 from hysteretic.presets import ALGORITHMS
 
@@ -18,35 +18,103 @@ TASKS = ("countdown-3", "countdown-4", "telelogs", "telelogs-synthetic")
 pytestmark = pytest.mark.filterwarnings("error:save_steps is:UserWarning")
 
 
+def stated(name, *flags):
+    """The run as the recipe states it, for the processes that it states. transformers refuses bf16 where there
+    is no GPU, unless it is told to use the CPU; nothing else has to be changed to read it on any machine."""
+    return parse(["--config", name, "--use_cpu", "true", *flags], processes=0)
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def recipe(request):
-    """(name, what the file says, the parsed request). transformers refuses bf16 where there is no GPU, unless it is
-    told to use the CPU; nothing else of a recipe has to be changed to be read on any machine."""
-    content = yaml.safe_load(recipes()[request.param].read_text(encoding="utf-8"))
-    return request.param, content, parse(["--config", request.param, "--use_cpu", "true"])
+    """(name, its settings, the parsed run)."""
+    return request.param, read_recipe(request.param), stated(request.param)
 
 
 def test_every_published_setting_has_its_recipe():
     """Three models, two sizes of Countdown and two sources of TeleLogs, LoRA and all parameters."""
-    expected = {f"{model}-{task}-{tuning}" for model in MODELS for task in TASKS for tuning in ("lora", "full")}
-    assert expected <= set(NAMES)
+    expected = {f"{model}-{task}-{method}" for model in MODELS for task in TASKS for method in ("lora", "full")}
+    assert set(NAMES) == expected | {"tiny-countdown-3", "tiny-telelogs-compact"}
+    assert all(recipes().values())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_first_line_is_a_sentence(name):
-    """`hysteretic list` shows it."""
-    first = recipes()[name].read_text(encoding="utf-8").splitlines()[0]
-    assert first.startswith("# ")
-    assert first.endswith(".")
+SIZES = {
+    ("qwen2.5-1.5b", "full"): (1, 16, 16, 64, "float32", 0.25, 200),
+    ("llama-3.2-3b", "full"): (4, 16, 4, 16, "bfloat16", 0.25, 0),
+    ("qwen2.5-7b", "full"): (8, 8, 4, 16, "bfloat16", 0.3, 0),
+    **{(model, "lora"): (1, 8, 32, 128, "bfloat16", 0.4, 200) for model in MODELS},
+}
+"""Processes, rows, accumulation and rounds with short prompts; dtype, vLLM's memory, held-out problems."""
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_launch_command_in_the_comments_names_its_own_recipe(name):
-    """Many files alike: a copied command would start another run."""
-    lines = recipes()[name].read_text(encoding="utf-8").splitlines()
-    named = [line.split("--config ")[1].split()[0] for line in lines if line.startswith("#") and "--config " in line]
-    assert set(named) <= {name}
-    assert named or name.startswith("tiny-")
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("tiny-")])
+def test_a_composed_recipe_has_the_values_it_had_as_one_file(name):
+    """What depends on the combination, and a few settings of each part."""
+    run, training, model = (getattr(stated(name), part) for part in ("run", "training", "model"))
+    of_model = next(each for each in MODELS if name.startswith(each))
+    method = name.rpartition("-")[2]
+    task = name.removeprefix(f"{of_model}-").removesuffix(f"-{method}")
+    processes, rows, accumulation, rounds, dtype, vllm, held_out = SIZES[of_model, method]
+    longer = 4 if task.startswith("telelogs") else 1
+    assert (run.task, run.processes, run.eval_problems) == (task, processes, held_out)
+    assert training.per_device_train_batch_size == rows // longer
+    assert training.gradient_accumulation_steps == accumulation * longer
+    assert training.steps_per_generation == rounds * longer
+    assert (model.dtype, training.vllm_gpu_memory_utilization) == (dtype, vllm)
+    assert training.vllm_max_model_length == (4096 if longer == 4 else 1536)
+    assert training.learning_rate == (1e-5 if method == "lora" else 1e-6)
+    assert run.train_problems == {"telelogs": None, "telelogs-synthetic": 2400}.get(task, 6400)
+    assert run.task_options == (None if longer == 4 else {"largest": 99, "largest_target": 100, "prompt": "chat"})
+    assert (training.max_steps, training.save_steps, training.num_generations) == (800, 80, 8)
+    assert (training.beta, training.temperature, training.max_grad_norm, training.use_vllm) == (0.0, 1.0, 1.0, True)
+
+
+def written(folder, name, text):
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def test_a_file_may_start_from_parts_and_override_them(tmp_path):
+    """The parts of a recipe are the recipe; the file's own settings win, and a file may be the base of another."""
+    parts = written(tmp_path, "parts.yaml", "base: [qwen2.5-1.5b, countdown-3, lora]\n")
+    assert read_recipe(parts) == read_recipe("qwen2.5-1.5b-countdown-3-lora")
+    mine = written(tmp_path, "mine.yaml", "base: parts.yaml\nlearning_rate: 1.0e-4\n")
+    assert read_recipe(mine) == {**read_recipe(parts), "learning_rate": 1e-4}
+    both = read_recipe(written(tmp_path, "both.yaml", "base: [qwen2.5-7b-countdown-3-full, mine.yaml]\nlora_r: 8\n"))
+    assert (both["lora_r"], both["learning_rate"]) == (8, 1e-4)
+
+
+def test_what_depends_on_several_parts_comes_with_the_last_of_them(tmp_path):
+    """In any order; a later layer goes over it."""
+    for order in ("full, qwen2.5-7b, telelogs", "telelogs, full, qwen2.5-7b"):
+        found = read_recipe(written(tmp_path, "a.yaml", f"base: [{order}]\n"))
+        assert (found["per_device_train_batch_size"], found["processes"]) == (2, 8)
+    written(tmp_path, "rows.yaml", "per_device_train_batch_size: 1\n")
+    found = read_recipe(written(tmp_path, "b.yaml", "base: [qwen2.5-7b-telelogs-full, rows.yaml]\n"))
+    assert found["per_device_train_batch_size"] == 1
+
+
+def test_another_task_drops_the_options_of_the_one_before(tmp_path):
+    """Countdown's `largest` is not an option of TeleLogs."""
+    text = "base: qwen2.5-1.5b-countdown-3-lora\ntask: telelogs-synthetic\n"
+    assert not {"task_options", "train_problems"} & set(read_recipe(written(tmp_path, "a.yaml", text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("base: [qwen2.5-1.5, lora]\n", ["mine.yaml", "Did you mean 'qwen2.5-1.5b'"]),
+        ("base: {a: 1}\n", ["mine.yaml", "a name or a list of names"]),
+        ("base: mine.yaml\n", ["mine.yaml", "base of itself"]),
+        ("base: other.yaml\n", ["other.yaml", "'lerning_rate'", "'learning_rate'"]),
+        ("base: twice.yaml\n", ["twice.yaml sets 'beta' twice"]),
+    ],
+)
+def test_a_mistake_in_a_base_is_named_with_its_file(text, words, tmp_path):
+    written(tmp_path, "other.yaml", "lerning_rate: 1\n")
+    written(tmp_path, "twice.yaml", "beta: 1\nbeta: 2\n")
+    with pytest.raises(UsageError) as error:
+        parse(["--config", written(tmp_path, "mine.yaml", text)])
+    assert all(word in str(error.value) for word in words), error.value
 
 
 def test_every_key_reaches_a_configuration(recipe):
@@ -66,7 +134,7 @@ def test_the_objective_is_that_of_the_algorithm_named(recipe):
     _, content, request = recipe
     assert request.training.algorithm == content.get("algorithm", "a-hpo")
     assert request.training.objective() == ALGORITHMS[request.training.algorithm]()
-    other = parse(["--config", recipe[0], "--use_cpu", "true", "--algorithm", "gspo"])
+    other = stated(recipe[0], "--algorithm", "gspo")
     assert other.training.objective() == ALGORITHMS["gspo"]()
 
 
@@ -85,11 +153,9 @@ def test_published_settings_share_one_batch(recipe):
     name, _, request = recipe
     if name.startswith("tiny-"):
         return
-    lines = recipes()[name].read_text(encoding="utf-8").split("--num_processes ")
-    processes = int(lines[1].split()[0])
-    training = request.training
-    assert processes * training.per_device_train_batch_size * training.steps_per_generation == 1024
-    assert processes * training.per_device_train_batch_size * training.gradient_accumulation_steps == 256
+    rows = request.run.processes * request.training.per_device_train_batch_size
+    assert rows * request.training.steps_per_generation == 1024
+    assert rows * request.training.gradient_accumulation_steps == 256
 
 
 def test_the_task_loads_and_is_the_one_of_the_name(recipe):
@@ -115,7 +181,7 @@ def test_full_recipes_keep_fp32_weights_somewhere(recipe):
     """At a learning rate of 1e-6 a bf16 weight near 0.02 is the same number after the step."""
     name, _, request = recipe
     if name.endswith("-full") and request.model.dtype == "bfloat16":
-        assert "zero" in recipes()[name].read_text(encoding="utf-8")
+        assert "zero" in recipes()[name]
 
 
 def test_what_nobody_asked_for_is_as_the_classes_have_it():

@@ -42,8 +42,8 @@ def test_what_a_merge_key_brings_may_be_overruled(tmp_path):
     """Also where the mapping it comes from has a merge key of its own, deeper than where it is used."""
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "base: &base {algorithm: hpo, alpha: 0.1}\n"
-        "deep: {one: &one {<<: *base, alpha: 0.2}}\n"
+        "shared: &shared {algorithm: hpo, alpha: 0.1}\n"
+        "deep: {one: &one {<<: *shared, alpha: 0.2}}\n"
         "arms: {two: {<<: *one, alpha: 0.3}, three: *one}\n"
     )
     arms = read_recipe(str(path))["arms"]
@@ -52,9 +52,9 @@ def test_what_a_merge_key_brings_may_be_overruled(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     path = tmp_path / "mine.yaml"
-    for content, words in [(b"a: [", "is no YAML"), (b"\xff\xfe\x00a", "is no YAML"), (b"a: \x00", "is no YAML")]:
+    for content in (b"a: [", b"\xff\xfe\x00a", b"a: \x00"):
         path.write_bytes(content)
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match="is not valid YAML"):
             read_yaml(path)
     with pytest.raises(UsageError, match="Cannot read"):
         read_yaml(tmp_path)

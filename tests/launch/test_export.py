@@ -232,7 +232,7 @@ def test_a_task_that_streams_few_problems_gives_what_it_has(tmp_path):
         def stream(self, split="train", seed=0):
             return iter(few)
 
-    assert list(drawn(Few(), "test", 0, 200, is_asked=False)) == few
+    assert list(drawn(Few(), "test", 0, 200, is_required=False)) == few
     with pytest.raises(ValueError, match="--validation-problems"):
         list(drawn(Few(), "test", 0, 200))
 

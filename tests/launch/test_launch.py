@@ -5,11 +5,12 @@ import shlex
 import subprocess
 
 import pytest
+import yaml
 
 from hysteretic.cli import main
 from hysteretic.cli.launch import _beside_python
 from hysteretic.common.errors import UsageError
-from hysteretic.config.recipes import processes_of, recipes
+from hysteretic.config.recipes import read_recipe, recipes
 
 RECIPE = "qwen2.5-1.5b-countdown-4-full"
 
@@ -111,8 +112,8 @@ def test_several_nodes_go_through_ray(capsys):
         (["--lr_scheduler_type", "polynomial", "--report_to", "azure_ml"], "--without report_to"),
         (["--max_steps", "-1", "--num_train_epochs", "0.5"], "num_train_epochs (0.5; verl counts whole epochs"),
         (["--save_strategy", "epoch"], "save_strategy (epoch"),
-        (["--max_steps", "-1", "--save_steps", "0.1"], "save_steps (0.1, a share"),
-        (["--use_peft", "true", "--lora_dropout", "0"], "lora_target_modules (not set: PEFT has defaults of its own"),
+        (["--max_steps", "-1", "--save_steps", "0.1"], "save_steps (0.1, a fraction"),
+        (["--use_peft", "true", "--lora_dropout", "0"], "lora_target_modules (not set: PEFT has defaults"),
         (["--use_peft", "true", "--lora_target_modules", "q_proj"], "lora_dropout (0.05"),
         (
             [
@@ -122,7 +123,7 @@ def test_several_nodes_go_through_ray(capsys):
         ),
         (["--train_problems", "100"], "There are 100 training problems, but a step takes 128"),
         (["--lr_schedular_type", "cosine"], "Did you mean '--lr_scheduler_type'?"),
-        (["--node", "4"], "--node is no flag of `hysteretic launch` or `hysteretic train`. Did you mean '--nodes'?"),
+        (["--node", "4"], "--node is not a flag of `hysteretic launch` or `hysteretic train`. Did you mean '--nodes'?"),
         (["--learning_rate", "fast"], "argument --learning_rate"),
         (["stray"], "stray"),
         (["--set", "actor_rollout_ref.actor.optim.lr"], "write --set KEY=VALUE"),
@@ -263,7 +264,7 @@ def test_settings_of_verl_about_speed_and_memory_are_added_last(capsys, word):
 
 
 def test_a_recipe_is_launched_with_the_batch_it_is_written_for(capsys):
-    """The number of processes stands in its comments, in the command that starts it."""
+    """The recipe states it as `processes`."""
     for name in recipes():
         if not name.startswith("tiny-"):
             code, script, error = launch(capsys, "--gpus-per-node", "4", recipe=name)
@@ -271,16 +272,14 @@ def test_a_recipe_is_launched_with_the_batch_it_is_written_for(capsys):
             found = settings_of(script)
             assert found["data.train_batch_size"] == "128", name
             assert found["actor_rollout_ref.actor.ppo_mini_batch_size"] == "32", name
-    assert processes_of("qwen2.5-7b-countdown-4-full") == 8
     _, script, notes = launch(capsys, recipe="qwen2.5-7b-countdown-4-full")
     assert "batch is that of 8 processes" in notes
-    assert processes_of("tiny-countdown-3") is None
 
 
 def test_the_folder_of_a_run_that_was_trained_knows_its_processes(capsys, tmp_path):
-    """config.yaml has no comments; run.json beside it was written by that run."""
+    """Where its settings state none, run.json beside them says how many it ran on."""
     config = tmp_path / "config.yaml"
-    config.write_bytes(recipes()["qwen2.5-7b-countdown-4-full"].read_bytes())
+    config.write_text(yaml.safe_dump(settings_without("qwen2.5-7b-countdown-4-full", "processes")))
     (tmp_path / "run.json").write_text('{"processes": 4}')
     _, script, _ = launch(capsys, recipe=str(config))
     assert settings_of(script)["data.train_batch_size"] == "64"
@@ -317,7 +316,7 @@ def test_a_run_is_not_written_over_and_goes_on_only_from_its_checkpoint(capsys, 
     output = ["--output", str(tmp_path)]
     (tmp_path / "something").touch()
     assert "is not empty; give another --output, or --resume" in launch(capsys, *output)[2]
-    assert "There is no checkpoint to go on from" in launch(capsys, *output, "--resume")[2]
+    assert "There is no checkpoint to resume from" in launch(capsys, *output, "--resume")[2]
     (tmp_path / "latest_checkpointed_iteration.txt").write_text("20")
     code, script, _ = launch(capsys, *output, "--resume")
     assert code == 0
@@ -325,6 +324,10 @@ def test_a_run_is_not_written_over_and_goes_on_only_from_its_checkpoint(capsys, 
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "config.yaml").write_text("mask_truncated_completions: true\n")
     assert "is a run of `hysteretic train`" in launch(capsys, *output, "--resume")[2]
+
+
+def settings_without(recipe, *names):
+    return {key: value for key, value in read_recipe(recipe).items() if key not in names}
 
 
 def own_data(folder, rows):
@@ -344,8 +347,7 @@ def test_your_own_data_is_looked_at_before_a_gpu_is_taken(capsys, tmp_path):
     assert f"--reward {tmp_path / 'mine.py'}:right" in script
     flags = own_data(tmp_path, 100)
     config = tmp_path / "mine.yaml"
-    text = recipes()[RECIPE].read_text().splitlines()
-    config.write_text("\n".join(line for line in text if not line.startswith(("train_problems", "eval_problems"))))
+    config.write_text(yaml.safe_dump(settings_without(RECIPE, "train_problems", "eval_problems")))
     code, _, error = launch(capsys, *flags, recipe=str(config))
     assert code == 2
     assert "training problems, but a step takes 128" in error
@@ -359,8 +361,7 @@ def test_a_number_of_validation_problems_that_nobody_asked_for_is_not_asked_of_t
     """A small data set has fewer than the usual 200."""
     flags = own_data(tmp_path, 200)
     config = tmp_path / "mine.yaml"
-    text = recipes()[RECIPE].read_text().splitlines()
-    config.write_text("\n".join(line for line in text if not line.startswith(("train_problems", "eval_problems"))))
+    config.write_text(yaml.safe_dump(settings_without(RECIPE, "train_problems", "eval_problems")))
     code, script, error = launch(capsys, *flags, recipe=str(config))
     assert code == 0, error
     assert "--validation-problems" not in script
@@ -374,11 +375,11 @@ def test_a_number_of_validation_problems_that_nobody_asked_for_is_not_asked_of_t
         (["--warmup_steps", "10"], "no effect with lr_scheduler_type constant"),
         (["--warmup_steps", "10", "--lr_scheduler_type", "cosine"], "the first rollout changes nothing"),
         (["--vllm_mode", "server"], "vllm_mode is server; verl runs vLLM itself"),
-        (["--tokens_per_micro_batch", "100"], "verl gets what they need"),
-        (["--max_bad_updates", "3"], "verl leaves out every update whose gradient is not finite"),
+        (["--tokens_per_micro_batch", "100"], "verl gets enough for both"),
+        (["--max_bad_updates", "3"], "verl skips every update whose gradient is not finite"),
         (["--task", "telelogs-compact", "--task_options", "{}"], "The prompts are plain strings"),
-        (["--max_steps", "801"], "no multiple of 4"),
-        (["--use_vllm", "false"], "generates with vLLM all the same"),
+        (["--max_steps", "801"], "not a multiple of 4"),
+        (["--use_vllm", "false"], "generates with vLLM anyway"),
     ],
 )
 def test_what_is_otherwise_in_verl_is_said(capsys, flags, note):

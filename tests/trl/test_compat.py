@@ -20,7 +20,6 @@ def stand_in(**changes):
         is_deepspeed_enabled=False,
         _is_vlm=False,
         aux_loss_enabled=False,
-        loss_type="grpo",
         _entropy_bonus_enabled=False,
         top_entropy_quantile=1.0,
         repetition_penalty=1.0,

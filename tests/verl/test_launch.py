@@ -21,8 +21,8 @@ from verl.trainer.ppo.utils import need_critic
 from hysteretic.cli import main
 from hysteretic.common.errors import UsageError
 from hysteretic.config.recipes import recipes
-from hysteretic.launch.hydra import value_of
-from hysteretic.launch.keys import of_correction
+from hysteretic.launch.overrides import value_of
+from hysteretic.launch.verl_keys import of_correction
 from hysteretic.verl.composed import check
 from hysteretic.verl.estimator import weight_of
 from hysteretic.verl.settings import _note_on_dual_clip

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hysteretic.launch.training import ATTENTION
 from tensordict import TensorDict
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from verl.utils import tensordict_utils as tu
@@ -11,7 +12,6 @@ from verl.workers.config import HFModelConfig
 from verl.workers.engine.fsdp import transformer_impl
 
 import hysteretic.verl  # noqa: F401 - what every process of a run has imported
-from hysteretic.launch.training import ATTENTION
 
 SIZES = {
     "vocab_size": 37,

@@ -22,10 +22,8 @@ from hysteretic.compare.results import write_results
 from hysteretic.compare.scheduler import Length, carry_out
 from hysteretic.compare.spec import KEYS, Comparison, ComparisonFolder, read, unfinished
 from hysteretic.compare.verdicts import in_words
+from hysteretic.config.facts import named
 from hysteretic.config.recipes import read_recipe
-
-SAME_FOR_ALL = ("task", "eval_problems", "eval_samples", "logging_steps", "max_steps")
-"""Settings that must not differ between arms, or their measures would not be of the same thing."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -162,7 +160,7 @@ def _checked(comparison: Comparison) -> Length:
         arm.name: parse_settings({**comparison.settings, **arm.settings}, f"arm {arm.name!r}")
         for arm in comparison.arms
     }
-    for key in SAME_FOR_ALL:
+    for key in sorted(named(lambda facts: facts.same_in_arms)):
         values = {
             name: getattr(request.run if hasattr(request.run, key) else request.training, key)
             for name, request in requests.items()

@@ -23,7 +23,7 @@ COMMANDS = {
     "list": "Tasks, algorithms and recipes, one a line.",
 }
 
-MODULES = {"train": "runs.train", "eval": "evals.evaluation", "probe": "probe.probe", "export": "launch.export"}
+MODULES = {"train": "runs.train", "eval": "evals.evaluation", "probe": "probe.probe"}
 """Module of hysteretic by command, where it is not in `hysteretic.cli`; each has `main(arguments) -> int`."""
 
 USAGE = """\

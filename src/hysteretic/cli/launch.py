@@ -1,4 +1,4 @@
-"""`hysteretic launch verl RECIPE`: a recipe of `hysteretic train`, run by verl on one node or on many."""
+"""`hysteretic launch verl RECIPE`: a recipe of `hysteretic train`, run by verl on one or more nodes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hysteretic.common.errors import UsageError
-from hysteretic.launch.export import main as export
-from hysteretic.launch.plan import Plan, check_enough_problems, check_flags, plan_of
+from hysteretic.launch.command import Commands, check_enough_problems, check_flags, commands_of
+from hysteretic.launch.export import export
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the commands, or run them: 0 when they succeeded."""
+    """Print the commands, or run them; returns 0 when they succeed."""
     parser = _parser()
     options, flags = parser.parse_known_args(arguments)
     own = [name[2:] for action in parser._actions for name in action.option_strings if name.startswith("--")]
@@ -27,33 +27,34 @@ def main(arguments: Sequence[str]) -> int:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} is {value}; give 1 or more.")
-    plan = plan_of(options, flags)
-    _ask_verl(plan)
-    for note in plan.notes:
+    commands = commands_of(options, flags)
+    _check_with_verl(commands)
+    for note in commands.notes:
         print(f"# {note}", file=sys.stderr if options.print else sys.stdout)
-    print(plan.script())
+    print(commands.script())
     if options.print or options.dry_run:
         return 0
-    return _run(plan, options)
+    return _run(commands, options)
 
 
 def _has_verl() -> bool:
     return find_spec("verl") is not None and find_spec("ray") is not None
 
 
-def _ask_verl(plan: Plan) -> None:
-    """Where verl is installed, what it says about the settings. Raises UsageError."""
+def _check_with_verl(commands: Commands) -> None:
+    """Where verl is installed, check the settings with its own configuration. Raises UsageError."""
     if not _has_verl():
         return
     try:
         import_module("hysteretic.verl")
-        import_module("hysteretic.verl.composed").check(plan.overrides)
+        import_module("hysteretic.verl.composed").check(commands.overrides)
     except (ImportError, ValueError) as error:
         raise UsageError(str(error)) from error
 
 
-def _run(plan: Plan, options: argparse.Namespace) -> int:
-    if plan.train[0] == "python3":
+def _run(commands: Commands, options: argparse.Namespace) -> int:
+    train = list(commands.train)
+    if train[0] == "python3":
         if not _has_verl():
             raise UsageError(
                 "verl is not installed here; install it (docs/verl.md), or print the commands with --print and run "
@@ -64,22 +65,21 @@ def _run(plan: Plan, options: argparse.Namespace) -> int:
         if torch.cuda.device_count() < options.gpus_per_node:
             raise UsageError(
                 f"--gpus-per-node is {options.gpus_per_node}, but this machine has {torch.cuda.device_count()} GPUs; "
-                "give as many as there are, or --print and run the commands elsewhere."
+                "give that many, or --print the commands and run them elsewhere."
             )
-        plan.train[0] = sys.executable
+        train[0] = sys.executable
     else:
-        plan.train[0] = _beside_python(plan.train[0])
-    code = export(plan.export[2:])
-    if code:
-        return code
+        train[0] = _beside_python(train[0])
+    print("\n".join(export(commands.export)), flush=True)
     import pyarrow.parquet
 
-    check_enough_problems(pyarrow.parquet.read_metadata(plan.data / "train.parquet").num_rows, plan.prompts)
-    return subprocess.run(plan.train, env={**os.environ, **plan.environment}, check=False).returncode
+    rows = pyarrow.parquet.read_metadata(commands.export.output / "train.parquet").num_rows
+    check_enough_problems(rows, commands.prompts)
+    return subprocess.run(train, env={**os.environ, **commands.environment}, check=False).returncode
 
 
 def _beside_python(name: str) -> str:
-    """A command of this environment, activated or not, or else of the PATH. Raises UsageError."""
+    """A command of this environment, activated or not, or else from the PATH. Raises UsageError."""
     own = Path(sys.executable).with_name(name)
     found = str(own) if own.is_file() else shutil.which(name)
     if found is None:
@@ -91,25 +91,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hysteretic launch",
         description=__doc__,
-        epilog="Further flags are those of `hysteretic train`, such as --algorithm hpo; they overrule the recipe.",
+        epilog="Any flag of `hysteretic train`, such as --algorithm hpo, is taken too; it overrides the recipe.",
         allow_abbrev=False,
     )
     parser.add_argument("engine", choices=["verl"])
     parser.add_argument("recipe", help="a YAML file or a recipe of `hysteretic list`")
     parser.add_argument("--print", action="store_true", help="only print the commands (notes go to stderr)")
-    parser.add_argument("--dry-run", action="store_true", help="print notes and commands, run nothing")
-    parser.add_argument("--nodes", type=int, default=1, help="machines (default 1); more are sent to a Ray cluster")
-    parser.add_argument("--gpus-per-node", type=int, default=1, help="GPUs of each (default 1)")
+    parser.add_argument("--dry-run", action="store_true", help="print notes and commands without running them")
+    parser.add_argument("--nodes", type=int, default=1, help="machines (default 1); with more, a Ray job")
+    parser.add_argument("--gpus-per-node", type=int, default=1, help="GPUs per machine (default 1)")
     parser.add_argument(
         "--processes",
         type=int,
-        help="processes the recipe is written for; they multiply its batch (default: --num_processes in its comments)",
+        help="how many processes the batch is written for; they multiply it (default: `processes` in the recipe)",
     )
     parser.add_argument("--address", help="of the Ray cluster's dashboard (default http://127.0.0.1:8265)")
     parser.add_argument("--data", help="folder of the parquet files (default data/TASK)")
     parser.add_argument("--max-prompt-length", type=int, help="longest prompt in tokens")
     parser.add_argument(
-        "--without", action="append", default=[], metavar="SETTING", help="leave out what verl cannot do"
+        "--without", action="append", default=[], metavar="SETTING", help="leave out a setting that verl does not have"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of verl's own, last")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override of verl's own")
     return parser

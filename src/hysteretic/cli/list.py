@@ -17,9 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     sections = {
         "tasks": TASKS,
         "algorithms": summaries(),
-        "recipes": {
-            name: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for name, path in recipes().items()
-        },
+        "recipes": recipes(),
     }
     for title, entries in sections.items():
         width = max(map(len, entries), default=0)

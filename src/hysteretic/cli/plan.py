@@ -1,4 +1,4 @@
-"""`hysteretic plan`: does a run fit on these GPUs, and how long does a step take? Nothing is loaded or trained."""
+"""`hysteretic plan`: whether a run fits on these GPUs, and how long a step takes. Nothing is loaded or trained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hysteretic.common.errors import UsageError
-from hysteretic.config.settings import RunSpec, parse
+from hysteretic.config.settings import RunSpec, parse, stated_processes
 from hysteretic.models import model_path
 from hysteretic.runs.train import quieten
 from hysteretic.sizing.architecture import architecture, read_config
@@ -24,7 +24,7 @@ USAGE = "hysteretic plan [RECIPE or YAML] [--gpu NAME] [--gpus N] [any flag of `
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`hysteretic plan`: 0 when it fits, 1 when it does not."""
+    """Print the plan; returns 0 if the run fits, 1 if it does not."""
     quieten()
     options, rest = _options(arguments)
     found = make_plan(options, rest)
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Plan's own options, and the rest, which is train's. The recipe comes first or after --config."""
+    """Plan's own options, and the rest, which are train's. The recipe comes first or after --config."""
     words = list(arguments)
     if words and not words[0].startswith("-"):
         words = ["--config", *words]
@@ -41,14 +41,14 @@ def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         prog="hysteretic plan",
         usage=USAGE,
         allow_abbrev=False,
-        description="Memory a GPU by part, tokens and seconds a step, and what to change where it does not fit. "
+        description="Memory per GPU by part, tokens and seconds per step, and what to change if it does not fit. "
         "Arithmetic from the model's configuration; no GPU has been measured against it.",
     )
     parser.add_argument("--gpu", default="h100", help="h200, h100, a100-80, a100-40, l40s, 4090, or a size: 24GiB.")
-    parser.add_argument("--gpus", type=int, default=1, help="How many (1).")
-    parser.add_argument("--way", choices=WAYS, help="How they share the model; the first that fits when not given.")
+    parser.add_argument("--gpus", type=int, help="How many (as many as the recipe has processes, or 1).")
+    parser.add_argument("--way", choices=WAYS, help="How the model is sharded; by default the first way that fits.")
     parser.add_argument(
-        "--prompt-tokens", "--prompt_tokens", type=int, help="The longest prompt; from the task when not given."
+        "--prompt-tokens", "--prompt_tokens", type=int, help="The longest prompt, in tokens; by default the task's."
     )
     parser.add_argument(
         "--response-tokens",
@@ -61,16 +61,16 @@ def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         "--silent_share",
         type=float,
         default=0.0,
-        help="Share of responses in silent groups, for seconds (0); `hysteretic probe` tells it.",
+        help="Fraction of responses in silent groups, for seconds (0); `hysteretic probe` measures it.",
     )
-    parser.add_argument("--json", action="store_true", help="Everything as JSON.")
+    parser.add_argument("--json", action="store_true", help="Print everything as JSON.")
     options, rest = parser.parse_known_args(words)
     for name, least in (("gpus", 1), ("prompt_tokens", 1), ("response_tokens", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise UsageError(f"--{name.replace('_', '-')} is {value:g}; give {least} or more.")
     if not 0 <= options.silent_share < 1:
-        raise UsageError(f"--silent-share is {options.silent_share:g}; give a share from 0 to below 1.")
+        raise UsageError(f"--silent-share is {options.silent_share:g}; give a fraction from 0 to below 1.")
     return options, rest
 
 
@@ -78,15 +78,16 @@ def make_plan(options: argparse.Namespace, rest: Sequence[str]) -> Plan:
     """The plan of a command line. Raises UsageError."""
     try:
         gpu = gpu_of(options.gpu)
-        request = parse_for(options.gpus, rest)
+        gpus = options.gpus or stated_processes(rest) or 1
+        request = parse_for(gpus, rest)
         path = model_path(request.run.model, request.run.task)
         config = read_config(path, request.model.model_revision)
         prompt, source = longest_prompt(request, path, options.prompt_tokens)
-        work = work_of(request, options.gpus, prompt, options.response_tokens, options.silent_share)
+        work = work_of(request, gpus, prompt, options.response_tokens, options.silent_share)
         if work.responses % work.group:
             raise ValueError(
                 f"A rollout is {work.responses} responses ({work.gpus} GPUs x per_device_train_batch_size {work.rows} "
-                f"x steps_per_generation {work.rounds}), which {work.group} responses a prompt (num_generations) do "
+                f"x steps_per_generation {work.rounds}), which {work.group} responses per prompt (num_generations) do "
                 "not divide; change one of them."
             )
         if work.mean_response > work.response:
@@ -102,19 +103,20 @@ def make_plan(options: argparse.Namespace, rest: Sequence[str]) -> Plan:
     return plan(name, bare, adapted, work, gpu, options.way, source)
 
 
-def parse_for(gpus: int, arguments: Sequence[str]) -> RunSpec:
-    """The request as `gpus` processes with GPUs would read it, on any machine."""
+def parse_for(gpus: int | None, arguments: Sequence[str]) -> RunSpec:
+    """The run as `gpus` processes with GPUs would read it, on any machine. gpus: None for as many as it states."""
+    gpus = gpus or stated_processes(arguments) or 1
 
     class Planned(HPOConfig):
         world_size = property(lambda self: gpus)
 
     Planned.__doc__ = HPOConfig.__doc__
     machine = {"report_to": "none", "logging_steps": 1, "seed": 0}
-    return parse([*arguments, "--use_cpu", "true"], Planned, machine)
+    return parse([*arguments, "--use_cpu", "true"], Planned, machine, processes=gpus)
 
 
 def lora(request: RunSpec) -> Any:
-    """The adapter's configuration: as asked, or of rank 16 on all matrices where none was asked for."""
+    """The run's adapter, or one of rank 16 on all matrices if it has none."""
     from peft import LoraConfig
     from trl import get_peft_config
 

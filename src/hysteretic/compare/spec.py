@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from hysteretic.common.errors import UsageError, algorithm_name, nearest
 from hysteretic.common.files import write_json, write_text
+from hysteretic.config.facts import named
 from hysteretic.config.recipes import read_yaml
 from hysteretic.runs.folder import read_json
 
@@ -129,7 +130,7 @@ def read(content: Mapping[str, Any], name: str) -> Comparison:
             raise UsageError(f"{name}: arm {arm!r} is {own!r}; it must be a name and a mapping of settings.")
         arms.append(Arm(str(arm), dict(own)))
     arms = _crossed(arms, _mapping(content, "vary", name), name)
-    for key in ("seed", "output", "resume", "config"):
+    for key in sorted(named(lambda facts: facts.per_run)):
         if any(key in each for each in (settings, *(arm.settings for arm in arms))):
             raise UsageError(
                 f"{name} sets {key!r}, which differs from run to run; a comparison has seeds, and --output."

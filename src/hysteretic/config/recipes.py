@@ -1,50 +1,162 @@
-"""Which settings are kept under a name? YAML files of settings, one a recipe."""
+"""Settings under a name: YAML files of settings, made of parts.
+
+recipes/*.yaml                 complete recipes, by file name
+recipes/models, tasks, methods the parts that compose: every MODEL-TASK-METHOD is a recipe
+recipes/shared                 what several parts have in common
+recipes/combinations.yaml      what depends on more than one part
+
+A file may say `base: NAME` or `base: [NAME, ...]`: parts, recipes or files that it starts from. Later ones win, the
+file's own settings last. `about` says in a few words what a part is.
+"""
 
 from __future__ import annotations
 
-import re
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hysteretic.common.errors import UsageError, nearest
+from hysteretic.config.run import run_facts
 
 PACKAGE_RECIPES = Path(__file__).parent.parent / "recipes"
 CHECKOUT_RECIPES = Path(__file__).parents[3] / "recipes"
+AXES = ("models", "tasks", "methods")
+
+Layers = list[tuple[str, dict[str, Any]]]
+"""Settings with what errors call them, later ones over earlier ones."""
 
 
-OF_THE_PROBLEMS = ("task", "task_options", "train_problems", "eval_problems")
-"""Settings of a recipe that are about its task."""
-
-
-def recipes() -> dict[str, Path]:
-    """Every recipe by name, from the checkout or the installed package."""
-    folder = PACKAGE_RECIPES if PACKAGE_RECIPES.is_dir() else CHECKOUT_RECIPES
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+def recipes() -> dict[str, str]:
+    """Every recipe by name, with a line on what it is for."""
+    whole = {path.stem: str(read_yaml(path).get("about", "")) for path in _files("")}
+    composed = {"-".join(path.stem for path in chosen): _about(chosen) for chosen in _combinations()}
+    return dict(sorted({**whole, **composed}.items()))
 
 
 def tiny_recipe(task: str) -> dict[str, Any]:
     """The settings under which the tiny model learns a task.
 
-    A task without a recipe of its own has those of countdown-3 but for what is said of the problems: with the trainer's
-    own defaults (a learning rate of 1e-6, one group an update) a model this small does not move.
+    A task without a recipe of its own has those of countdown-3, less what they say of its problems: with the trainer's
+    own defaults (a learning rate of 1e-6, one group per update) a model this small does not move.
     """
-    known = recipes()
-    if f"tiny-{task}" in known:
-        return read_recipe(str(known[f"tiny-{task}"]))
-    recipe = read_recipe(str(known["tiny-countdown-3"])) if "tiny-countdown-3" in known else {}
-    return {key: value for key, value in recipe.items() if key not in OF_THE_PROBLEMS}
+    if f"tiny-{task}" in recipes():
+        return read_recipe(f"tiny-{task}")
+    of_task = {name for name, facts in run_facts().items() if facts.of_task}
+    return {key: value for key, value in read_recipe("tiny-countdown-3").items() if key not in of_task}
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """The mapping in a YAML file, or in the recipe of that name. Raises UsageError."""
-    path = Path(name)
-    if not path.is_file():
+    """The settings of a YAML file, or of the recipe of that name, with all that they are made of. Raises UsageError."""
+    return merged(layers_of(name))
+
+
+def merged(layers: Layers) -> dict[str, Any]:
+    """Later settings over earlier ones. A layer that names another task drops the earlier task's options and number."""
+    found: dict[str, Any] = {}
+    for _, layer in layers:
+        if layer.get("task", found.get("task")) != found.get("task"):
+            found = {key: value for key, value in found.items() if key not in ("task_options", "train_problems")}
+        found |= layer
+    return found
+
+
+def layers_of(name: str) -> Layers:
+    """The layers of a YAML file, or of the recipe of that name. Raises UsageError."""
+    if not Path(name).is_file() and name not in recipes():
         known = recipes()
-        if name not in known:
-            raise UsageError(f"There is no file or recipe {name!r}.{nearest(name, known)} Recipes: {', '.join(known)}.")
-        path = known[name]
+        raise UsageError(f"There is no file or recipe {name!r}.{nearest(name, known)} Recipes: {', '.join(known)}.")
+    found = _Composition()
+    found.add(name, Path(), ())
+    return found.layers
+
+
+class _Composition:
+    """Layers in the making: the parts that were met, and which combinations of them have been added."""
+
+    def __init__(self) -> None:
+        self.layers: Layers = []
+        self._met: set[str] = set()
+        self._left = list(_entries())
+
+    def add(self, name: str, folder: Path, within: tuple[str, ...]) -> None:
+        """A file, part or recipe. folder: where the file lies that names it. within: what led here."""
+        path = next((each for each in (folder / name, Path(name)) if each.is_file()), None)
+        part = None if path else _parts().get(name)
+        if path is None and part is None and name in recipes():
+            whole = next((each for each in _files("") if each.stem == name), None)
+            parts = [] if whole else next(each for each in _combinations() if "-".join(p.stem for p in each) == name)
+            for each in [whole] if whole else parts:
+                self._read(each, within)
+            return
+        if path is None and part is None:
+            known = [*_parts(), *recipes()]
+            where = f" (base of {within[-1]})" if within else ""
+            raise UsageError(
+                f"There is no file, part or recipe {name!r}{where}.{nearest(name, known)} Parts: {', '.join(_parts())}."
+            )
+        self._read(path or part, within)  # type: ignore[arg-type]
+
+    def _read(self, path: Path, within: tuple[str, ...]) -> None:
+        if str(path.resolve()) in within:
+            raise UsageError(f"{path} is a base of itself: {' -> '.join([*within, str(path)])}.")
+        is_part = path in _parts().values()
+        if is_part and path.stem in self._met:
+            return
+        content = read_mapping(path)
+        base = content.pop("base", [])
+        content.pop("about", None)
+        names = [base] if isinstance(base, str) else base
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            raise UsageError(f"{path}: base is {base!r}; it must be a name or a list of names.")
+        for each in names:
+            self.add(each, path.parent, (*within, str(path.resolve())))
+        self.layers.append((str(path), content))
+        if is_part:
+            self._met.add(path.stem)
+            for entry in [each for each in self._left if set(each["for"]) <= self._met]:
+                self._left.remove(entry)
+                own = {key: value for key, value in entry.items() if key not in ("for", "about")}
+                self.layers.append((f"combinations.yaml ({', '.join(entry['for'])})", own))
+
+
+def _folder() -> Path:
+    return PACKAGE_RECIPES if PACKAGE_RECIPES.is_dir() else CHECKOUT_RECIPES
+
+
+@cache
+def _files(axis: str) -> tuple[Path, ...]:
+    found = sorted((_folder() / axis).glob("*.yaml"))
+    return tuple(path for path in found if path.name != "combinations.yaml")
+
+
+def _parts() -> dict[str, Path]:
+    return {path.stem: path for axis in (*AXES, "shared") for path in _files(axis)}
+
+
+def _combinations() -> list[tuple[Path, ...]]:
+    """Every model with every task and every method."""
+    return list(product(*map(_files, AXES)))
+
+
+@cache
+def _entries() -> tuple[dict[str, Any], ...]:
+    path = _folder() / "combinations.yaml"
+    return tuple(read_yaml(path) or ()) if path.is_file() else ()
+
+
+def _about(parts: tuple[Path, ...]) -> str:
+    """MODEL on TASK, METHOD, for HARDWARE."""
+    model, task, method = (read_yaml(path)["about"] for path in parts)
+    names = {path.stem for path in parts}
+    places = [entry["about"] for entry in _entries() if "about" in entry and set(entry["for"]) <= names]
+    return f"{model} on {task}, {method}" + "".join(f", for {place}" for place in places)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises UsageError."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise UsageError(
@@ -53,21 +165,10 @@ def read_recipe(name: str) -> dict[str, Any]:
     return content
 
 
-def processes_of(name: str) -> int | None:
-    """How many processes a recipe's batch is meant for: --num_processes of the command in its comments, if it is there.
-
-    It is no setting: `accelerate launch` starts them, and they multiply per_device_train_batch_size.
-    """
-    path = Path(name) if Path(name).is_file() else recipes()[name]
-    comments = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    found = re.search(r"--num_processes[ =](\d+)", "\n".join(comments))
-    return int(found.group(1)) if found else None
-
-
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds. Raises UsageError where it is no YAML, or a mapping has a key twice.
+    """What a YAML file holds. Raises UsageError where it is not valid YAML, or a mapping has a key twice.
 
-    PyYAML takes the last of two equal keys in silence; YAML itself forbids them, and which was meant nobody knows.
+    PyYAML silently takes the last of two equal keys; YAML itself forbids them, and nobody knows which was meant.
     """
     try:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
@@ -77,13 +178,13 @@ def read_yaml(path: Path) -> Any:
         _check_duplicate_keys(root, loader, path)
         return loader.construct_document(root)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
+        raise UsageError(f"{path} is not valid YAML: {error}") from error
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def _check_duplicate_keys(root: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None:
-    """Looks at the nodes, before merge keys (<<) are resolved: what they bring may be overruled."""
+    """Looks at the nodes, before merge keys (<<) are resolved: what they bring may be overridden."""
     waiting, seen = [root], set[int]()
     while waiting:
         node = waiting.pop()

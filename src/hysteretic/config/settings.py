@@ -1,15 +1,16 @@
-"""What does a run need to know? RunConfig, HPOConfig and TRL's ModelConfig, filled from recipe, YAML and flags.
+"""RunConfig, HPOConfig and TRL's ModelConfig, filled from recipe, YAML and flags.
 
-Later layers win: the tiny model's own recipe (for --model tiny), --config, flags. Every field of the three is a key
-in YAML and a flag.
+Later layers win: the tiny model's own recipe (for --model tiny), --config with what it is based on, flags. Every field
+of the three is a key in YAML and a flag.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,162 +18,154 @@ import torch
 from trl import ModelConfig, TrlParser
 
 from hysteretic.common.errors import UsageError, nearest
-from hysteretic.config.recipes import read_recipe, tiny_recipe
+from hysteretic.config import help_pages
+from hysteretic.config.batch import KEYS, batch_for, note_unadjusted
+from hysteretic.config.recipes import layers_of, merged, read_recipe, tiny_recipe
+from hysteretic.config.run import RunConfig as RunConfig
+from hysteretic.config.run import setting as setting
 from hysteretic.trl import HPOConfig
 
 
 def defaults() -> dict[str, Any]:
-    """Where a run differs from TRL's own defaults: one seed, a line an update, and bf16 only where a GPU has it.
+    """Where a run differs from TRL's own defaults: seed 0, one line per update, and bf16 only where a GPU has it.
 
-    disable_tqdm: transformers switches progress off by itself where its own messages are.
+    disable_tqdm: transformers turns progress bars off by itself where its own messages are off.
     """
     has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     own = {"report_to": "none", "logging_steps": 1, "seed": 0, "disable_tqdm": False}
     return own if has_bf16 else {**own, "bf16": False}
 
 
-def setting(text: str, default: Any = None) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
-@dataclass
-class RunConfig:
-    """What to train on and where to write; the rest is HPOConfig and TRL's ModelConfig."""
-
-    task: str = setting("A task (`hysteretic list`), file.py:MyTask, a data file, or a hub data set.", "countdown-3")
-    task_options: dict | str | None = field(
-        default=None, metadata={"help": 'Options of the task, as a mapping (JSON as a flag): {"largest": 30}.'}
-    )
-    reward: str | None = setting(
-        "For a data file or hub data set: path/to/file.py:function or package.module:function."
-    )
-    model: str = setting("'tiny' (the embedded default), a hub name, or a folder.", "tiny")
-    output: str | None = setting("The run's folder; runs/TASK-OBJECTIVE-MODEL-seedN when not given.")
-    resume: bool = setting("Go on with the run in the output folder from its newest checkpoint.", False)
-    train_problems: int | None = setting("How many problems to train on (default: the task's).")
-    data_problem_seed: int = setting("Which problems: the seed they are drawn with (not the run's seed).", 0)
-    eval_problems: int = setting("How many held-out problems to evaluate on, before and after; 0 for none.", 200)
-    eval_samples: int = setting("Sampled responses for each held-out problem, besides the greedy one.", 4)
-    reward_processes: int = setting(
-        "Score responses in so many processes of their own (on each rank): one that hangs or crashes does not end the "
-        "run, but up to max_unscored (100 with them) responses have no reward. 0: in the run's own process.",
-        0,
-    )
-    reward_seconds: float = setting(
-        "How long one response may be scored, in processes of its own or by an async task.", 60.0
-    )
-    reward_gib: float = setting("GiB of memory that a scoring process may take beyond what it starts with.", 4.0)
-    stop_seconds: float = setting(
-        "After SIGTERM, how long the current rollout may take to end before it is given up; then the last update is "
-        "saved (not with a sharded model).",
-        15.0,
-    )
-
-    def __post_init__(self) -> None:
-        if isinstance(self.task_options, str):
-            try:
-                self.task_options = json.loads(self.task_options)
-            except json.JSONDecodeError as error:
-                raise UsageError(
-                    f"task_options is {self.task_options!r}, which is no JSON ({error}); write it as "
-                    "'{\"largest\": 30}'."
-                ) from error
-        if self.task_options is not None and not isinstance(self.task_options, dict):
-            raise UsageError(f"task_options is {self.task_options!r}; it must be a mapping such as {{'largest': 30}}.")
-        for name in ("eval_problems", "eval_samples", "stop_seconds", "reward_processes"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; set it to 0 or more.")
-        for name in ("reward_seconds", "reward_gib"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; set it above 0.")
-
-    def load_options(self) -> dict[str, Any]:
-        """What to hand to `hysteretic.tasks.load` besides the name."""
-        options = dict(self.task_options or {})  # type: ignore[arg-type]
-        return options if self.reward is None else {**options, "reward": self.reward}
-
-
 @dataclass
 class RunSpec:
-    """A parsed command: the three configurations, and what was asked for where it differs from the defaults."""
+    """A parsed command: the three configurations, and the settings that were given where they differ from the defaults.
+
+    asked: as given, for the number of processes that they state. batch_note: what was done to keep their batch on the
+    processes that there are, in one line; empty where nothing was.
+    """
 
     run: RunConfig
     training: Any
     model: Any
     asked: dict[str, Any]
+    batch_note: str = ""
+
+
+class _Parser(TrlParser):
+    """TrlParser for fields that have more beside them than their help."""
+
+    @staticmethod
+    def _parse_dataclass_field(parser: argparse.ArgumentParser, field: Field[Any]) -> None:
+        plain = copy(field)
+        plain.metadata = {key: value for key, value in field.metadata.items() if key != "facts"}  # type: ignore[assignment]
+        TrlParser._parse_dataclass_field(parser, plain)
 
 
 def parse(
-    arguments: Sequence[str], training: type[HPOConfig] = HPOConfig, machine: Mapping[str, Any] | None = None
+    arguments: Sequence[str],
+    training: type[HPOConfig] = HPOConfig,
+    machine: Mapping[str, Any] | None = None,
+    processes: int | None = None,
 ) -> RunSpec:
-    """The request in a command line (without the program's name). Raises UsageError; exits on --help and bad flags.
+    """The run that a command line describes (without the program's name). Raises UsageError; exits on --help.
 
-    training: a subclass, for a run on other GPUs than this machine's. machine: in place of `defaults()`.
+    training: a subclass, for a run on other GPUs than this machine's. machine: in place of `defaults()`. processes: on
+    how many the run will be, by default as many as a launcher started; 0 leaves the batch as it is stated.
     """
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--config", *arguments]  # the recipe, without the flag
     parser = _parser(training)
+    if {"-h", "--help", "--help-all"} & set(arguments):
+        parser.set_defaults_with_config(**defaults())
+        help_pages.show_if_asked(parser, arguments)
     given = _given(parser, arguments)
     flags = {key: value for key, value in given.items() if key != "config"}
-    config_name = given.get("config")
-    config = {} if config_name is None else read_recipe(config_name)
+    layers = [] if given.get("config") is None else layers_of(given["config"])
+    for name, layer in layers:
+        check_known_settings(layer, _known(parser), name)
+    config = merged(layers)
     if flags.get("resume") or config.get("resume"):
         output = flags.get("output") or config.get("output")
         if output is None:
             raise UsageError("--resume needs the run's folder; give its --output.")
         if (Path(str(output)) / "config.yaml").is_file():
             config = {**read_recipe(str(Path(str(output)) / "config.yaml")), **config}
-    return _request(parser, arguments, config, config_name or "The configuration", flags, machine)
+    return _run_spec(parser, config, given.get("config") or "The configuration", flags, machine, processes)
 
 
 def parse_settings(settings: Mapping[str, Any], name: str, machine: Mapping[str, Any] | None = None) -> RunSpec:
-    """The request of settings as a YAML file has them. name: what errors call them. Raises UsageError."""
-    return _request(_parser(), [], settings, name, {}, machine)
+    """The run that settings describe, as a YAML file has them. name: what errors call them. Raises UsageError."""
+    return _run_spec(_parser(), settings, name, {}, machine, None)
 
 
 def setting_names() -> list[str]:
     """Every setting of a run."""
-    return list(vars(argparse.ArgumentParser.parse_args(_parser(), [])))
+    return list(_known(_parser()))
+
+
+def stated_processes(arguments: Sequence[str]) -> int | None:
+    """How many processes a command line states, by flag or recipe."""
+    given = _given(_parser(), arguments)
+    config = {} if given.get("config") is None else read_recipe(given["config"])
+    return given.get("processes", config.get("processes"))
+
+
+def _known(parser: TrlParser) -> dict[str, Any]:
+    return vars(argparse.ArgumentParser.parse_args(parser, []))
 
 
 def _parser(training: type[HPOConfig] = HPOConfig) -> TrlParser:
-    parser = TrlParser(
+    parser = _Parser(
         [RunConfig, training, ModelConfig],
         prog="hysteretic train",
-        usage="hysteretic train [--dry-run] [RECIPE or YAML] [any of these flags]",
-        description="Train a model on a task. With --dry-run: make one small update of it on a CPU, without its "
-        "weights, say what was checked, and leave nothing.",
+        usage=help_pages.USAGE,
+        description=help_pages.DESCRIPTION,
         allow_abbrev=False,
     )
     parser.add_argument("--config", help="YAML of any of these keys: a file, or a recipe of `hysteretic list`.")
     return parser
 
 
-def _request(
+def _run_spec(
     parser: TrlParser,
-    arguments: Sequence[str],
     config: Mapping[str, Any],
     name: str,
     flags: Mapping[str, Any],
-    machine: Mapping[str, Any] | None = None,
+    machine: Mapping[str, Any] | None,
+    processes: int | None,
 ) -> RunSpec:
-    check_known_settings(config, vars(argparse.ArgumentParser.parse_args(parser, [])), name)
+    check_known_settings(config, _known(parser), name)
     model = flags.get("model", config.get("model", "tiny"))
     task = flags.get("task", config.get("task", "countdown-3"))
     recipe = tiny_recipe(task) if model == "tiny" else {}
     if {**config, **flags}.get("task_options") is not None:
         recipe.pop("task_options", None)
+    if any(key in config for key in KEYS):
+        recipe.pop("processes", None)  # of the recipe's own batch
     asked = {**(defaults() if machine is None else machine), **recipe, **config, **flags}
-    parser.set_defaults_with_config(**asked)
+    kept, note = _kept_batch(asked, flags, processes)
+    parser.set_defaults_with_config(**{**asked, **kept})
     try:
-        run, training, model_config, _ = parser.parse_args_into_dataclasses(list(arguments))
+        run, training, model_config, _ = parser.parse_args_into_dataclasses([])
     except (ValueError, TypeError) as error:
         raise UsageError(f"{name}: {error}" if name.startswith("arm ") else str(error)) from error
-    return RunSpec(run, training, model_config, asked)
+    return RunSpec(run, training, model_config, asked, note)
+
+
+def _kept_batch(asked: dict[str, Any], flags: Mapping[str, Any], processes: int | None) -> tuple[dict[str, Any], str]:
+    """Settings that keep the stated batch on the processes that there are, and the line about it."""
+    actual = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
+    stated = asked.get("processes")
+    if not stated or not actual:
+        return {}, ""
+    if "processes" not in flags and any(key in flags for key in KEYS):
+        asked["processes"] = actual  # a flag says what each process that there is does
+        return {}, note_unadjusted(asked, int(stated), actual)
+    return batch_for(asked, int(stated), actual)
 
 
 def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
-    """Only the flags that stand in the command line, converted."""
+    """Only the flags that are in the command line, converted."""
     # By action, not by name: --share_prompts and --no_share_prompts fill one field with different defaults.
     saved = [action.default for action in parser._actions]
     for action in parser._actions:
@@ -184,7 +177,8 @@ def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def check_known_settings(config: Mapping[str, Any], known: Mapping[str, Any], name: str) -> None:
+    """Raises UsageError for a key that is not a setting. name: what the error calls their source."""
     for key in config:
         if key not in known:
             hint = nearest(str(key), known) or " See `hysteretic train --help`."
-            raise UsageError(f"{name} sets {key!r}, which is no setting.{hint}")
+            raise UsageError(f"{name} sets {key!r}, which is not a setting.{hint}")

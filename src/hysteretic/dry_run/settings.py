@@ -40,7 +40,11 @@ def changed(request: RunSpec, folder: Path, processes: int) -> tuple[dict[str, A
 
     folder: holds the stand-in in model/; the run is to be in run/.
     """
-    settings = {key: value for key, value in request.asked.items() if key not in ("generation_batch_size", "resume")}
+    settings = {
+        key: value
+        for key, value in request.asked.items()
+        if key not in ("generation_batch_size", "resume", "processes")
+    }
     sizes, shrunk = _sizes(request, processes)
     elsewhere, replaced = _replacements(request)
     training = request.training

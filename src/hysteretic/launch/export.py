@@ -1,67 +1,105 @@
-"""`hysteretic export`: a task's problems as parquet files for another trainer, however many."""
+"""A task's problems as parquet files for another trainer, however many. Each file says what it was made from."""
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import hysteretic.tasks
+from hysteretic import __version__
 from hysteretic.common.errors import UsageError
-from hysteretic.evals.evaluation import load_task, mapping
-from hysteretic.launch.exported import WORDS, is_there, words_of
 from hysteretic.tasks.exported import exported_row
 from hysteretic.tasks.task import Problem, Streams, Task, up_to
 
 ROWS_AT_A_TIME = 1000
-"""Held in memory: one row group of the file."""
+"""Rows held in memory: one row group of the file."""
 
 USUAL_VALIDATION = 200
-"""Or as many as there are, where no number was asked for: as `hysteretic train` does."""
+"""Or as many as there are, where no number is given: as in `hysteretic train`."""
+
+ORIGIN = "hysteretic"
+"""Key in a parquet file's own metadata, which other readers ignore, of what the file was made from."""
 
 PLAIN_PROMPTS = (
-    "The prompts are plain strings; each is one user message now, and verl applies the model's chat template, which "
-    "`hysteretic train` does not."
+    "The prompts are plain strings; each becomes one user message, to which verl applies the model's chat template, "
+    "unlike `hysteretic train`."
 )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write train.parquet and validation.parquet, both or none; files that are this very export are left alone."""
-    options = _parser().parse_args(arguments)
-    task = load_task(options)
-    task_options = absolute(dict(options.task_options or {}) | ({"reward": options.reward} if options.reward else {}))
-    name, folder = task_name(options.task), Path(options.output)
+@dataclass(frozen=True)
+class ExportSpec:
+    """What to export and where. task_options: with `reward` for a data file. problems: None for the usual number."""
+
+    task: str
+    output: Path
+    task_options: dict[str, Any] = field(default_factory=dict)
+    train_problems: int | None = None
+    validation_problems: int | None = None
+    validation_split: str = "test"
+    seed: int = 0
+    overwrite: bool = False
+
+    def words(self) -> list[str]:
+        """The command that does the same."""
+        options = dict(self.task_options)
+        flags = {
+            "--reward": options.pop("reward", None),
+            "--task-options": json.dumps(options) if options else None,
+            "--train-problems": self.train_problems,
+            "--validation-problems": self.validation_problems,
+            "--validation-split": None if self.validation_split == "test" else self.validation_split,
+        }
+        given = [str(word) for flag, value in flags.items() if value is not None for word in (flag, value)]
+        words = ["hysteretic", "export", "--task", self.task, "--format", "verl", "--output", str(self.output), *given]
+        return [*words, "--seed", str(self.seed), *(["--overwrite"] if self.overwrite else [])]
+
+
+def export(spec: ExportSpec) -> list[str]:
+    """Write train.parquet and validation.parquet, both or neither; returns what to tell the user.
+
+    Files that are this very export already are left alone. Raises UsageError.
+    """
+    name, task_options, folder = task_name(spec.task), absolute(spec.task_options), spec.output
+    task = _load(name, task_options)
     parts = {
-        folder / "train.parquet": ("train", options.train_problems),
-        folder / "validation.parquet": (options.validation_split, options.validation_problems),
+        folder / "train.parquet": ("train", spec.train_problems),
+        folder / "validation.parquet": (spec.validation_split, spec.validation_problems),
     }
-    words = {path: words_of(name, task_options, split, options.seed, count) for path, (split, count) in parts.items()}
-    if is_there(words, options.overwrite):
-        print(f"{folder} holds this export already; nothing is written.")
-        return 0
+    origins = {path: origin_of(name, task_options, split, spec.seed, count) for path, (split, count) in parts.items()}
+    if is_there(origins, spec.overwrite):
+        return [f"{folder} holds this export already; nothing is written."]
     seen: set[str] = set()
-    with _both_or_none(list(parts)) as partial:
+    told = []
+    with _both_or_neither(list(parts)) as partial:
         for path, (split, count) in reversed(parts.items()):
             if path.name == "validation.parquet":
                 usual = USUAL_VALIDATION if count is None else count
-                problems = _remembered(drawn(task, split, options.seed, usual, count is not None), seen)
+                problems = _remembered(drawn(task, split, spec.seed, usual, count is not None), seen)
             else:
-                problems = drawn(task, split, options.seed, count)
-                problems = problems if split == options.validation_split else _disjoint(problems, seen, task)
-            rows = write(partial[path], rows_of(name, task_options, problems, split), words[path])
-            print(f"{path}: {rows} problems of split {split!r}, seed {options.seed}")
-    first = next(iter(drawn(task, "train", options.seed, 1)))
-    if isinstance(first.prompt, str):
-        print(PLAIN_PROMPTS)
-    return 0
+                problems = drawn(task, split, spec.seed, count)
+                problems = problems if split == spec.validation_split else _disjoint(problems, seen, task)
+            rows = write(partial[path], rows_of(name, task_options, problems, split), origins[path])
+            told.append(f"{path}: {rows} problems of split {split!r}, seed {spec.seed}")
+    first = next(iter(drawn(task, "train", spec.seed, 1)))
+    return [*told, PLAIN_PROMPTS] if isinstance(first.prompt, str) else told
+
+
+def _load(name: str, task_options: dict[str, Any]) -> Task:
+    try:
+        return hysteretic.tasks.load(name, **task_options)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(str(error)) from error
 
 
 @contextmanager
-def _both_or_none(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
-    """Where to write each file until all are whole. What failed leaves nothing behind, not even a folder."""
+def _both_or_neither(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+    """Where to write each file until all are complete. A failure leaves nothing behind, not even a folder."""
     folder = paths[0].parent
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     partial = {path: path.with_name(path.name + ".partial") for path in paths}
@@ -81,24 +119,24 @@ def _both_or_none(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
         raise
 
 
-def drawn(task: Task, split: str, seed: int, count: int | None, is_asked: bool = True) -> Iterator[Problem]:
+def drawn(task: Task, split: str, seed: int, count: int | None, is_required: bool = True) -> Iterator[Problem]:
     """The first `count` problems of a split, one at a time where the task can; fewer where it has no more.
 
-    Raises UsageError, also for fewer where is_asked.
+    Raises UsageError, also for fewer where is_required.
     """
     made = 0
     try:
         if count is None or not isinstance(task, Streams):
-            yield from up_to(task, split, seed, count, is_asked)
+            yield from up_to(task, split, seed, count, is_required)
             return
         for problem in islice(task.stream(split, seed=seed), count):
             made += 1
             yield problem
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(f"{error} (--train-problems, --validation-problems, --validation-split)") from error
-    if made < count and is_asked:
+    if made < count and is_required:
         raise UsageError(
-            f"{count} problems of split {split!r} asked, but {task.name} has {made}; ask for fewer "
+            f"{count} problems of split {split!r} requested, but {task.name} has {made}; ask for fewer "
             "(--train-problems, --validation-problems)."
         )
 
@@ -106,7 +144,7 @@ def drawn(task: Task, split: str, seed: int, count: int | None, is_asked: bool =
 def rows_of(
     name: str, task_options: dict[str, Any], problems: Iterable[Problem], split: str
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a file. Raises UsageError for a problem whose answer does not travel."""
+    """The rows of a file. Raises UsageError for a problem whose answer is not JSON."""
     for index, problem in enumerate(problems):
         try:
             yield exported_row(name, task_options, problem, split, index)
@@ -114,14 +152,14 @@ def rows_of(
             raise UsageError(str(error)) from error
 
 
-def write(path: Path, rows: Iterable[dict[str, Any]], words: dict[str, Any] | None = None) -> int:
-    """Write rows as parquet, a row group at a time; returns their number. words: kept in the file, for `is_there`.
+def write(path: Path, rows: Iterable[dict[str, Any]], origin: Mapping[str, Any] | None = None) -> int:
+    """Write rows as parquet, one row group at a time; returns their number. origin: kept in the file, for `is_there`.
 
     Raises UsageError when there are none.
     """
     pyarrow, parquet = _pyarrow()
     waiting, total = iter(rows), 0
-    schema = _schema(pyarrow).with_metadata({WORDS: json.dumps(words)})
+    schema = _schema(pyarrow).with_metadata({ORIGIN: json.dumps(origin)})
     with parquet.ParquetWriter(path, schema) as writer:
         while chunk := list(islice(waiting, ROWS_AT_A_TIME)):
             writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
@@ -132,7 +170,7 @@ def write(path: Path, rows: Iterable[dict[str, Any]], words: dict[str, Any] | No
 
 
 def absolute(task_options: dict[str, Any]) -> dict[str, Any]:
-    """Options with file names that hold in any working directory: reward="my.py:f" and source="my.json"."""
+    """Options whose file names are valid in any working directory: reward="my.py:f" and source="my.json"."""
     found = dict(task_options)
     for key in ("reward", "source"):
         value = found.get(key)
@@ -144,7 +182,7 @@ def absolute(task_options: dict[str, Any]) -> dict[str, Any]:
 
 
 def task_name(name: str) -> str:
-    """A task's name as it holds in any working directory: data.jsonl and my_task.py:Mine become absolute."""
+    """A task's name that is valid in any working directory: data.jsonl and my_task.py:Mine become absolute."""
     path, colon, member = name.rpartition(":") if ":" in name else (name, "", "")
     return f"{Path(path).resolve()}{colon}{member}" if Path(path).is_file() else name
 
@@ -183,31 +221,58 @@ def _disjoint(problems: Iterator[Problem], held_out: set[str], task: Task) -> It
     for problem in problems:
         if problem.id in held_out:
             raise UsageError(
-                f"The problem {problem.id} of {task.name} is in the training and in the validation split; make the "
+                f"The problem {problem.id} of {task.name} is in both the training and the validation split; make the "
                 "task's splits disjoint."
             )
         yield problem
 
 
-def _number(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} problems; ask for 1 or more")
-    return value
+def origin_of(task: str, task_options: Mapping[str, Any], split: str, seed: int, count: int | None) -> dict[str, Any]:
+    """What determines the rows of a file. count: None where no number was given."""
+    path = Path(task.rpartition(":")[0] if ":" in task else task)
+    source = Path(str(task_options.get("source", "")))
+    return {
+        "task": task,
+        "task_options": dict(task_options),
+        "split": split,
+        "seed": seed,
+        "problems": count,
+        "file": next((_digest(each) for each in (path, source) if each.is_file()), None),
+        "version": __version__,
+    }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hysteretic export", description=__doc__)
-    parser.add_argument("--task", required=True, help="as for `hysteretic train`")
-    parser.add_argument("--task-options", "--task_options", type=mapping, help="JSON mapping of the task's options")
-    parser.add_argument("--reward", help="for a data file or hub data set: file.py:function")
-    parser.add_argument("--format", choices=["verl"], default="verl", help="whose columns (default verl)")
-    parser.add_argument("--output", required=True, help="folder for train.parquet and validation.parquet")
-    parser.add_argument("--train-problems", type=_number, help="how many (default: the task's)")
-    parser.add_argument("--validation-problems", type=_number, help="how many (default 200, or as many as there are)")
-    parser.add_argument(
-        "--validation-split", default="test", help="the task's split they come from (default test, as in `train`)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the problems' order (default 0)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    return parser
+def is_there(origins: Mapping[Path, Mapping[str, Any]], overwrite: bool) -> bool:
+    """Whether every file exists and is this export. Raises UsageError for one that was made from something else."""
+    there = [path for path in origins if path.exists()]
+    if overwrite or not there:
+        return False
+    for path in there:
+        found = _origin_in(path)
+        wanted = json.loads(json.dumps(origins[path]))
+        changed = [
+            f"{key} was {found.get(key)!r} and is {value!r}" for key, value in wanted.items() if found.get(key) != value
+        ]
+        if changed:
+            what = "; ".join(changed) if found else "it does not say what it was made from"
+            raise UsageError(
+                f"{path} exists; give another --output, or --overwrite (in `hysteretic launch`: another --data). It is "
+                f"a different export: {what}."
+            )
+    return len(there) == len(origins)
+
+
+def _origin_in(path: Path) -> dict[str, Any]:
+    """Empty for a file that something else wrote."""
+    import pyarrow.parquet
+
+    try:
+        metadata = pyarrow.parquet.read_schema(path).metadata or {}
+        found = json.loads(metadata.get(ORIGIN.encode(), b"null"))
+    except (ValueError, OSError):  # pyarrow's own errors are ValueErrors
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

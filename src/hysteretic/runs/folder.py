@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from hysteretic.common.errors import UsageError
 from hysteretic.common.files import write_text
+from hysteretic.config.facts import named
 
 
 class RunFolder:
@@ -79,7 +80,8 @@ class RunFolder:
 
     def write_config(self, asked: dict[str, Any]) -> None:
         """Keep what was asked for, so that `--config` or `--resume` repeats it."""
-        settings = {key: value for key, value in asked.items() if key not in ("resume", "output", "config")}
+        of_call = named(lambda facts: facts.of_call)
+        settings = {key: value for key, value in asked.items() if key not in of_call}
         write_text(self.config, yaml.safe_dump(settings, sort_keys=True))
 
     def earlier_starts(self) -> list[dict[str, Any]]:

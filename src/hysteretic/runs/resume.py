@@ -9,14 +9,9 @@ import yaml
 
 from hysteretic.common.checkpoints import STATE, find_corruption, numbered, set_aside
 from hysteretic.common.errors import UsageError
+from hysteretic.config.facts import named
 from hysteretic.config.settings import RunSpec
 from hysteretic.runs.folder import RunFolder, read_json
-
-MAY_CHANGE = {
-    *("max_steps", "save_steps", "save_total_limit", "report_to", "disable_tqdm", "stop_seconds"),
-    *("max_bad_updates", "max_unscored", "reward_processes", "reward_seconds", "reward_gib"),
-}
-"""Settings that a resumed run may give anew."""
 
 
 def find_checkpoint(folder: RunFolder, request: RunSpec) -> Path | None:
@@ -63,9 +58,10 @@ def step_of(checkpoint: Path | None) -> int:
 def check_same_settings(folder: RunFolder, request: RunSpec) -> None:
     """A run may only go on as it began."""
     before = yaml.safe_load(folder.config.read_text(encoding="utf-8")) if folder.config.is_file() else {}
-    asked = {key: value for key, value in request.asked.items() if key not in ("resume", "output", "config")}
+    of_call, may_change = named(lambda facts: facts.of_call), named(lambda facts: facts.resume)
+    asked = {key: value for key, value in request.asked.items() if key not in of_call}
     changed = {
-        key for key in {*before, *asked} - MAY_CHANGE if str(before.get(key)) != str(asked.get(key, before.get(key)))
+        key for key in {*before, *asked} - may_change if str(before.get(key)) != str(asked.get(key, before.get(key)))
     }
     if changed:
         listed = ", ".join(f"{key} was {before.get(key)!r} and is {asked[key]!r}" for key in sorted(changed))

@@ -55,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     folder = RunFolder(request.run.output or default_folder(request))
     request.training.output_dir = str(folder.path)
     is_main = request.training.process_index == 0
+    if request.batch_note and is_main:
+        print(request.batch_note)
     prepare_reports(request, folder)
     task = load_task(request)
     if is_main:

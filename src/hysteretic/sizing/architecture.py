@@ -1,4 +1,4 @@
-"""What is a model made of? Counted on the meta device from its configuration, without its weights."""
+"""A model's parameters, counted on the meta device from its configuration, without its weights."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 @dataclass(frozen=True)
 class Architecture:
-    """A dense decoder. Counts are exact; of the adapter too, which is 0 where all parameters are trained.
+    """A dense decoder. Counts are exact, including the adapter's, which is 0 if all parameters are trained.
 
-    parameters: without the adapter. block_parameters: of one layer. linear_parameters: of matrices in all layers, the
-        ones that multiply every token. has_tied_head: the LM head is the embedding.
+    parameters: without the adapter. block_parameters: of one layer. linear_parameters: of the matrices in all layers,
+        which multiply every token. has_tied_head: the LM head is the embedding.
     attention, keys: widths of the queries and of the keys (heads times head size).
     adapter_inputs: summed widths of what the adapted matrices of one layer read.
     """
@@ -62,20 +62,19 @@ def read_config(path: str, revision: str | None = None) -> Any:
 def architecture(config: Any, name: str, peft_config: Any = None) -> Architecture:
     """The architecture of a configuration, with the adapter that a peft_config (one of LoRA) would add.
 
-    Raises ValueError for what is no dense causal language model of transformers.
+    Raises ValueError for anything but a dense causal language model of transformers.
     """
     text = config.get_text_config()
     if text is not config or getattr(text, "num_experts", None) or getattr(text, "num_local_experts", None):
         what = "reads more than text" if text is not config else "is a mixture of experts"
-        raise ValueError(f"{name} ({config.model_type}) {what}; plan's formulae are for dense models of text alone.")
+        raise ValueError(f"{name} ({config.model_type}) {what}; plan's formulas are for dense text models only.")
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
         layers, hidden, heads = text.num_hidden_layers, text.hidden_size, text.num_attention_heads
     except (ValueError, AttributeError) as error:
         raise ValueError(
-            f"{name} ({config.model_type}) cannot be laid out: {str(error).splitlines()[0]} Give a causal language "
-            "model."
+            f"{name} ({config.model_type}) cannot be built: {str(error).splitlines()[0]} Give a causal language model."
         ) from error
     block = _layers(model, layers)[0]
     size = getattr(text, "head_dim", None) or hidden // heads
@@ -103,7 +102,7 @@ def _layers(model: nn.Module, count: int) -> nn.ModuleList:
     """The list of the decoder's layers: the longest one, of `count`."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
     if not lists:
-        raise ValueError(f"{type(model).__name__} has no list of {count} layers; plan cannot tell what one is.")
+        raise ValueError(f"{type(model).__name__} has no list of {count} layers; plan cannot tell what a layer is.")
     return max(lists, key=lambda module: sum(parameter.numel() for parameter in module.parameters()))
 
 
@@ -116,7 +115,7 @@ def _matrices(block: nn.Module) -> int:
 
 
 def _adapter(model: nn.Module, peft_config: Any, layers: int) -> tuple[int, int]:
-    """Widths of what adapted matrices of a layer read, and parameters of the adapter, which the model then has."""
+    """Input widths of a layer's adapted matrices, and the adapter's parameters, which are added to the model."""
     from peft import get_peft_model
 
     adapted = get_peft_model(model, peft_config)

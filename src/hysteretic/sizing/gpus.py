@@ -1,9 +1,9 @@
-"""What does a GPU hold, and how fast is it?
+"""Memory and speed of GPUs.
 
-memory      GiB that a process can have, a little below the name's figure
-compute     TFLOP/s of dense bf16 matrix products, as its maker states them
+memory      GiB available to a process, a little below the nominal size
+compute     TFLOP/s of dense bf16 matrix products, as specified
 bandwidth   GB/s of its memory
-link        GB/s to another GPU of the same machine, one way: NVLink, or PCIe 4.0 x16
+link        GB/s to another GPU in the same machine, one way: NVLink, or PCIe 4.0 x16
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class GPU:
-    """compute, bandwidth and link are None where only the memory is known; then no seconds can be told."""
+    """compute, bandwidth and link are None if only the memory is known; then there are no seconds."""
 
     name: str
     memory: float
@@ -47,7 +47,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(gib|gb|g)?", re.IGNORECASE)
 
 
 def gpu_of(name: str) -> GPU:
-    """A GPU by name, or of a size: 24GiB (2**30 bytes), 24GB (10**9). Raises ValueError."""
+    """A GPU by name, or by memory: 24GiB (2**30 bytes), 24GB (10**9). Raises ValueError."""
     known = GPUS.get(name.lower())
     if known is not None:
         return known
@@ -57,5 +57,5 @@ def gpu_of(name: str) -> GPU:
         raise ValueError(f"There is no GPU {name!r}.{hint} Known: {', '.join(GPUS)}, or a size such as 24GiB.")
     memory = float(size.group(1)) * (10**9 / GIB if size.group(2).lower() == "gb" else 1)
     if memory <= 0:
-        raise ValueError(f"A GPU of {name} holds nothing; give a size above 0, such as 24GiB.")
+        raise ValueError(f"A GPU of {name} has no memory; give a size above 0, such as 24GiB.")
     return GPU(name, memory)

@@ -1,22 +1,23 @@
-"""What is known of a run before it starts? Its memory each way, its pace, what to change and to be warned of."""
+"""What is known of a run before it starts: memory by way of sharding, pace, what to change, warnings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from hysteretic.sizing.architecture import Architecture
+from hysteretic.sizing.fixes import Change, smallest_change, warnings, where_it_fits
 from hysteretic.sizing.gpus import GPU
 from hysteretic.sizing.memory import WAYS, Memory, memory
-from hysteretic.sizing.mends import Change, smallest_change, warnings, where_it_fits
 from hysteretic.sizing.pace import Pace, pace
 from hysteretic.sizing.work import Work
 
 
 @dataclass(frozen=True)
 class Plan:
-    """way: the one judged, `memories` has all. variants: peaks by what else might be set, then by way.
+    """way: the one judged; `memories` has all. variants: memory by what else might be set, then by way.
 
-    elsewhere: for each GPU that can hold it the fewest, and the way. prompt_source: how the prompts' length was found.
+    elsewhere: for each GPU that can hold it, the smallest number and the way. prompt_source: where the prompt length
+    comes from.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Plan:
 def plan(
     name: str, bare: Architecture, adapted: Architecture, work: Work, gpu: GPU, way: str | None, prompt_source: str
 ) -> Plan:
-    """bare: the model alone. adapted: with the adapter of the run, or of one that it might have."""
+    """The plan of a run. bare: the model alone. adapted: with the run's adapter, or one that it might have."""
     model = adapted if work.is_lora else bare
     ways = list(WAYS) if work.gpus > 1 or way not in (None, "ddp") else ["ddp"]
     memories = {each: memory(model, work, each, gpu) for each in ways}
@@ -67,13 +68,13 @@ def plan(
 
 
 def _sound(memories: dict[str, Memory], work: Work) -> dict[str, Memory]:
-    """Without the way that loses updates, where there is another: bf16 weights and no others under AdamW."""
+    """Without the way that loses updates, if there is another: AdamW on bf16 weights without fp32 ones."""
     loses = work.weight == 2 and not work.is_lora and len(memories) > 1
     return {way: held for way, held in memories.items() if way != "ddp" or not loses}
 
 
 def _first_that_fits(memories: dict[str, Memory], gpu: GPU) -> str:
-    """In the order of WAYS, which is that of simplicity; the leanest where none fits."""
+    """In the order of WAYS, simplest first; the leanest if none fits."""
     for wanted in ("yes", "tight"):
         for way, held in memories.items():
             if held.fits(gpu) == wanted:

@@ -1,4 +1,4 @@
-"""What does a run ask of its GPUs? The settings that cost memory or time, in one place."""
+"""The settings of a run that cost memory or time, in one place."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 2, None: 4}
-"""Of a weight by `dtype`; without one TRL loads float32."""
+"""Bytes of a weight by `dtype`; without one TRL loads float32."""
 
 OPTIMISERS = {"sgd": 0.0, "adafactor": 0.0, "lion": 1.0}
-"""Optimiser states a parameter in units of its bytes; AdamW's two moments otherwise. 8-bit ones take a byte each."""
+"""Optimiser states per parameter, in units of its size; otherwise AdamW's two moments. 8-bit ones take a byte each."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """vLLM on the same GPUs. share: of the GPU's memory. sleeps: it leaves the GPU during updates."""
+    """vLLM on the same GPUs. share: fraction of the GPU's memory. sleeps: it frees the GPU during updates."""
 
     share: float
     sleeps: bool
@@ -25,12 +25,12 @@ class Engine:
 
 @dataclass(frozen=True)
 class Work:
-    """A run, as far as it costs.
+    """What a run costs.
 
     gpus, rows: per_device_train_batch_size on each of `gpus`. accumulation, rounds, iterations: TRL's
-        gradient_accumulation_steps, steps_per_generation, num_iterations. group: responses a prompt.
-    prompt, response: the longest, in tokens; mean_response: an expected one. silent: share of silent responses.
-    weight: bytes of a weight as it is loaded; quantised: bytes of a weight in a layer's matrix, where it is quantised.
+        gradient_accumulation_steps, steps_per_generation, num_iterations. group: responses per prompt.
+    prompt, response: the longest, in tokens; mean_response: the expected mean. silent: fraction of silent responses.
+    weight: bytes of a loaded weight; quantised: bytes of a weight in a layer's matrix, if it is quantised.
     is_mixed: bf16 (or fp16) autocast, or DeepSpeed's. lean: what hysteretic.trl.packing may do without sharding.
     engine: vLLM on these GPUs; has_server: vLLM elsewhere.
     """
@@ -63,12 +63,12 @@ class Work:
 
     @property
     def responses(self) -> int:
-        """Of a rollout, over all GPUs."""
+        """Per rollout, over all GPUs."""
         return self.gpus * self.rows * self.rounds
 
     @property
     def prompts(self) -> int:
-        """Of a rollout, over all GPUs."""
+        """Per rollout, over all GPUs."""
         return -(-self.responses // self.group)
 
     @property
@@ -77,12 +77,12 @@ class Work:
 
     @property
     def needs_old_log_probs(self) -> bool:
-        """As TRL decides: several updates a rollout, or vLLM's probabilities to correct."""
+        """As TRL decides: several updates per rollout, or vLLM's probabilities to correct."""
         samples_elsewhere = self.engine is not None or self.has_server
         return self.accumulation % (self.rounds * self.iterations) != 0 or (samples_elsewhere and self.corrects)
 
     def state_bytes(self, item: int) -> float:
-        """Optimiser states of a parameter whose states have `item` bytes."""
+        """Bytes of a parameter's optimiser states, whose items have `item` bytes."""
         name = self.optimiser.lower()
         if "8bit" in name:
             return 2.0
@@ -128,7 +128,7 @@ class Work:
 
 
 def work_of(request: Any, gpus: int, prompt: int, mean_response: float | None = None, silent: float = 0.0) -> Work:
-    """The work of a parsed request (hysteretic.config.settings.RunSpec), whose batch sizes are of `gpus` processes."""
+    """The work of a parsed run (hysteretic.config.settings.RunSpec), whose batch sizes are for `gpus` processes."""
     training, model = request.training, request.model
     dtype = (training.model_init_kwargs or {}).get("dtype", model.dtype)
     dtype = str(dtype).removeprefix("torch.") if dtype is not None else None

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hysteretic.sizing.fixes import smallest_change, warnings, where_it_fits
 from hysteretic.sizing.gpus import GPU, GPUS, gpu_of
 from hysteretic.sizing.memory import memory
-from hysteretic.sizing.mends import smallest_change, warnings, where_it_fits
 
 LORA = ["--use_peft", "true", "--lora_target_modules", "all-linear"]
 VLLM = ["--use_vllm", "true", "--vllm_mode", "colocate", "--vllm_gpu_memory_utilization"]
@@ -88,7 +88,7 @@ def test_where_it_fits_is_the_fewest(models, work):
         ([], "ddp", ["float32 (TRL's default)"]),
         (["--dtype", "bfloat16"], "ddp", ["rounded away wherever a weight is above 0.0005"]),
         (["--dtype", "bfloat16", "--learning_rate", "1e-3"], "ddp", []),
-        (["--dtype", "bfloat16"], "zero3", ["go TRL's way"]),
+        (["--dtype", "bfloat16"], "zero3", ["have no effect"]),
         (LORA, "ddp", ["frozen weights are loaded in float32"]),
         (["--dtype", "bfloat16", *LORA], "ddp", []),
         (["--dtype", "bfloat16", *LORA, "--max_completion_length", "40000"], "ddp", ["was made for 32768"]),

@@ -1,4 +1,4 @@
-"""Which of verl's keys say what a recipe's objective, batch and sampling say? `verl_training` has the optimiser's."""
+"""A recipe's objective, batch, sampling and training as verl's keys."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from hysteretic.common.errors import UsageError
 from hysteretic.config.settings import RunSpec
+from hysteretic.launch.overrides import ACTOR, MODEL, ROLLOUT, Overrides
 from hysteretic.objective import Objective
 from hysteretic.parts import (
     AdaptiveWeight,
@@ -21,21 +22,22 @@ from hysteretic.parts import (
     TokenRatio,
 )
 
-Overrides = dict[str, Any]
-"""verl's keys and values; a key that verl's configuration does not have begins with +."""
+ATTENTION = "sdpa"
+"""What torch has by itself; verl's own default, flash_attention_2, is a package that its vllm extra leaves out."""
 
-ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
+LAST_STEP_ONLY = 1_000_000
+"""save_freq: verl also saves at the last step, unless this is -1."""
 
 NO_DUAL_CLIP = 1e9
-"""clip_ratio_c: verl also caps what a negative may cost, at 3 times its advantage; TRL and HPO do not."""
+"""clip_ratio_c: verl also caps the loss of a negative at 3 times its advantage; TRL and HPO do not."""
 
 NEVER = 1e9
-"""A bound that nothing reaches: importance ratios of verl are from e^-20 to e^20."""
+"""A bound that nothing reaches: verl's importance ratios lie between e^-20 and e^20."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """nodes, gpus: of each. processes: how many the recipe is written for; they multiply its batch."""
+    """nodes: machines. gpus: per machine. processes: how many the batch is written for; they multiply it."""
 
     nodes: int = 1
     gpus: int = 1
@@ -44,7 +46,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Batch:
-    """prompts: of a rollout. updates: optimiser steps a rollout, over num_iterations passes. rows: of an update."""
+    """prompts: per rollout. rows: responses per update. updates: per rollout, over num_iterations passes."""
 
     prompts: int
     rows: int
@@ -52,7 +54,7 @@ class Batch:
 
 
 def of_objective(objective: Objective, beta: float) -> Overrides:
-    """The four parts, as estimator, loss and length."""
+    """The objective's four parts as estimator, loss and length."""
     gate, length, weight = objective.gate, objective.length, objective.weight
     found: Overrides = {"algorithm.adv_estimator": "a_hpo" if isinstance(weight, AdaptiveWeight) else "hpo"}
     if isinstance(weight, AdaptiveWeight):
@@ -83,7 +85,7 @@ def of_objective(objective: Objective, beta: float) -> Overrides:
 
 
 def of_batch(request: RunSpec, batch: Batch, cluster: Cluster, max_prompt_length: int | None) -> Overrides:
-    """Sizes and steps. Raises UsageError where the longest prompt is unknown."""
+    """Batch sizes and steps. Raises UsageError where the longest prompt is unknown."""
     training = request.training
     updates_a_pass = batch.updates // training.num_iterations
     micro_batch = math.gcd(training.per_device_train_batch_size, batch.rows // (cluster.nodes * cluster.gpus))
@@ -102,7 +104,9 @@ def of_batch(request: RunSpec, batch: Batch, cluster: Cluster, max_prompt_length
     }
     if training.beta:
         found["actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu"] = micro_batch
-    if training.tokens_per_micro_batch is not None:  # verl stops at a row that does not fit; here it would go alone
+    if (
+        training.tokens_per_micro_batch is not None
+    ):  # verl stops at a row that does not fit; TRL here gives it a micro-batch of its own
         longest = found["data.max_prompt_length"] + training.max_completion_length
         found |= {f"{ACTOR}.use_dynamic_bsz": True}
         found |= {f"{ACTOR}.ppo_max_token_len_per_gpu": max(training.tokens_per_micro_batch, longest)}
@@ -121,14 +125,14 @@ def _prompt_length(training: Any, asked: int | None) -> int:
     whole = training.vllm_max_model_length
     if whole is None or whole <= training.max_completion_length:
         raise UsageError(
-            "verl needs the longest prompt in tokens, which TRL does not; give --max-prompt-length (countdown: 256, "
+            "verl needs the longest prompt in tokens, unlike TRL; give --max-prompt-length (countdown: 256, "
             "telelogs: 3072), or vllm_max_model_length above max_completion_length in the recipe."
         )
     return int(whole - training.max_completion_length)
 
 
 def of_sampling(request: RunSpec, given: Collection[str]) -> Overrides:
-    """How responses are drawn."""
+    """How responses are sampled."""
     training = request.training
     found: Overrides = {
         f"{ROLLOUT}.name": "vllm",
@@ -147,7 +151,7 @@ def of_sampling(request: RunSpec, given: Collection[str]) -> Overrides:
 
 
 def of_correction(training: Any) -> Overrides:
-    """What is done about vLLM's probabilities being a little other than the model's: in TRL a correction, by default.
+    """The correction for vLLM's probabilities differing slightly from the model's; in TRL it is on by default.
 
         weight = pi_old / pi_vLLM, of a token or of a whole response; above clip_max (and below clip_min) it is 0
         ("mask") or the bound itself ("truncate"). It multiplies the loss of a token before any mean.
@@ -161,9 +165,80 @@ def of_correction(training: Any) -> Overrides:
     lower, upper = training.vllm_importance_sampling_clip_min, training.vllm_importance_sampling_clip_max
     upper = NEVER if upper is None else upper
     threshold = float(upper) if bound == "truncate" else f"{float(lower or 1 / NEVER)}_{float(upper)}"
-    # verl's own figures on it, and the weights, need the probabilities that vLLM gave.
+    # verl's own metrics of it, and the weights, need the probabilities that vLLM gave.
     return {
         f"{prefix}.rollout_is": level,
         f"{prefix}.rollout_is_threshold": threshold,
         f"{ROLLOUT}.calculate_log_probs": True,
     }
+
+
+def of_training(request: RunSpec, batch: Batch) -> Overrides:
+    """Optimiser, model, checkpoints and logging."""
+    training, model = request.training, request.model
+    found: Overrides = {
+        f"{ACTOR}.optim.lr": training.learning_rate,
+        **_schedule(training, batch),
+        f"{ACTOR}.optim.weight_decay": training.weight_decay,
+        f"{ACTOR}.optim.betas": [training.adam_beta1, training.adam_beta2],
+        # 0 means no bound in TRL; verl would scale every gradient to 0.
+        f"{ACTOR}.optim.clip_grad": training.max_grad_norm or NEVER,
+        f"{ACTOR}.grad_clip": training.max_grad_norm or NEVER,
+        # Of the weights that the optimiser updates; FSDP computes in bf16 by itself. In bf16, small updates are lost.
+        f"{ACTOR}.fsdp_config.model_dtype": "fp32",
+        f"{ACTOR}.fsdp_config.seed": training.seed,
+        f"{ACTOR}.data_loader_seed": training.seed,
+        f"{ROLLOUT}.seed": training.seed,
+        "data.seed": training.seed,
+        f"{MODEL}.path": request.run.model,
+        f"+{MODEL}.override_config.attn_implementation": model.attn_implementation or ATTENTION,
+        f"{MODEL}.enable_gradient_checkpointing": bool(training.gradient_checkpointing),
+        "trainer.save_freq": _save_freq(training, batch),
+        "trainer.resume_mode": "auto" if request.run.resume else "disable",
+        "trainer.logger": ["console", *loggers(training.report_to)],
+    }
+    if training.save_total_limit is not None:
+        found["trainer.max_actor_ckpt_to_keep"] = training.save_total_limit
+    if model.use_peft:
+        modules = model.lora_target_modules
+        found |= {f"{MODEL}.lora_rank": model.lora_r, f"{MODEL}.lora_alpha": model.lora_alpha}
+        found |= {f"{MODEL}.target_modules": "all-linear" if modules == ["all-linear"] else modules}
+        found |= {f"{ROLLOUT}.load_format": "safetensors"}  # vLLM needs the frozen weights, not only the adapter
+    return found
+
+
+def name_of(choice: Any) -> str:
+    """The text of a choice, which may be one of transformers' enums."""
+    return str(getattr(choice, "value", choice))
+
+
+def _schedule(training: Any, batch: Batch) -> Overrides:
+    """verl steps the schedule once per rollout, TRL once per update. TRL's "constant" has no warm-up."""
+    kind, steps, ratio = name_of(training.lr_scheduler_type), training.warmup_steps, 0.0
+    if kind == "constant":
+        steps = 0
+    if 0 < steps < 1 and training.max_steps > 0:
+        steps = math.ceil(steps * training.max_steps)
+    elif 0 < steps < 1:
+        steps, ratio = 0, steps
+    return {
+        f"{ACTOR}.optim.lr_scheduler_type": "cosine" if kind == "cosine" else "constant",
+        f"{ACTOR}.optim.lr_warmup_steps": math.ceil(steps / batch.updates) if steps else -1,  # -1: by the ratio
+        f"{ACTOR}.optim.lr_warmup_steps_ratio": ratio,
+    }
+
+
+def _save_freq(training: Any, batch: Batch) -> int:
+    """In rollouts. With save_strategy "no" the trained model is still saved, as in `hysteretic train`."""
+    if name_of(training.save_strategy) == "no":
+        return LAST_STEP_ONLY
+    steps = training.save_steps
+    if steps < 1:  # a fraction of the run
+        steps = math.ceil(steps * training.max_steps)
+    return max(1, round(steps / batch.updates))
+
+
+def loggers(report_to: Any) -> list[str]:
+    """Where a run reports to."""
+    names = [report_to] if isinstance(report_to, str) else list(report_to or [])
+    return [name for name in names if name != "none"]

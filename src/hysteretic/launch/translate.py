@@ -1,7 +1,7 @@
-"""What does a recipe for `hysteretic train` say in verl's words? Settings of verl, and what cannot be said there.
+"""The settings of `hysteretic train` as verl's, and what verl cannot do.
 
-Every setting that a recipe or flag gives is one of three: translated, of no influence on what is learned (noted), or
-refused by name, until `--without` leaves it out. So is a default of TRL's that verl does not share.
+Every setting that a recipe or flag gives is one of three (config/facts.py): translated, without influence on what is
+learned (noted), or refused by name until `--without` leaves it out. So is a default of TRL's that verl does not share.
 """
 
 from __future__ import annotations
@@ -11,9 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hysteretic.common.errors import UsageError, nearest
+from hysteretic.config.facts import facts, verl_defaults
 from hysteretic.config.settings import RunSpec
-from hysteretic.launch.keys import Batch, Cluster, Overrides, of_batch, of_objective, of_sampling
-from hysteretic.launch.training import loggers, name_of, of_training
+from hysteretic.launch.overrides import Overrides
+from hysteretic.launch.verl_keys import (
+    Batch,
+    Cluster,
+    loggers,
+    name_of,
+    of_batch,
+    of_objective,
+    of_sampling,
+    of_training,
+)
 from hysteretic.parts import (
     AdaptiveWeight,
     ClipGate,
@@ -25,60 +35,6 @@ from hysteretic.parts import (
 )
 from hysteretic.trl.mapping import has_known_mass
 
-RUN = "task task_options reward model output resume train_problems data_problem_seed eval_problems"
-OBJECTIVE = (
-    "algorithm alpha alpha_min alpha_ema shift ratio gate weight length epsilon epsilon_high "
-    "sapo_temperature_pos sapo_temperature_neg scale_rewards loss_type importance_sampling_level beta num_iterations"
-)
-BATCH = (
-    "num_generations per_device_train_batch_size gradient_accumulation_steps steps_per_generation "
-    "generation_batch_size tokens_per_micro_batch max_steps num_train_epochs max_completion_length"
-)
-TRAINING = (
-    "learning_rate lr_scheduler_type warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm dtype bf16 "
-    "attn_implementation gradient_checkpointing use_peft lora_r lora_alpha lora_dropout lora_target_modules seed "
-    "save_steps save_strategy save_total_limit report_to"
-)
-SAMPLING = (
-    "temperature top_p top_k use_vllm vllm_mode vllm_gpu_memory_utilization vllm_max_model_length "
-    "vllm_tensor_parallel_size vllm_enable_sleep_mode vllm_importance_sampling_correction "
-    "vllm_importance_sampling_mode vllm_importance_sampling_clip_max vllm_importance_sampling_clip_min"
-)
-TRANSLATED = set(" ".join([RUN, OBJECTIVE, BATCH, TRAINING, SAMPLING]).split())
-
-NO_INFLUENCE = {
-    "drop_silent": "verl pushes silent responses through the update too; the gradient is the same",
-    "share_prompts": "verl reads a prompt once a response",
-    "drop_finished": "vLLM drops finished responses itself",
-    "max_bad_updates": "verl leaves out every update whose gradient is not finite, with a line in the log, and goes on",
-    "max_unscored": "verl drops a rollout whose reward function fails, with a line in the log, and goes on",
-    "eval_samples": "verl validates with one greedy response a problem",
-    "logging_steps": "verl logs every step",
-    "disable_tqdm": "verl has a progress bar of its own",
-    "stop_seconds": "verl goes on from its last checkpoint",
-    "reward_processes": "verl scores in processes of its own (reward.num_workers)",
-    "reward_seconds": "verl waits for a reward as long as it takes",
-    "reward_gib": "verl does not bound a reward's memory",
-    "dataloader_pin_memory": "",
-    "use_cpu": "",
-    "config": "",
-}
-"""Settings that change nothing about what is learned, and what to know of them."""
-
-LEFT_OUT: dict[str, Any] = {
-    "alpha_ema": 0.0,
-    "lr_scheduler_type": "constant",
-    "num_train_epochs": 1,
-    "save_strategy": "no",
-    "save_steps": 500,
-    "report_to": "none",
-    "bf16": True,
-    "lora_dropout": 0.0,
-    "lora_target_modules": ["all-linear"],
-    "vllm_importance_sampling_clip_min": None,
-}
-"""What verl does instead, where --without leaves a setting out. Other translated settings must be changed."""
-
 LOGGERS = ("wandb", "tensorboard", "mlflow", "trackio", "swanlab", "clearml")
 
 SCHEDULES = ("constant", "constant_with_warmup", "cosine")
@@ -86,7 +42,7 @@ SCHEDULES = ("constant", "constant_with_warmup", "cosine")
 
 @dataclass
 class Translation:
-    """verl's settings of a run, and what to know about them."""
+    """verl's settings for a run, with notes for the user."""
 
     overrides: Overrides = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -95,18 +51,20 @@ class Translation:
 def translate(
     request: RunSpec, given: Collection[str], cluster: Cluster, max_prompt_length: int | None, without: Collection[str]
 ) -> Translation:
-    """verl's settings for a request. given: the settings that the recipe and flags name.
+    """verl's settings for a run. given: the settings that the recipe and flags name.
 
-    Raises UsageError for what verl cannot do, all of it at once, and for batches that do not divide.
+    Raises UsageError for everything that verl cannot do, at once, and for batches that do not divide.
     """
     if request.run.model == "tiny":
         raise UsageError(
-            "model is tiny, this package's model for a CPU; verl needs a GPU and a model that vLLM runs. Give --model, "
-            "such as Qwen/Qwen2.5-1.5B-Instruct."
+            "model is tiny, the embedded CPU model; verl needs a GPU and a model that vLLM runs. Give --model, such as "
+            "Qwen/Qwen2.5-1.5B-Instruct."
         )
     found = Translation()
     found.notes += _leave_out(request, given, without)
-    found.notes += [f"{name}: {NO_INFLUENCE[name]}." for name in given if NO_INFLUENCE.get(name)]
+    known = facts()
+    notes = {name: known[name].verl for name in given if name in known}
+    found.notes += [f"{name}: {note}." for name, note in notes.items() if isinstance(note, str) and note]
     training = request.training
     batch = batch_of(training, given, cluster)
     for part in (
@@ -121,10 +79,13 @@ def translate(
 
 
 def _leave_out(request: RunSpec, given: Collection[str], without: Collection[str]) -> list[str]:
-    """Put what verl does in the place of what is left out; returns notes. Raises UsageError for what is not."""
-    unknown = {name: "verl has no counterpart known here" for name in given if name not in {*TRANSLATED, *NO_INFLUENCE}}
+    """Set what verl does instead of what is left out; returns notes. Raises UsageError for what is neither."""
+    known, defaults = facts(), verl_defaults()
+    unknown = {
+        name: "verl has no counterpart known here" for name in given if name not in known or known[name].verl is None
+    }
     problems = {**unknown, **dict(_impossible(request, given))}
-    may_be_left = {name for name in problems if name in unknown or name in LEFT_OUT}
+    may_be_left = {name for name in problems if name in unknown or name in defaults}
     for name in without:
         if name not in may_be_left:
             raise UsageError(
@@ -142,15 +103,15 @@ def _leave_out(request: RunSpec, given: Collection[str], without: Collection[str
         )
     notes = []
     for name in without:
-        if name in LEFT_OUT:
-            setattr(request.training if hasattr(request.training, name) else request.model, name, LEFT_OUT[name])
-        instead = f"; it is {LEFT_OUT[name]} in verl" if name in LEFT_OUT else ""
+        if name in defaults:
+            setattr(request.training if hasattr(request.training, name) else request.model, name, defaults[name])
+        instead = f"; it is {defaults[name]} in verl" if name in defaults else ""
         notes.append(f"{name} is left out, as asked{instead}.")
     return notes
 
 
 def batch_of(training: Any, given: Collection[str], cluster: Cluster) -> Batch:
-    """The rollout that TRL would make with so many processes. Raises UsageError where verl cannot cut it alike."""
+    """The rollout that TRL would make with that many processes. Raises UsageError if verl cannot divide it equally."""
     size, group = training.per_device_train_batch_size * cluster.processes, training.num_generations
     rollout = (
         training.generation_batch_size if "generation_batch_size" in given else size * training.steps_per_generation
@@ -166,14 +127,14 @@ def batch_of(training: Any, given: Collection[str], cluster: Cluster) -> Batch:
         if whole % part:
             raise UsageError(
                 f"{what} has {whole} responses, which {part} ({of}) does not divide; verl counts whole prompts and "
-                "deals responses evenly. Change per_device_train_batch_size, gradient_accumulation_steps, "
+                "distributes responses evenly. Change per_device_train_batch_size, gradient_accumulation_steps, "
                 "steps_per_generation or the number of GPUs."
             )
     return Batch(rollout // group, rows, rollout // rows * training.num_iterations)
 
 
 def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Translated settings whose value, asked for or TRL's default, verl does not have."""
+    """Translated settings whose value, given or TRL's default, verl does not have."""
     training, model = request.training, request.model
     objective = training.objective()
     if training.alpha_ema:
@@ -195,9 +156,9 @@ def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str,
         yield "num_train_epochs", f"{training.num_train_epochs}; verl counts whole epochs; max_steps counts updates"
     saves = name_of(training.save_strategy)
     if saves not in ("no", "steps"):
-        yield "save_strategy", f"{saves}; verl saves every so many steps, or the last one"
+        yield "save_strategy", f"{saves}; verl saves every N steps, or only at the end"
     if saves == "steps" and training.save_steps < 1 and training.max_steps <= 0:
-        yield "save_steps", f"{training.save_steps}, a share of a run whose max_steps is not set"
+        yield "save_steps", f"{training.save_steps}, a fraction of a run whose max_steps is not set"
     for name in loggers(training.report_to):
         if name not in LOGGERS:
             yield "report_to", f"{name}; verl reports to {', '.join(LOGGERS)}"
@@ -206,14 +167,14 @@ def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str,
     if model.use_peft and model.lora_dropout:
         yield "lora_dropout", f"{model.lora_dropout}; verl's LoRA has none"
     if model.use_peft and model.lora_target_modules is None:
-        yield "lora_target_modules", "not set: PEFT has defaults of its own for each architecture, verl has not"
+        yield "lora_target_modules", "not set: PEFT has defaults for each architecture, verl has none"
     is_cut = training.vllm_importance_sampling_mode.endswith("truncate")
     if training.vllm_importance_sampling_correction and is_cut and training.vllm_importance_sampling_clip_min:
         yield "vllm_importance_sampling_clip_min", "verl truncates from above only"
 
 
 def _notes(request: RunSpec, given: Collection[str], batch: Batch, overrides: Overrides) -> Iterator[str]:
-    """What is another in verl than in TRL, and is done all the same."""
+    """What differs in verl from TRL, and is done anyway."""
     training, model = request.training, request.model
     yield (
         f"A step is {batch.prompts} prompts x {training.num_generations} responses and {batch.updates} "
@@ -222,12 +183,12 @@ def _notes(request: RunSpec, given: Collection[str], batch: Batch, overrides: Ov
     if batch.rows != batch.prompts * training.num_generations:
         yield (
             "ppo_mini_batch_size is smaller than train_batch_size: signs and alpha are those of the whole step, "
-            "lengths are normalised in each mini-batch (in TRL over the whole rollout)."
+            "lengths are normalised per mini-batch (in TRL over the whole rollout)."
         )
     if training.max_steps > 0 and training.max_steps % batch.updates:
-        yield f"max_steps ({training.max_steps}) is no multiple of {batch.updates}; verl makes whole steps."
+        yield f"max_steps ({training.max_steps}) is not a multiple of {batch.updates}; verl makes whole steps."
     if not training.use_vllm:
-        yield "use_vllm is false; verl generates with vLLM all the same."
+        yield "use_vllm is false; verl generates with vLLM anyway."
     if "vllm_mode" in given and training.vllm_mode != "colocate":
         yield f"vllm_mode is {training.vllm_mode}; verl runs vLLM itself, on the GPUs that it trains on."
     if model.dtype not in (None, "auto", "float32") or model.use_peft:
@@ -238,9 +199,9 @@ def _notes(request: RunSpec, given: Collection[str], batch: Batch, overrides: Ov
     if name_of(training.lr_scheduler_type) == "constant" and training.warmup_steps:
         yield "warmup_steps has no effect with lr_scheduler_type constant, as in TRL; constant_with_warmup has one."
     elif training.warmup_steps:
-        yield "Warm-up: verl moves the learning rate once a rollout, from 0: the first rollout changes nothing."
+        yield "Warm-up: verl steps the learning rate once per rollout, from 0: the first rollout changes nothing."
     if training.weight_decay:
         yield f"weight_decay ({training.weight_decay}): verl decays biases and norms too, which TRL does not."
     asked = training.tokens_per_micro_batch
     if asked is not None and overrides["actor_rollout_ref.actor.ppo_max_token_len_per_gpu"] > asked:
-        yield f"tokens_per_micro_batch ({asked}) is less than a prompt and a response; verl gets what they need."
+        yield f"tokens_per_micro_batch ({asked}) is less than a prompt and a response; verl gets enough for both."

@@ -1,4 +1,4 @@
-"""What is the smallest change that makes a run fit, and what should its owner be warned of?"""
+"""The smallest change that makes a run fit, where else it fits, and warnings about its settings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hysteretic.sizing.memory import WAYS, memory
 from hysteretic.sizing.work import Work
 
 Kind = list[tuple[str, Callable[[Work], Work]]]
-"""Ways to change one thing: the flags, and what they do."""
+"""Ways to change one thing: the flags and their effect."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """text: as flags or words. effort: what is tried first, small."""
+    """text: flags, or words. effort: smaller is tried first."""
 
     text: str
     work: Work
@@ -26,8 +26,8 @@ class Change:
 
 
 def smallest_change(model: Architecture, lora: Architecture, work: Work, way: str, gpu: GPU) -> Change | None:
-    """The first that fits (not tightly, if any does) of: one of the changes that keep the mathematics, two of them,
-    three; another way over the GPUs; more GPUs; LoRA. None where nothing does. lora: the model with an adapter."""
+    """The first that fits (not tightly, if any does) of: one, two or three changes that keep the mathematics; another
+    way of sharding; more GPUs; LoRA. None if nothing fits. lora: the model with an adapter."""
     best: Change | None = None
     for change in _changes(work, way):
         of = lora if change.work.is_lora and not work.is_lora else model
@@ -47,7 +47,7 @@ def _changes(work: Work, way: str) -> Iterator[Change]:
     if work.gpus > 1:
         for other, name in WAYS.items():
             if other != way:
-                yield Change(f"{name} in place of {WAYS[way]}", work, other, 4)
+                yield Change(f"{name} instead of {WAYS[way]}", work, other, 4)
     shares = [kind for kind in kinds if "utilization" in kind[0][0]]
     for gpus in (2**k for k in range(1, 7)):
         rounds, accumulation = work.rounds * work.gpus / gpus, work.accumulation * work.gpus / gpus
@@ -65,7 +65,7 @@ def _changes(work: Work, way: str) -> Iterator[Change]:
 
 
 def _same_mathematics(work: Work, way: str) -> list[Kind]:
-    """Kinds of changes; of each the values to try, the nearest to the settings first."""
+    """Kinds of changes, each with the values to try, nearest to the settings first."""
     kinds: list[Kind] = []
     if not work.is_checkpointed:
         kinds.append([("--gradient_checkpointing true", lambda w: replace(w, is_checkpointed=True))])
@@ -116,7 +116,7 @@ def _combined(work: Work, way: str, kinds: Sequence[Kind]) -> Iterator[Change]:
 
 
 def where_it_fits(model: Architecture, work: Work, way: str) -> list[tuple[GPU, int, str]]:
-    """For each GPU the fewest that do, this way or one that spreads more; the batch on each GPU stays as it is."""
+    """For each GPU the smallest number that fits, this way or one that shards more; the batch per GPU is unchanged."""
     found = []
     for gpu in GPUS.values():
         counts = sorted({work.gpus, *(2**k for k in range(7))})
@@ -131,7 +131,7 @@ def where_it_fits(model: Architecture, work: Work, way: str) -> list[tuple[GPU, 
 
 
 def warnings(model: Architecture, work: Work, way: str) -> list[str]:
-    """In plain words, what these settings do that nobody may have meant.
+    """What these settings do that may not be intended.
 
     A bf16 number has 8 significant bits: neighbours of w are at least |w| / 2**8 apart, and an update of less than half
     of that, which with AdamW is about the learning rate, is rounded away.
@@ -139,13 +139,13 @@ def warnings(model: Architecture, work: Work, way: str) -> list[str]:
     found = []
     if work.weight == 4 and way in ("ddp", "fsdp2") and work.is_lora:
         found.append(
-            "The frozen weights are loaded in float32 (TRL's default): --dtype bfloat16 halves them at no loss that "
-            "training would see."
+            "The frozen weights are loaded in float32 (TRL's default): --dtype bfloat16 halves them without affecting "
+            "training."
         )
     elif work.weight == 4 and way == "ddp" and work.is_mixed:
         found.append(
-            "The weights are loaded in float32 (TRL's default): 16 bytes a parameter with AdamW. That is what keeps "
-            "small updates; with --dtype bfloat16 it takes 8 but loses them."
+            "The weights are loaded in float32 (TRL's default): 16 bytes per parameter with AdamW. They keep small "
+            "updates; --dtype bfloat16 takes 8 but loses them."
         )
     if work.weight == 2 and way == "ddp" and not work.is_lora:
         largest = work.learning_rate * 2**9
@@ -156,9 +156,7 @@ def warnings(model: Architecture, work: Work, way: str) -> list[str]:
                 "float32, train an adapter (--use_peft true), or use DeepSpeed or FSDP, which keep fp32 weights."
             )
     if way != "ddp" and (work.drops_silent or work.shares_prompts or work.tokens_per_micro_batch):
-        found.append(
-            "Sharded models go TRL's way: drop_silent, share_prompts and tokens_per_micro_batch do nothing there."
-        )
+        found.append("With a sharded model drop_silent, share_prompts and tokens_per_micro_batch have no effect.")
     if model.longest is not None and work.prompt + work.response > model.longest:
         found.append(
             f"Prompt and response may have {work.prompt + work.response} tokens, and the model was made for "

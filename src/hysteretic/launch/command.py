@@ -1,4 +1,4 @@
-"""Which commands run a recipe in verl? One that exports its problems, and one that starts verl."""
+"""The commands that run a recipe in verl: one exports its problems, one starts verl."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hysteretic.common.errors import UsageError, nearest
-from hysteretic.config.recipes import processes_of, read_recipe
+from hysteretic.config.facts import facts
+from hysteretic.config.recipes import read_recipe
 from hysteretic.config.settings import RunSpec, parse, setting_names
-from hysteretic.launch.added import check_objective
-from hysteretic.launch.export import PLAIN_PROMPTS, absolute, drawn, task_name
-from hysteretic.launch.hydra import hydra
-from hysteretic.launch.keys import Cluster, Overrides
-from hysteretic.launch.settings import NO_INFLUENCE, translate
+from hysteretic.launch.export import PLAIN_PROMPTS, ExportSpec, absolute, drawn, task_name
+from hysteretic.launch.overrides import Overrides, check_set, hydra
+from hysteretic.launch.translate import translate
+from hysteretic.launch.verl_keys import Cluster
 from hysteretic.runs.folder import read_json
 from hysteretic.runs.train import load_task, quieten
 from hysteretic.tasks.rows import SUFFIXES
 from hysteretic.tasks.task import Streams, Task
 
 MODULES = {"VERL_USE_EXTERNAL_MODULES": "hysteretic.verl.trainer"}
-"""Every process of the run imports the estimators and trainers, and stops where it cannot."""
+"""Every process of the run imports the estimators and trainers, and stops if it cannot."""
 
 ENVIRONMENT = {**MODULES, "TOKENIZERS_PARALLELISM": "false"}
 
@@ -45,13 +44,13 @@ CHECKPOINT = "latest_checkpointed_iteration.txt"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is run: `export` writes the data, `train` starts verl; both are words of a command.
+class Commands:
+    """What is run: `export` writes the data, then `train`, the words of a command, starts verl.
 
-    overrides: verl's settings among those words. prompts: of a step.
+    data: folder of the exported files. overrides: verl's settings among those words. prompts: per step.
     """
 
-    export: list[str]
+    export: ExportSpec
     train: list[str]
     environment: dict[str, str]
     notes: list[str]
@@ -60,18 +59,18 @@ class Plan:
     prompts: int
 
     def script(self) -> str:
-        """Both as lines of a shell; verl is not started where the export fails."""
+        """Both as shell lines; verl is not started if the export fails."""
         setting = [f"{key}={shlex.quote(value)}" for key, value in self.environment.items()]
-        return f"{shlex.join(self.export)} && \\\n{' '.join([*setting, _lines(self.train)])}"
+        return f"{shlex.join(self.export.words())} && \\\n{' '.join([*setting, _lines(self.train)])}"
 
 
-def plan_of(options: argparse.Namespace, flags: Sequence[str]) -> Plan:
+def commands_of(options: argparse.Namespace, flags: Sequence[str]) -> Commands:
     """The commands for a recipe. flags: those of `hysteretic train`. Raises UsageError."""
     quieten()
     request = _request(options.recipe, flags)
     task = load_task(request)
     given = {*read_recipe(options.recipe), *map(_name, (word for word in flags if word.startswith("--")))}
-    processes = options.processes or _written_for(options.recipe)
+    processes = options.processes or _stated_processes(options.recipe, request)
     cluster = Cluster(options.nodes, options.gpus_per_node, processes)
     found = translate(request, sorted(given - {"use_cpu"}), cluster, options.max_prompt_length, options.without)
     if processes > 1:
@@ -87,10 +86,10 @@ def plan_of(options: argparse.Namespace, flags: Sequence[str]) -> Plan:
         **_files(data, output, name),
         **_validation(request, found.overrides),
     }
-    check_objective(options.set, overrides)
+    check_set(options.set, overrides)
     environment = dict(ENVIRONMENT)
     is_job = cluster.nodes > 1 or options.address
-    if not is_job:  # for a Ray that is running on this machine already; of a job, runtime_env says it
+    if not is_job:  # for a Ray that is already running on this machine; a job has it in its runtime_env
         overrides |= {f"+ray_kwargs.ray_init.runtime_env.env_vars.{key}": value for key, value in MODULES.items()}
     settings = [*hydra(overrides), *options.set]
     words = ["python3", "-m", "verl.trainer.main_ppo", *settings]
@@ -100,51 +99,51 @@ def plan_of(options: argparse.Namespace, flags: Sequence[str]) -> Plan:
         words = ["ray", "job", "submit", "--address", address, "--runtime-env-json", runtime, "--", *words]
         environment = {}
         found.notes.append(
-            f"hysteretic and verl must be installed on every node, {data} and {output} be on storage that all share."
+            f"hysteretic and verl must be installed on every node, and {data} and {output} must be on shared storage."
         )
     prompts = found.overrides["data.train_batch_size"]
-    return Plan(_export(request, data), words, environment, found.notes, data, settings, prompts)
+    return Commands(_export(request, data), words, environment, found.notes, data, settings, prompts)
 
 
 def check_flags(flags: Sequence[str], own: Sequence[str]) -> None:
-    """Raises UsageError for a flag that neither launch (own) nor train has, and for a word that is no flag's value."""
+    """Raises UsageError for a flag that neither launch (own) nor train has."""
     known = setting_names()
     for word in flags:
         name = word.split("=")[0].removeprefix("--").replace("-", "_")
         if word.startswith("--") and name not in known and name.removeprefix("no_") not in known:
             hint = nearest(word.split("=")[0][2:], [*known, *own], before="--")
             raise UsageError(
-                f"{word.split('=')[0]} is no flag of `hysteretic launch` or `hysteretic train`.{hint} Their --help "
-                "lists all; verl's own settings go through --set KEY=VALUE."
+                f"{word.split('=')[0]} is not a flag of `hysteretic launch` or `hysteretic train`.{hint} `hysteretic "
+                "train --help-all` lists them; verl's own settings go through --set KEY=VALUE."
             )
 
 
 def _request(recipe: str, flags: Sequence[str]) -> RunSpec:
-    """What `hysteretic train` would understand. Its usage message, which is long, is left out of an error."""
+    """The run as `hysteretic train` would read it. Errors leave out its usage message, which is long."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            # transformers refuses bf16 on a machine without a GPU, unless it is told to use the CPU; verl is not told.
-            request = parse(["--config", recipe, *flags, "--use_cpu", "true"])
+            # Without a GPU transformers refuses bf16 unless it is told to use the CPU; verl is not told.
+            request = parse(["--config", recipe, *flags, "--use_cpu", "true"], processes=0)
     except SystemExit as error:
         raise UsageError(said.getvalue().strip().rpartition("error: ")[2]) from error
     print(said.getvalue(), end="", file=sys.stderr)
     return request
 
 
-def _written_for(recipe: str) -> int:
-    """How many processes a recipe's batch is meant for: as it says, or as a run's folder says of its config.yaml."""
+def _stated_processes(recipe: str, request: RunSpec) -> int:
+    """How many processes the batch is written for: as the recipe says, or the run.json beside a run's config.yaml."""
     record = read_json(Path(recipe).with_name("run.json")) if Path(recipe).name == "config.yaml" else None
-    return int((record or {}).get("processes", 0)) or processes_of(recipe) or 1
+    return request.run.processes or int((record or {}).get("processes", 0)) or 1
 
 
 def _name(flag: str) -> str:
     name = flag.removeprefix("--").split("=")[0].replace("-", "_")
-    return name.removeprefix("no_") if name.removeprefix("no_") in NO_INFLUENCE else name
+    return name.removeprefix("no_") if name.removeprefix("no_") in facts() else name
 
 
 def _run_name(options: argparse.Namespace, flags: Sequence[str]) -> str:
-    """The recipe, and all that was changed of it: runs that differ have folders that differ."""
+    """The recipe and every change to it: different runs get different folders."""
     path = Path(options.recipe)
     recipe = path.parent.name if path.name == "config.yaml" else re.sub(r"\.ya?ml$", "", path.name)
     changed = [*flags, *options.set, *(f"without={name}" for name in options.without)]
@@ -156,28 +155,26 @@ def _run_name(options: argparse.Namespace, flags: Sequence[str]) -> str:
             has_value = flag == "--output" or changed[place + 1 : place + 2] in (["true"], ["True"])
             del changed[place : place + 1 + has_value]
     name = re.sub(r"[^A-Za-z0-9.=_]+", "-", "-".join([recipe, *changed]))
-    if len(name) > 120:  # folders have names of at most 255 bytes
+    if len(name) > 120:  # a file name has at most 255 bytes
         name = f"{name[:110]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name
 
 
 def _check_output(output: Path, resume: bool) -> None:
-    """verl writes over what it finds, and goes on from nothing where there is no checkpoint; both in silence."""
+    """verl silently overwrites what it finds, and silently starts anew where there is no checkpoint."""
     if (output / "run.json").is_file():
-        raise UsageError(
-            f"{output} is a run of `hysteretic train`, which verl cannot go on with; give another --output."
-        )
+        raise UsageError(f"{output} is a run of `hysteretic train`, which verl cannot continue; give another --output.")
     found = output.exists() and (not output.is_dir() or any(output.iterdir()))
     if found and not resume:
-        raise UsageError(f"{output} is not empty; give another --output, or --resume --output {output} to go on there.")
+        raise UsageError(f"{output} is not empty; give another --output, or --resume --output {output} to continue it.")
     if resume and not (output / CHECKPOINT).is_file():
-        raise UsageError(f"There is no checkpoint to go on from: {output} has no {CHECKPOINT}. Drop --resume to start.")
+        raise UsageError(f"There is no checkpoint to resume from: {output} has no {CHECKPOINT}. Drop --resume.")
 
 
 def _look_at_problems(task: Task, request: RunSpec, prompts: int) -> list[str]:
-    """Notes on the training problems, which verl would stumble over later. Raises UsageError.
+    """Notes on the training problems, which verl would only find out later. Raises UsageError.
 
-    Problems of the hub are looked at when they are exported. prompts: of a step.
+    Problems on the hub are checked when they are exported. prompts: per step.
     """
     run = request.run
     is_file = Path(run.task).suffix.lower() in SUFFIXES
@@ -193,7 +190,7 @@ def _look_at_problems(task: Task, request: RunSpec, prompts: int) -> list[str]:
 
 
 def check_enough_problems(problems: int, prompts: int) -> None:
-    """Raises UsageError where a step needs more prompts than there are: verl has no step then."""
+    """Raises UsageError where a step needs more prompts than there are: verl would then make no step."""
     if problems < prompts:
         raise UsageError(
             f"There are {problems} training problems, but a step takes {prompts}; give more problems "
@@ -212,31 +209,27 @@ def _files(data: Path, output: Path, name: str) -> Overrides:
 
 
 def _validation(request: RunSpec, overrides: Overrides) -> Overrides:
-    """Before the first update and after the last, as in `hysteretic train`; not at all with eval_problems: 0."""
+    """Before the first update and after the last, as in `hysteretic train`; never with eval_problems: 0."""
     if not request.run.eval_problems:
         return {"trainer.val_before_train": False, "trainer.test_freq": -1}
-    steps = overrides.get("trainer.total_training_steps", 1_000_000)  # the last step is validated whatever its number
+    steps = overrides.get("trainer.total_training_steps", 1_000_000)  # the last step is always validated
     return {"trainer.val_before_train": True, "trainer.test_freq": steps}
 
 
-def _export(request: RunSpec, data: Path) -> list[str]:
+def _export(request: RunSpec, data: Path) -> ExportSpec:
     run = request.run
-    words = ["hysteretic", "export", "--task", task_name(run.task), "--format", "verl", "--output", str(data)]
-    task_options: dict[str, Any] = absolute(run.load_options())
-    reward = task_options.pop("reward", None)
-    if task_options:
-        words += ["--task-options", json.dumps(task_options)]
-    if reward is not None:
-        words += ["--reward", reward]
-    if run.train_problems is not None:
-        words += ["--train-problems", str(run.train_problems)]
-    if "eval_problems" in request.asked:  # else as many as are usual, or as there are
-        # verl wants a validation file even where nothing is validated.
-        words += ["--validation-problems", str(run.eval_problems or 1)]
-    return [*words, "--seed", str(run.data_problem_seed)]
+    return ExportSpec(
+        task=task_name(run.task),
+        output=data,
+        task_options=absolute(run.load_options()),
+        train_problems=run.train_problems,
+        # verl wants a validation file even where nothing is validated. Unset: as many as are usual, or as there are.
+        validation_problems=(run.eval_problems or 1) if "eval_problems" in request.asked else None,
+        seed=run.data_problem_seed,
+    )
 
 
 def _lines(words: Sequence[str]) -> str:
-    """A command with a setting a line."""
+    """A command with one setting per line."""
     first = next((place for place, word in enumerate(words) if word == "verl.trainer.main_ppo"), len(words) - 1) + 1
     return " \\\n  ".join([shlex.join(words[:first]), *map(shlex.quote, words[first:])])
