@@ -12,8 +12,8 @@ import yaml
 from quick_runs import quick_flags
 
 from hysteretic.cli import main
+from hysteretic.common.files import read_lines
 from hysteretic.compare.spec import ComparisonFolder
-from hysteretic.runs.folder import read_lines
 
 
 def command(quick, out, *more):

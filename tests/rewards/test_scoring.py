@@ -12,8 +12,8 @@ import time
 import pytest
 from killed_run import run
 
+from hysteretic.common.files import read_lines
 from hysteretic.rewards.scoring import ScoringProcesses, here
-from hysteretic.runs.folder import read_lines
 from hysteretic.tasks import load
 from hysteretic.tasks.scored import Unscored
 from hysteretic.tasks.task import Problem

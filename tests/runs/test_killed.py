@@ -14,7 +14,7 @@ from killed_run import PHASES, run
 from quick_runs import quick_flags
 
 from hysteretic.common.checkpoints import SEAL, find_corruption, numbered
-from hysteretic.runs.folder import read_lines
+from hysteretic.common.files import read_lines
 
 UPDATES = 8
 REWARDS = """\

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from hysteretic.cli import main
-from hysteretic.runs.folder import RunFolder, read_lines
+from hysteretic.common.files import read_lines
+from hysteretic.runs.folder import RunFolder
 
 
 def test_a_run_leaves_everything_that_is_needed_to_repeat_and_to_judge_it(quick, tmp_path, capsys):

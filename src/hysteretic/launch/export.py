@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hysteretic.cli.options import mapping, task_of
 from hysteretic.common.errors import UsageError
-from hysteretic.evals.evaluation import load_task, mapping
 from hysteretic.launch.exported import WORDS, is_there, words_of
 from hysteretic.tasks.exported import exported_row
 from hysteretic.tasks.task import Problem, Streams, Task, up_to
@@ -31,7 +31,7 @@ PLAIN_PROMPTS = (
 def main(arguments: Sequence[str]) -> int:
     """Write train.parquet and validation.parquet, both or none; files that are this very export are left alone."""
     options = _parser().parse_args(arguments)
-    task = load_task(options)
+    task = task_of(options)
     task_options = absolute(dict(options.task_options or {}) | ({"reward": options.reward} if options.reward else {}))
     name, folder = task_name(options.task), Path(options.output)
     parts = {

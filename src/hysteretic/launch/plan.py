@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hysteretic.common.errors import UsageError, nearest
+from hysteretic.common.files import read_json
 from hysteretic.config.recipes import processes_of, read_recipe
 from hysteretic.config.settings import RunSpec, parse, setting_names
 from hysteretic.launch.added import check_objective
@@ -23,8 +24,8 @@ from hysteretic.launch.export import PLAIN_PROMPTS, absolute, drawn, task_name
 from hysteretic.launch.hydra import hydra
 from hysteretic.launch.keys import Cluster, Overrides
 from hysteretic.launch.settings import NO_INFLUENCE, translate
-from hysteretic.runs.folder import read_json
-from hysteretic.runs.train import load_task, quieten
+from hysteretic.models.loading import quieten
+from hysteretic.tasks.checked import load_task
 from hysteretic.tasks.rows import SUFFIXES
 from hysteretic.tasks.task import Streams, Task
 
@@ -69,7 +70,7 @@ def plan_of(options: argparse.Namespace, flags: Sequence[str]) -> Plan:
     """The commands for a recipe. flags: those of `hysteretic train`. Raises UsageError."""
     quieten()
     request = _request(options.recipe, flags)
-    task = load_task(request)
+    task = load_task(request.run.task, **request.run.load_options())
     given = {*read_recipe(options.recipe), *map(_name, (word for word in flags if word.startswith("--")))}
     processes = options.processes or _written_for(options.recipe)
     cluster = Cluster(options.nodes, options.gpus_per_node, processes)

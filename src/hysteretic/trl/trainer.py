@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hysteretic.advantages import BatchStatistics, neutral_responses, silent_groups
+from hysteretic.common import metric_names as names
 from hysteretic.objective import Objective
 from hysteretic.parts import Adaptive, Fixed
 from hysteretic.trl.config import HPOConfig
@@ -147,13 +148,13 @@ class HPOTrainer(SafeTrainer):
         """Keep the rollout's figures, and log them for its first update."""
         positive, negative = objective.on_policy_mass(weighted, lengths, statistics)
         self._hpo_metrics = {
-            "hpo/alpha": objective.alpha(statistics),
-            "hpo/positive_share": statistics.positives / statistics.responses,
-            "hpo/negative_share": statistics.negatives / statistics.responses,
-            "hpo/silent_share": float(is_silent.float().mean()),
-            "hpo/positive_mass": positive,
-            "hpo/negative_mass": negative,
-            "hpo/mean_length": statistics.mean_length,
+            names.ALPHA: objective.alpha(statistics),
+            names.POSITIVE_SHARE: statistics.positives / statistics.responses,
+            names.NEGATIVE_SHARE: statistics.negatives / statistics.responses,
+            names.SILENT_SHARE: float(is_silent.float().mean()),
+            names.POSITIVE_MASS: positive,
+            names.NEGATIVE_MASS: negative,
+            names.MEAN_LENGTH: statistics.mean_length,
         }
         for name, value in self._hpo_metrics.items():
             self._metrics["train"][name].append(value)

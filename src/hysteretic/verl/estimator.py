@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from hysteretic.advantages import BatchStatistics, Scale, group_advantages, silent_groups
+from hysteretic.common import metric_names as names
 from hysteretic.parts import Weight
 from hysteretic.verl.settings import check_run, rollout_n, root_of, weight_of
 
@@ -150,11 +151,11 @@ def _report(statistics: BatchStatistics, weight: Weight, silent: int) -> None:
         return
     responses = max(statistics.responses, 1)
     seen |= {
-        "hpo/alpha": weight.alpha(statistics),
-        "hpo/positive_share": statistics.positives / responses,
-        "hpo/negative_share": statistics.negatives / responses,
-        "hpo/silent_share": silent / responses,
-        "hpo/mean_length": statistics.mean_length,
+        names.ALPHA: weight.alpha(statistics),
+        names.POSITIVE_SHARE: statistics.positives / responses,
+        names.NEGATIVE_SHARE: statistics.negatives / responses,
+        names.SILENT_SHARE: silent / responses,
+        names.MEAN_LENGTH: statistics.mean_length,
     }
 
 
