@@ -8,9 +8,10 @@ import torch
 from peft import PeftModel
 
 from hysteretic.cli import main
+from hysteretic.cli.train import dry_run_words
 from hysteretic.config.recipes import recipes
 from hysteretic.config.settings import parse
-from hysteretic.dry_run.rehearsal import MACHINE, FailedError, rehearse, words_of
+from hysteretic.dry_run.rehearsal import MACHINE, FailedError, rehearse
 from hysteretic.dry_run.settings import ALWAYS
 from hysteretic.sizing.published import published_config
 from hysteretic.trl.compat import base_model
@@ -109,7 +110,7 @@ def test_the_command_says_what_was_checked_shrunk_and_replaced(capsys):
     ],
 )
 def test_the_recipe_may_stand_alone(words, left):
-    assert words_of(words) == left
+    assert dry_run_words(words) == left
 
 
 def test_train_takes_the_recipe_alone_too():

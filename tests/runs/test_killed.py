@@ -184,8 +184,8 @@ def test_a_bad_newest_checkpoint_falls_back_to_the_one_before(damage, flags, und
         torn = newest / ("model.safetensors" if damage == "torn weights" else "optimizer.pt")
         torn.write_bytes(torn.read_bytes()[:-100])
     assert run(["train", "--resume", "--output", folder], log) == 0, log.read_text()
-    assert "Going on from checkpoint-4." in log.read_text()
-    assert ("checkpoint-6 is passed over" in log.read_text()) == (damage != "deleted")
+    assert "Resuming from checkpoint-4." in log.read_text()
+    assert ("checkpoint-6 is skipped" in log.read_text()) == (damage != "deleted")
     assert (folder / "torn-6").exists() == (damage != "deleted")
     for found, expected in zip(left_by(folder), left_by(undisturbed), strict=True):
         assert found == expected
