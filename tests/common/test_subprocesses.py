@@ -10,6 +10,7 @@ import pytest
 from hysteretic.common import subprocesses as processes
 from hysteretic.common.subprocesses import Command, Workers, run_all
 
+
 def job(words):
     """What a worker is given to run: it prints its GPU, takes its time and ends with an exit code."""
     print("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "unset"), sys.argv[1:], flush=True)

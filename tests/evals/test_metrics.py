@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hysteretic.evals.metrics import MOST_CLASSES, Answered, answered, confusion, consistency, majority, metrics_by_decoding
+from hysteretic.evals.metrics import (
+    MOST_CLASSES,
+    Answered,
+    answered,
+    confusion,
+    consistency,
+    majority,
+    metrics_by_decoding,
+)
 from hysteretic.tasks.task import Problem, Score
 
 

@@ -176,9 +176,7 @@ def test_every_figure_that_is_shown_is_what_counting_gives():
         informative=0.4,
         temperature=1.0,
     )
-    record = describe(
-        Sampled([["x"] * len(row) for row in scores], scores, 11.0, 30.0, "hand"), problems, settings
-    )
+    record = describe(Sampled([["x"] * len(row) for row in scores], scores, 11.0, 30.0, "hand"), problems, settings)
     silent = {}
     for row, cells in zip([row for row in record["curve"] if row["group_size"] in (4, 6)], rows(record), strict=True):
         size = row["group_size"]
