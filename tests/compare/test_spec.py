@@ -7,8 +7,8 @@ import pytest
 import yaml
 from compare.made_up_runs import write_run
 
-from hysteretic.common.errors import UsageError
 from hysteretic.cli import main
+from hysteretic.common.errors import UsageError
 from hysteretic.common.subprocesses import Command, Workers, run_all
 from hysteretic.compare.spec import ComparisonFolder, finished, read
 

@@ -11,6 +11,7 @@ from filelock import FileLock
 from probe.test_probe import EASY, FEW, probed
 
 from hysteretic.cli import main
+from hysteretic.probe import probe
 from hysteretic.probe.page import headline, percent, rows, sentences
 from hysteretic.probe.record import describe
 from hysteretic.probe.sampling import ProbeSettings, Sampled
