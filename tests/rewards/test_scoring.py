@@ -91,7 +91,7 @@ def test_scores_in_processes_are_those_here(processes, data):
 @pytest.mark.parametrize(
     ("response", "reason"),
     [
-        ("hang", "scoring took more than 1.5 s, and its process was ended"),
+        ("hang", "scoring took more than 1.5 s, and its process was killed"),
         ("exit", "ended with exit code 3"),
         ("killed", "ended with exit code -9"),
         ("raise", "ZeroDivisionError: on purpose"),

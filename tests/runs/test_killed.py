@@ -140,7 +140,7 @@ def test_sigterm_lets_a_short_rollout_end(flags, undisturbed, tmp_path):
     assert entry == 2
     assert run(["train", *flags, "--output", folder], log, "generation", entry, calls, signal.SIGTERM) == 143
     assert list(numbered(folder)) == [4, 2]
-    assert "Stopped after update 4; go on with: hysteretic train --resume" in log.read_text()
+    assert "Stopped after update 4; continue with: hysteretic train --resume" in log.read_text()
     assert run(["train", "--resume", "--output", folder], log) == 0, log.read_text()
     for found, expected in zip(left_by(folder), left_by(undisturbed), strict=True):
         assert found == expected
