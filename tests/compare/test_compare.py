@@ -138,7 +138,7 @@ def test_a_stopped_comparison_goes_on_to_the_same_figures(quick, whole, tmp_path
     printed, _ = process.communicate(timeout=600)
     assert process.returncode == (130 if number == signal.SIGINT else -number), printed
     if number == signal.SIGINT:
-        assert "Go on with: hysteretic compare --config" in printed
+        assert "Continue with: hysteretic compare --config" in printed
     kept = [path for path in out.glob("runs/*/*/run.json") if json.loads(path.read_text())["state"] == "finished"]
     stamps = {path: path.stat().st_mtime_ns for path in kept}
     again = start(arguments)
