@@ -21,6 +21,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 test-trl-oldest:  ## the trainer's tests with the oldest supported TRL, in its own environment
 	PYTHON=$(PYTHON) sh tests/oldest_trl.sh

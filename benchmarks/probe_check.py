@@ -24,8 +24,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hysteretic.probe import probe
-from hysteretic.runs.folder import RunFolder, read_json, read_lines, versions
+from hysteretic.cli import probe
+from hysteretic.common.environment import versions
+from hysteretic.common.files import read_json, read_lines
+from hysteretic.runs.folder import RunFolder
 from hysteretic.sparsity import Forecast, forecasts
 
 ROLLOUTS = (1, 3, 10)

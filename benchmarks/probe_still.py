@@ -29,8 +29,10 @@ from safetensors.torch import load_file
 from scipy.stats import binomtest
 
 from hysteretic.cli import main as hysteretic
+from hysteretic.common.environment import versions
+from hysteretic.common.files import read_json
 from hysteretic.models import tiny, tiny_model
-from hysteretic.runs.folder import RunFolder, read_json, versions
+from hysteretic.runs.folder import RunFolder
 from hysteretic.sparsity import forecasts
 from hysteretic.statistics import mean_interval
 from hysteretic.tasks.countdown_problems import problem_counts

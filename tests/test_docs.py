@@ -115,18 +115,15 @@ def test_launch_commands_print_a_command(line, capsys):
 @pytest.mark.parametrize("line", sorted({line for _, line in COMMAND_LINES if "hysteretic launch" not in line}))
 def test_commands_are_taken_by_their_own_parser(line):
     """Whatever hardware they need: flags, values, and the names of recipes and algorithms."""
-    from hysteretic.cli import compare, export, plan, show, warmup
+    from hysteretic.cli import compare, eval, export, plan, probe, show, train, warmup
     from hysteretic.config import settings
     from hysteretic.config.recipes import read_recipe
-    from hysteretic.dry_run import rehearsal as dry_run
-    from hysteretic.evals import evaluation
     from hysteretic.presets import ALGORITHMS
-    from hysteretic.probe import probe
 
     command, *words = shlex.split(line.split("hysteretic ", 1)[1], comments=True)
     assert command in COMMANDS
     if command == "train":
-        words = dry_run.words_of(words) or words
+        words = train.dry_run_words(words) or words
         words = words if words[0].startswith("-") else ["--config", *words]
         given = settings._given(settings._parser(), words)
         content = read_recipe(given["config"]) if "config" in given else {}
@@ -142,8 +139,8 @@ def test_commands_are_taken_by_their_own_parser(line):
         parser = settings.TrlParser([warmup.WarmupConfig])
         assert parser.parse_args_and_config(words, return_remaining_strings=True)[-1] == []
     else:
-        parsers = {"probe": probe, "eval": evaluation, "export": export, "show": show}
-        parsers[command]._parser().parse_args(words)
+        parsers = {"probe": probe.build_parser, "eval": eval.build_parser, "show": show.build_parser}
+        (parsers | {"export": export._parser})[command]().parse_args(words)
 
 
 def test_commands_on_the_tiny_model_run_in_order(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The command line: quick help, clear refusals, exit codes."""
+"""The command line: fast help, clear errors, exit codes."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def test_list_names_tasks_algorithms_and_recipes(capsys):
         ),
     ],
 )
-def test_a_mistake_is_named_with_its_mend(arguments, words, tmp_path, capsys):
+def test_a_mistake_is_named_with_its_fix(arguments, words, tmp_path, capsys):
     code = main([str(tmp_path / "out") if word == "OUT" else word for word in arguments])
     said = capsys.readouterr().err
     assert code == 2
@@ -66,7 +66,7 @@ def test_an_unknown_key_of_a_recipe_is_named(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content", ["- a\n- b\n", "task: [", ""])
-def test_a_recipe_that_is_no_mapping_is_refused(tmp_path, capsys, content):
+def test_a_recipe_that_is_not_a_mapping_is_rejected(tmp_path, capsys, content):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(content)
     assert main(["train", "--config", str(recipe), "--output", str(tmp_path / "run")]) == 2

@@ -48,7 +48,7 @@ def test_a_missing_file_is_found_by_the_seal(tmp_path):
 def test_a_checkpoint_without_its_last_file_was_not_written_to_its_end(state, tmp_path):
     path = checkpoint(tmp_path)
     (path / "trainer_state.json").unlink() if state is None else (path / "trainer_state.json").write_text(state)
-    assert find_corruption(path) == "it was not written to its end"
+    assert find_corruption(path) == "it is incomplete"
 
 
 def test_zeros_in_place_of_weights_have_no_header(tmp_path):

@@ -2,45 +2,31 @@
 
 import os
 import re
+import sys
+import time
 
 import pytest
 
 from hysteretic.common import subprocesses as processes
-from hysteretic.common.subprocesses import Command, run_all
-
-STUB = """\
-import os, time
-
-print("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "unset"), flush=True)
-time.sleep({seconds})
+from hysteretic.common.subprocesses import Command, Workers, run_all
 
 
-class Stub:
-    name = "stub"
-
-    def problems(self, split="train", seed=0, count=None):
-        raise ValueError("this task is only loaded")
-
-    def score(self, problem, response):
-        pass
-"""
-"""A task's file, which is run when it is loaded: `hysteretic eval` then ends with exit code 2."""
+def job(words):
+    """What a worker is given to run: it prints its GPU, takes its time and ends with an exit code."""
+    print("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "unset"), sys.argv[1:], flush=True)
+    time.sleep(float(words[0]))
+    return int(words[1])
 
 
 def seen(tmp_path, jobs, seconds):
-    """What each job of a pool, as `hysteretic compare` has it, found in its environment; in the order of the jobs."""
-    commands = []
-    for i, each in enumerate(seconds):
-        task = tmp_path / f"task{i}.py"
-        task.write_text(STUB.format(seconds=each))
-        words = ("eval", "--task", f"{task}:Stub", "--responses", str(tmp_path / "none.jsonl"))
-        commands.append(Command(f"job{i}", words, tmp_path / f"{i}.log"))
+    """The GPU that each job found in its environment, in the order of the jobs."""
+    commands = [Command(f"job{i}", (str(each), "2"), tmp_path / f"{i}.log") for i, each in enumerate(seconds)]
     ended = []
-    run_all(commands, jobs, ended.append, lambda going: None)
+    run_all(commands, Workers(job, jobs), ended.append, lambda going: None)
     assert [one.code for one in ended] == [2] * len(seconds)
     logs = [command.log.read_text() for command in commands]
-    assert all("only loaded" in log for log in logs), logs
-    return [re.search("CUDA_VISIBLE_DEVICES (.+)", log)[1] for log in logs]
+    assert all(str(list(command.words)) in log for command, log in zip(commands, logs, strict=True)), logs
+    return [re.search(r"CUDA_VISIBLE_DEVICES (\S+)", log)[1] for log in logs]
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import yaml
 from quick_runs import quick_flags
 
 from hysteretic.cli import main
+from hysteretic.common.files import read_lines
 from hysteretic.compare.spec import ComparisonFolder
-from hysteretic.runs.folder import read_lines
 
 
 def command(quick, out, *more):
@@ -138,7 +138,7 @@ def test_a_stopped_comparison_goes_on_to_the_same_figures(quick, whole, tmp_path
     printed, _ = process.communicate(timeout=600)
     assert process.returncode == (130 if number == signal.SIGINT else -number), printed
     if number == signal.SIGINT:
-        assert "Go on with: hysteretic compare --config" in printed
+        assert "Continue with: hysteretic compare --config" in printed
     kept = [path for path in out.glob("runs/*/*/run.json") if json.loads(path.read_text())["state"] == "finished"]
     stamps = {path: path.stat().st_mtime_ns for path in kept}
     again = start(arguments)
@@ -163,7 +163,7 @@ def test_a_run_that_fails_is_shown_and_sinks_no_other(quick, tmp_path, capfd):
     assert main(command(flags, out, "--reward", f"{reward}:score", "--seeds", "2")) == 1
     printed = capfd.readouterr()
     assert "no luck" in printed.out
-    assert "runs that failed: 2" in printed.err
+    assert "2 runs failed" in printed.err
     results = json.loads((out / "results.json").read_text())
     assert {(run["arm"], run["seed"]): run["state"] for run in results["runs"]} == {
         ("grpo", 0): "finished",
@@ -177,10 +177,10 @@ def test_a_run_that_fails_is_shown_and_sinks_no_other(quick, tmp_path, capfd):
     ("flags", "words"),
     [
         (["--config", "CONFIG"], ["mine.yaml sets 'lerning_rate'", "'learning_rate'"]),
-        (["--algorithms", "grpo", "--lerning-rate", "1"], ["--lerning_rate is no flag", "'--learning_rate'"]),
-        (["--algorithm", "grpo", "--seds", "4"], ["--seds is no flag", "'--seeds'"]),
-        (["--arms", "foo"], ["--arms is no flag", "key of a --config file", "--algorithms"]),
-        (["--algorithms", "grpo", "--vary", "foo"], ["--vary is no flag", "key of a --config file"]),
+        (["--algorithms", "grpo", "--lerning-rate", "1"], ["--lerning_rate is neither a flag", "'--learning_rate'"]),
+        (["--algorithm", "grpo", "--seds", "4"], ["--seds is neither a flag", "'--seeds'"]),
+        (["--arms", "foo"], ["--arms is not a flag", "key of a --config file", "--algorithms"]),
+        (["--algorithms", "grpo", "--vary", "foo"], ["--vary is not a flag", "key of a --config file"]),
         (["--algorithms", "grpo,a-hop"], ["a-hop", "a-hpo"]),
         (["--algorithms", "grpo", "--alpha", "0.5"], ["arm 'grpo'", "alpha"]),
         (["--algorithms", "grpo", "--measure", "are"], ["'are'", "area"]),

@@ -8,9 +8,10 @@ import torch
 from peft import PeftModel
 
 from hysteretic.cli import main
+from hysteretic.cli.train import dry_run_words
 from hysteretic.config.recipes import recipes
 from hysteretic.config.settings import parse
-from hysteretic.dry_run.rehearsal import MACHINE, FailedError, rehearse, words_of
+from hysteretic.dry_run.rehearsal import MACHINE, FailedError, rehearse
 from hysteretic.dry_run.settings import ALWAYS
 from hysteretic.sizing.published import published_config
 from hysteretic.trl.compat import base_model
@@ -76,7 +77,7 @@ def test_every_recipe_makes_its_update_with_its_options_on(name):
         assert getattr(trainer.args, setting) == getattr(asked.training, setting), setting
     assert trainer.objective == asked.training.objective()
     assert trainer.args.updates_per_rollout() == 2  # the run's own are four; old log-probabilities are needed in both
-    assert ("vLLM (colocate) by generation in this process" in found.report.replaced) == asked.training.use_vllm
+    assert ("vLLM (colocate) with generation in this process" in found.report.replaced) == asked.training.use_vllm
     assert any("gated" in line for line in found.report.replaced) == (asked.run.task == "telelogs")
     assert "checkpoint-1 and model written" in found.report.checked["files"]
 
@@ -86,12 +87,12 @@ def test_the_command_says_what_was_checked_shrunk_and_replaced(capsys):
     printed = capsys.readouterr().out
     for words in (
         "passed in",
-        "LlamaForCausalLM: 6 heads of queries, 2 of keys, tied embeddings, positions llama3",
+        "LlamaForCausalLM: 6 query heads, 2 key heads, tied embeddings, rope llama3",
         "4,812 in bfloat16, 2,432 in float32; autocast to bf16; gradient checkpointing on",
         "Llama 3's headers",
         "LoRA of rank 8 on down_proj",
         "from 128 prompts x 8 responses to 2 x 8",
-        "the gated data of telelogs, which are not here, by problems of telelogs-synthetic",
+        "the gated data of telelogs, which are not available here, with problems of telelogs-synthetic",
         "not checked",
     ):
         assert words in printed
@@ -109,7 +110,7 @@ def test_the_command_says_what_was_checked_shrunk_and_replaced(capsys):
     ],
 )
 def test_the_recipe_may_stand_alone(words, left):
-    assert words_of(words) == left
+    assert dry_run_words(words) == left
 
 
 def test_train_takes_the_recipe_alone_too():
@@ -175,7 +176,7 @@ def with_template(folder, random_model, template):
         (["--model", "no/such-model"], "no/such-model"),
     ],
 )
-def test_a_broken_setting_is_told_as_by_train(flags, said, capsys):
+def test_a_broken_setting_is_reported_as_by_train(flags, said, capsys):
     """Exit code 2, one message, nothing else."""
     assert main(["train", "--dry-run", "qwen2.5-1.5b-countdown-3-lora", *flags]) == 2
     printed = capsys.readouterr()
@@ -192,7 +193,7 @@ def test_a_broken_setting_is_told_as_by_train(flags, said, capsys):
         (None, "has no chat template"),
     ],
 )
-def test_a_chat_template_that_does_not_carry_the_prompt_is_refused(template, said, random_model, tmp_path, capsys):
+def test_a_chat_template_that_drops_the_prompt_is_rejected(template, said, random_model, tmp_path, capsys):
     """A run would train on questions that the model never sees."""
     model = with_template(tmp_path / "model", random_model, template)
     assert main(["train", "--dry-run", "qwen2.5-1.5b-countdown-3-full", "--model", model]) == 2
@@ -207,7 +208,7 @@ def with_reward(folder, body):
 
 
 @pytest.mark.parametrize("reward", ["missing.py:score", "rewards.py:scores"])
-def test_a_missing_reward_is_told_before_any_work(reward, tmp_path, capsys):
+def test_a_missing_reward_is_reported_before_any_work(reward, tmp_path, capsys):
     flags = with_reward(tmp_path, "return 1.0")
     assert main(["train", "--dry-run", *flags, "--reward", str(tmp_path / reward)]) == 2
     assert reward.partition(":")[0] in capsys.readouterr().err
@@ -224,7 +225,7 @@ def test_a_reward_that_fails_in_the_rollout_ends_with_1_and_its_name(tmp_path, c
     flags = with_reward(tmp_path, "return None")
     assert main(["train", "--dry-run", *flags, "--reward", f"{tmp_path / 'rewards.py'}:score"]) == 1
     said = capsys.readouterr().err
-    assert "in its rollout, its update, or in saving" in said
+    assert "in the rollout, the update, or saving" in said
     assert "rewards.py:score returned None" in said
     assert "Traceback" not in said
 

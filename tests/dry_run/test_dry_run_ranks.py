@@ -69,7 +69,7 @@ def test_fsdp2_makes_the_update_of_ddp(tmp_path):
     assert found[0][1] > 0
 
 
-def test_a_sharded_state_leaves_no_model_and_is_told(tmp_path):
+def test_a_sharded_state_dict_saves_no_model_and_is_reported(tmp_path):
     """transformers' save_model writes none with SHARDED_STATE_DICT: better known before the run than after it."""
     sharded = FSDP2 | {"FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT"}
     code, printed = on_two(tmp_path, "qwen2.5-1.5b-countdown-3-full", **sharded)
@@ -77,7 +77,7 @@ def test_a_sharded_state_leaves_no_model_and_is_told(tmp_path):
     assert "model was written without weights. Set fsdp_state_dict_type to FULL_STATE_DICT" in printed
 
 
-def test_fsdp_1_is_refused_with_the_mend(tmp_path):
+def test_fsdp_1_is_rejected_with_the_fix(tmp_path):
     code, printed = on_two(tmp_path, "qwen2.5-1.5b-countdown-3-full", **(FSDP2 | {"FSDP_VERSION": "1"}))
     assert code != 0
     assert "FSDP_VERSION=2" in printed

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hysteretic.evals.metrics import MOST_CLASSES, Answered, answered, confusion, consistency, figures, majority
+from hysteretic.evals.metrics import (
+    MOST_CLASSES,
+    Answered,
+    answered,
+    confusion,
+    consistency,
+    majority,
+    metrics_by_decoding,
+)
 from hysteretic.tasks.task import Problem, Score
 
 
@@ -74,7 +82,7 @@ def test_the_majority_is_the_mean_over_fair_draws_and_knows_no_order(answers):
 
 
 def test_figures_count_every_response_once():
-    found = figures(TASK, {"greedy": rows("a", "b", "?", "a"), "sampled": rows("aab", "bb?", "???", "abc")})
+    found = metrics_by_decoding(TASK, {"greedy": rows("a", "b", "?", "a"), "sampled": rows("aab", "bb?", "???", "abc")})
     assert found["greedy"]["pass@1"]["value"] == 0.5
     assert not {key for key in found["greedy"] if "@" in key} - {"pass@1"}  # of one response they are pass@1
     sampled = found["sampled"]
@@ -87,7 +95,7 @@ def test_figures_count_every_response_once():
 
 
 def test_unequal_numbers_of_responses_are_not_called_k():
-    found = figures(TASK, {"given": rows("aab", "a")})["given"]
+    found = metrics_by_decoding(TASK, {"given": rows("aab", "a")})["given"]
     assert found["maj@all"]["value"] == 1.0
     assert "maj@1" not in found
     assert "maj@3" not in found
@@ -102,7 +110,7 @@ def test_a_task_that_names_no_answers_has_neither_majority_nor_confusion():
 
     [row] = answered(Plain(), [Problem("p", "", "")], [["x", "y"]], [[Score(1.0, True, True)] * 2])
     assert row.answers == []
-    found = figures(Plain(), {"sampled": [row]})["sampled"]
+    found = metrics_by_decoding(Plain(), {"sampled": [row]})["sampled"]
     assert "pass@2" in found
     assert not {"maj@2", "confusion"} & found.keys()
     assert confusion(Unclassed(), rows("ab")) is None

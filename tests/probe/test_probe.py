@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from hysteretic.cli import main
 from hysteretic.lean.decode import Sampled
-from hysteretic.probe import probe
+from hysteretic.probe import sampling
 from hysteretic.probe.page import headline, save_page
 
 EASY = ["--task", "countdown-3", "--task-options", '{"largest": 9, "largest_target": 20, "prompt": "terse"}']
@@ -68,15 +68,15 @@ def test_transformers_samples_the_same_where_the_own_loop_cannot(random_model, t
 def test_the_own_loop_gives_way_when_it_samples_from_another_distribution(random_model, monkeypatch):
     """Checked by figures, not by the model's name: a model may drop what its attention is told."""
     model, prompts = AutoModelForCausalLM.from_pretrained(random_model), [[5, 6, 7], list(range(5, 50))]
-    assert probe.against_own_loop(model, prompts) is None
+    assert sampling.against_own_loop(model, prompts) is None
 
     def shifted(model, config, prompts, count, ends):
         return Sampled([[5] * count for _ in prompts], [0.0] * len(prompts))
 
-    monkeypatch.setattr(probe, "sample", shifted)
-    assert "entropies" in probe.against_own_loop(model, prompts)
+    monkeypatch.setattr(sampling, "sample", shifted)
+    assert "entropies" in sampling.against_own_loop(model, prompts)
     model.config.layer_types = ["sliding_attention"] * 2
-    assert "attend to the whole text" in probe.against_own_loop(model, prompts)
+    assert "attend to the whole text" in sampling.against_own_loop(model, prompts)
 
 
 def test_the_same_seed_gives_the_same_figures(random_model, tmp_path):

@@ -1,7 +1,6 @@
 """`hysteretic probe` with bad input, interrupted, and with its figures counted once more."""
 
 import json
-from argparse import Namespace
 from itertools import combinations
 from statistics import fmean
 
@@ -14,6 +13,8 @@ from probe.test_probe import EASY, FEW, probed
 from hysteretic.cli import main
 from hysteretic.probe import probe
 from hysteretic.probe.page import headline, percent, rows, sentences
+from hysteretic.probe.record import describe
+from hysteretic.probe.sampling import ProbeSettings, Sampled
 from hysteretic.tasks.task import Problem, Score
 
 TASK = """\
@@ -166,7 +167,7 @@ def test_every_figure_that_is_shown_is_what_counting_gives():
     rewards = (rng.random((40, 7)) < rng.beta(0.3, 1.2, (40, 1))).astype(float)
     problems = [Problem(f"p{i}", "", "") for i in range(len(rewards))]
     scores = [[Score(float(r), bool(r), True) for r in row] for row in rewards]
-    options = Namespace(
+    settings = ProbeSettings(
         task="t",
         model="m",
         split="train",
@@ -175,12 +176,8 @@ def test_every_figure_that_is_shown_is_what_counting_gives():
         prompts_per_batch=20,
         informative=0.4,
         temperature=1.0,
-        output=None,
-        device=None,
     )
-    record = probe.describe(
-        probe.Sampled([["x"] * len(row) for row in scores], scores, 11.0, 30.0, "hand"), problems, options
-    )
+    record = describe(Sampled([["x"] * len(row) for row in scores], scores, 11.0, 30.0, "hand"), problems, settings)
     silent = {}
     for row, cells in zip([row for row in record["curve"] if row["group_size"] in (4, 6)], rows(record), strict=True):
         size = row["group_size"]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from compare.test_page_in_browser import driver as driver
 
-from hysteretic.probe import probe
 from hysteretic.probe.page import save_page
+from hysteretic.probe.record import describe
+from hysteretic.probe.sampling import ProbeSettings, Sampled
 from hysteretic.tasks.task import Problem, Score
 
 CHARTS = "return [...document.querySelectorAll('figure svg')].map(svg => svg.querySelectorAll('path').length)"
@@ -34,11 +35,9 @@ def page(tmp_path_factory):
     rng = np.random.default_rng(1)
     rewards = rng.random((200, 16)) < rng.beta(0.2, 8, (200, 1))
     scores = [[Score(float(r), bool(r), True) for r in row] for row in rewards]
-    options = probe._parser().parse_args(["--task", "countdown-3", "--model", "tiny"])
     problems = [Problem(f"p{i}", "", "") for i in range(200)]
-    record = probe.describe(
-        probe.Sampled([["x"] * len(row) for row in scores], scores, 9.0, 26.0, "hand"), problems, options
-    )
+    sampled = Sampled([["x"] * len(row) for row in scores], scores, 9.0, 26.0, "hand")
+    record = describe(sampled, problems, ProbeSettings("countdown-3", "tiny"))
     path = tmp_path_factory.mktemp("probe") / "index.html"
     save_page(record, path)
     return path.as_uri()

@@ -12,8 +12,8 @@ import time
 import pytest
 from killed_run import run
 
+from hysteretic.common.files import read_lines
 from hysteretic.rewards.scoring import ScoringProcesses, here
-from hysteretic.runs.folder import read_lines
 from hysteretic.tasks import load
 from hysteretic.tasks.scored import Unscored
 from hysteretic.tasks.task import Problem
@@ -91,7 +91,7 @@ def test_scores_in_processes_are_those_here(processes, data):
 @pytest.mark.parametrize(
     ("response", "reason"),
     [
-        ("hang", "scoring took more than 1.5 s, and its process was ended"),
+        ("hang", "scoring took more than 1.5 s, and its process was killed"),
         ("exit", "ended with exit code 3"),
         ("killed", "ended with exit code -9"),
         ("raise", "ZeroDivisionError: on purpose"),

@@ -7,8 +7,11 @@ from compare.made_up_runs import comparison_folder
 
 from hysteretic.cli import main
 from hysteretic.compare.results import collect
+from hysteretic.config.settings import parse
 from hysteretic.runs import alarms as module
-from hysteretic.runs.alarms import alarms, alarms_of, alpha_floor, held_out_alarm, rollouts
+from hysteretic.runs.alarms import alarms, alarms_of, alpha_floor, held_out_alarm
+from hysteretic.runs.metrics import rollouts
+from hysteretic.runs.record import objective_data
 
 HEALTHY = {
     "reward": 0.1,
@@ -95,7 +98,7 @@ def test_responses_that_were_always_short_are_no_collapse():
     assert heard(({"hpo/mean_length": 16.1}, 5), ({"hpo/mean_length": 4.0}, 20))
 
 
-def test_all_right_and_all_wrong_are_told_apart():
+def test_all_right_and_all_wrong_have_different_advice():
     """Both are silent; what to do differs."""
     (wrong,) = heard((BAD["silent"], 6))
     (right,) = heard(({**BAD["silent"], "reward": 1.0}, 6))
@@ -104,22 +107,23 @@ def test_all_right_and_all_wrong_are_told_apart():
 
 
 @pytest.mark.parametrize(
-    ("settings", "floor"),
+    ("flags", "floor"),
     [
-        ({"algorithm": "a-hpo"}, 0.1),
-        ({"algorithm": "a-hpo", "alpha_min": 0.3}, 0.3),
-        ({"algorithm": "grpo", "weight": "adaptive"}, 0.1),
-        ({"algorithm": "a-hpo", "weight": "fixed", "alpha": 0.1}, None),
-        ({"algorithm": "grpo"}, None),
-        ({"algorithm": "hpo", "alpha": 0.1}, None),
-        ({"algorithm": "dr-grpo"}, None),
-        ({"algorithm": "dr-grpo", "weight": "adaptive"}, 0.1),
-        ({}, None),
+        (["--algorithm", "a-hpo"], 0.1),
+        (["--algorithm", "a-hpo", "--alpha_min", "0.3"], 0.3),
+        (["--algorithm", "grpo", "--weight", "adaptive"], 0.1),
+        (["--algorithm", "a-hpo", "--weight", "fixed", "--alpha", "0.1"], None),
+        (["--algorithm", "grpo"], None),
+        (["--algorithm", "hpo", "--alpha", "0.1"], None),
+        (["--algorithm", "dr-grpo"], None),
+        (["--algorithm", "dr-grpo", "--weight", "adaptive"], 0.1),
     ],
 )
-def test_only_an_adaptive_alpha_has_a_floor(settings, floor):
-    """A fixed alpha is the same in every rollout, and that is no alarm."""
-    assert alpha_floor(settings) == floor
+def test_only_an_adaptive_alpha_has_a_floor(flags, floor):
+    """A fixed alpha is the same in every rollout, which is no alarm."""
+    objective = parse([*flags, "--use_cpu", "true"]).training.objective()
+    about = json.loads(json.dumps({"objective": objective_data(objective)}))
+    assert alpha_floor(about) == floor
     assert bool(alarms(rollouts(lines((BAD["floor"], 20))), floor)) == (floor is not None)
 
 
@@ -157,6 +161,19 @@ def test_held_out_alarm_needs_both(history, rates):
     assert held_out_alarm(history, rates) is None
 
 
+@pytest.mark.parametrize("about", [{}, {"objective": "Objective(...)"}, {"objective": {"weight": {"kind": "Mine"}}}])
+def test_a_record_without_an_adaptive_weight_has_no_floor(about):
+    """Such as one written before the objective was data."""
+    assert alpha_floor(about) is None
+
+
+def test_a_rollout_whose_reward_is_not_a_number_is_a_rollout(tmp_path):
+    """Its other metrics count; the reward, which metrics.jsonl has as null, does not."""
+    (alarm,) = heard(({}, 5), ({**BAD["silent"], "reward": None}, 6))
+    assert alarm.name == "silent"
+    assert held_out_alarm(rollouts(lines(({"reward": None}, 30))), evaluation(0.3, 0.2)) is None
+
+
 def test_nothing_is_heard_of_nothing(tmp_path):
     assert alarms([]) == []
     assert alarms_of(tmp_path) == []
@@ -190,7 +207,7 @@ def test_a_run_made_to_collapse_says_so_once(algorithm, tmp_path, capsys):
     assert main([*flags, "--max_steps", "24", "--output", str(collapsed)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("Alarm after update") == 1
-    assert "All groups were silent in 5 rollouts in a row (mean reward 0)" in said
+    assert "in 5 consecutive rollouts (mean reward 0)" in said
     (kept,) = json.loads((collapsed / "run.json").read_text())["alarms"]
     assert kept["name"] == "silent"
     assert f"Alarm after update {kept['step']}:" in said

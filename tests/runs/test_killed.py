@@ -14,7 +14,7 @@ from killed_run import PHASES, run
 from quick_runs import quick_flags
 
 from hysteretic.common.checkpoints import SEAL, find_corruption, numbered
-from hysteretic.runs.folder import read_lines
+from hysteretic.common.files import read_lines
 
 UPDATES = 8
 REWARDS = """\
@@ -140,7 +140,7 @@ def test_sigterm_lets_a_short_rollout_end(flags, undisturbed, tmp_path):
     assert entry == 2
     assert run(["train", *flags, "--output", folder], log, "generation", entry, calls, signal.SIGTERM) == 143
     assert list(numbered(folder)) == [4, 2]
-    assert "Stopped after update 4; go on with: hysteretic train --resume" in log.read_text()
+    assert "Stopped after update 4; continue with: hysteretic train --resume" in log.read_text()
     assert run(["train", "--resume", "--output", folder], log) == 0, log.read_text()
     for found, expected in zip(left_by(folder), left_by(undisturbed), strict=True):
         assert found == expected
@@ -184,8 +184,8 @@ def test_a_bad_newest_checkpoint_falls_back_to_the_one_before(damage, flags, und
         torn = newest / ("model.safetensors" if damage == "torn weights" else "optimizer.pt")
         torn.write_bytes(torn.read_bytes()[:-100])
     assert run(["train", "--resume", "--output", folder], log) == 0, log.read_text()
-    assert "Going on from checkpoint-4." in log.read_text()
-    assert ("checkpoint-6 is passed over" in log.read_text()) == (damage != "deleted")
+    assert "Resuming from checkpoint-4." in log.read_text()
+    assert ("checkpoint-6 is skipped" in log.read_text()) == (damage != "deleted")
     assert (folder / "torn-6").exists() == (damage != "deleted")
     for found, expected in zip(left_by(folder), left_by(undisturbed), strict=True):
         assert found == expected

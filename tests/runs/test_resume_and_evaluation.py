@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from hysteretic.cli import main
+from hysteretic.common.files import read_lines
 from hysteretic.config.settings import UsageError, parse
-from hysteretic.runs.folder import RunFolder, read_lines
+from hysteretic.runs.folder import RunFolder
 
 
 def with_data(quick, tmp_path, reward):

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from hysteretic.cli import main
-from hysteretic.runs.folder import RunFolder, read_lines
+from hysteretic.common.files import read_lines
+from hysteretic.runs.folder import RunFolder
 
 
 def test_a_run_leaves_everything_that_is_needed_to_repeat_and_to_judge_it(quick, tmp_path, capsys):
@@ -22,8 +23,9 @@ def test_a_run_leaves_everything_that_is_needed_to_repeat_and_to_judge_it(quick,
     assert all("hpo/alpha" in line for line in lines)
     record = json.loads(folder.run.read_text())
     assert record["state"] == "finished"
-    assert "SequenceRatio" in record["objective"]
-    assert "Adaptive" in record["objective"]
+    assert record["objective"]["ratio"] == {"kind": "SequenceRatio"}
+    assert record["objective"]["weight"]["alpha_min"] == 0.1
+    assert record["objective"]["scale"] == "std"
     assert record["versions"]["trl"]
     taken = json.loads(folder.evaluation.read_text())
     assert taken["before"]["sampled"]["pass@1"]["problems"] == 4

@@ -1,4 +1,4 @@
-"""The command line: argv, printing, exit codes. One module a command, each with `main(arguments) -> int`."""
+"""The command line: argv, printing, exit codes. One module per command, each with `main(arguments) -> int`."""
 
 from hysteretic.cli.dispatch import COMMANDS, main
 

@@ -1,7 +1,7 @@
-"""`hysteretic compare`: which algorithm is better on this task, by how much, and how sure is that?
+"""`hysteretic compare`: which algorithm is better on this task, by how much, and how certain is that?
 
-Every arm and seed is `hysteretic train` in a process of its own. For one seed all arms start from the same weights,
-take the problems in the same order and draw with the same random numbers: differences are paired.
+Every arm and seed is a `hysteretic train` in its own process. For one seed all arms start from the same weights, take
+the problems in the same order and use the same random numbers, so that differences are paired.
 """
 
 from __future__ import annotations
@@ -15,70 +15,88 @@ from typing import Any
 
 import yaml
 
+from hysteretic.cli import dispatch
 from hysteretic.common.errors import UsageError, nearest
-from hysteretic.common.subprocesses import Stopped
+from hysteretic.common.subprocesses import Stopped, Workers
+from hysteretic.compare.checks import check_comparison
 from hysteretic.compare.measures import CHOOSABLE
 from hysteretic.compare.results import write_results
 from hysteretic.compare.scheduler import Length, carry_out
 from hysteretic.compare.spec import KEYS, Comparison, ComparisonFolder, read, unfinished
 from hysteretic.compare.verdicts import in_words
-from hysteretic.config.facts import named
 from hysteretic.config.recipes import read_recipe
+
+PRELOAD = ("hysteretic.cli.train",)
+"""Imported once for all runs."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 when every run finished, 1 when one failed (the report is written in both cases), 130 when stopped."""
+    """0 where every run finished, 1 where one failed (the report is written in both cases), 130 when interrupted."""
     options, content = _command(arguments)
     _check_known(content, options)
     comparison = read(content, options.config or "the command line")
     if options.jobs < 1:
         raise UsageError(f"--jobs is {options.jobs}; run at least one at a time.")
-    length = _checked(comparison)
+    length = check_comparison(comparison)
     folder = ComparisonFolder(options.output or _default_folder(comparison))
     folder.claim(comparison)
     try:
         folder.note_call(comparison, options.jobs)
         _print_plan(comparison, folder, length, options.jobs)
-        failed = carry_out(comparison, folder, length, options.jobs)
+        failed = carry_out(comparison, folder, length, Workers(dispatch.main, options.jobs, PRELOAD))
     except Stopped:
         write_results(folder)
-        print(f"hysteretic: stopped; nothing finished is lost. Go on with: {folder.command()}", file=sys.stderr)
+        print(f"hysteretic: stopped; finished updates are kept. Continue with: {folder.command()}", file=sys.stderr)
         return 130
     finally:
         folder.release()
     results = write_results(folder, with_report=True)
     print("\n" + in_words(results))
-    print(f"\nReport: {folder.path / 'report.html'}   Figures: {folder.results}")
-    print(f"Repeat it, in this directory: {results['command']}", flush=True)
+    print(f"\nReport: {folder.path / 'report.html'}   Results: {folder.results}")
+    print(f"Repeat it, from this directory: {results['command']}", flush=True)
     if failed:
         print(
-            f"hysteretic: runs that failed: {len(failed)}; the same command tries them again.",
+            f"hysteretic: {len(failed)} runs failed; the same command tries them again.",
             file=sys.stderr,
         )
     return 1 if failed else 0
 
 
 def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The command's own options, and the comparison: what --config says, and over it the flags."""
+    """The options of this command, and the comparison: the content of --config, overridden by flags."""
     parser = argparse.ArgumentParser(
         prog="hysteretic compare",
-        description="Arms beside each other over several seeds. Any `--name value` of `hysteretic train` is a setting "
-        "of all (`--name true` for a switch).",
-        epilog="In a --config file besides: " + "; ".join(f"{key}: {text}" for key, text in KEYS.items()) + ".",
+        usage="hysteretic compare [--config FILE] [--task TASK] [--model MODEL] [--algorithms A,B,...] [--seeds N] "
+        "[options] [any flag of `hysteretic train`]",
+        description="Compare algorithms (arms) over several seeds. Any flag of `hysteretic train` is a setting of all "
+        "arms, written --name value (--name true for a switch).",
+        epilog="Keys of a --config file: " + "; ".join(f"{key}: {text}" for key, text in KEYS.items()) + ".",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", default=None, help="YAML of the whole comparison; flags go over it")
-    parser.add_argument("--output", default=None, help="the comparison's folder (runs/compare-TASK-MODEL)")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (2)")
-    parser.add_argument("--algorithms", help="such as grpo,gspo,sapo,hpo,a-hpo (`hysteretic list`)")
-    parser.add_argument("--seeds", help="how many, from seed 0 (8), or a list such as 0,1,2,3")
-    parser.add_argument("--tune-lr", "--tune_lr", dest="tune_lr", help="learning rates, such as 1.5e-4,3e-4,6e-4")
+    parser.add_argument("--config", default=None, metavar="FILE", help="YAML of the comparison; flags override it")
+    parser.add_argument("--task", help="task of all arms, as for `hysteretic train` (default: countdown-3)")
+    parser.add_argument("--model", help="model of all arms, as for `hysteretic train` (default: tiny)")
+    parser.add_argument("--algorithms", metavar="A,B,...", help="such as grpo,gspo,sapo,hpo,a-hpo (`hysteretic list`)")
+    parser.add_argument("--seeds", help="number of seeds, counted from 0 (default: 8), or a list such as 0,1,2,3")
+    parser.add_argument("--output", default=None, metavar="FOLDER", help="default: runs/compare-TASK-MODEL")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time (default: 2)")
     parser.add_argument(
-        "--tuning-seeds", "--tuning_seeds", dest="tuning_seeds", help="how many seeds a rate is tried on (2), or a list"
+        "--tune-lr",
+        "--tune_lr",
+        dest="tune_lr",
+        metavar="RATE,RATE,...",
+        help="learning rates to tune over, such as 1.5e-4,3e-4,6e-4",
     )
-    parser.add_argument("--baseline", help="the arm that the others are held against (grpo)")
-    parser.add_argument("--measure", help=f"what decides: {', '.join(CHOOSABLE)} (area)")
+    parser.add_argument(
+        "--tuning-seeds",
+        "--tuning_seeds",
+        dest="tuning_seeds",
+        metavar="SEEDS",
+        help="number of seeds on which a rate is tried (default: 2), or a list",
+    )
+    parser.add_argument("--baseline", metavar="ARM", help="the arm that the others are compared with (default: grpo)")
+    parser.add_argument("--measure", help=f"what decides: {', '.join(CHOOSABLE)} (default: area)")
     known, rest = parser.parse_known_args(list(arguments))
     given = vars(known)
     options = argparse.Namespace(**{key: given.pop(key) for key in ("config", "output", "jobs")})
@@ -86,7 +104,7 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
     content = {} if options.config is None else read_recipe(options.config)
     if "algorithms" in given:
         content.pop("arms", None)
-    flags = options.flags = _settings(rest)
+    flags = options.flags = _settings(rest) | {key: given.pop(key) for key in ("task", "model") if key in given}
     common = content.pop("settings", None) or {}
     if not isinstance(common, dict):
         raise UsageError(f"{options.config}: settings is {common!r}; it must be a mapping: {KEYS['settings']}.")
@@ -94,7 +112,7 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
 
 
 def _check_known(content: Mapping[str, Any], options: argparse.Namespace) -> None:
-    """Raises UsageError for a key or flag that is neither compare's own nor a setting, by where it was given."""
+    """Raises UsageError for a key or flag that is neither of this command nor a setting."""
     settings = content["settings"]
     given = [*(key for key in content if key not in KEYS), *settings]
     if not given:
@@ -104,25 +122,27 @@ def _check_known(content: Mapping[str, Any], options: argparse.Namespace) -> Non
     known = setting_names()
     for key in (key for key in given if key not in known):
         if key in options.flags and key in KEYS:
-            instead = " On a command line give --algorithms." if key == "arms" else ""
-            raise UsageError(f"--{key} is no flag; it is a key of a --config file: {KEYS[key]}.{instead}")
+            instead = " On the command line give --algorithms." if key == "arms" else ""
+            raise UsageError(f"--{key} is not a flag but a key of a --config file: {KEYS[key]}.{instead}")
         if key in options.flags:
             hint = nearest(key, [*options.own_flags, *known], "--") or " See `hysteretic train --help`."
-            raise UsageError(f"--{key} is no flag of `hysteretic compare`, and no setting.{hint}")
+            raise UsageError(f"--{key} is neither a flag of `hysteretic compare` nor a setting.{hint}")
         if key in KEYS:
-            raise UsageError(f"{options.config} sets settings.{key}, which is no setting; put {key} beside settings.")
+            raise UsageError(
+                f"{options.config} sets settings.{key}, which is not a setting; put {key} beside settings."
+            )
         hint = nearest(str(key), [*KEYS, *known]) or " See `hysteretic train --help`."
-        raise UsageError(f"{options.config} sets {key!r}, which is no setting, nor a key of a comparison.{hint}")
+        raise UsageError(f"{options.config} sets {key!r}, which is neither a setting nor a key of a comparison.{hint}")
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
-    """--name value pairs as settings: true, false and plain numbers as such, everything else as text."""
+    """Settings from --name value pairs: true, false and plain numbers are parsed, everything else is text."""
     settings: dict[str, Any] = {}
     rest = list(words)
     while rest:
         flag = rest.pop(0)
         if not flag.startswith("--"):
-            raise UsageError(f"{flag!r} belongs to no flag; settings are given as --name value.")
+            raise UsageError(f"{flag!r} does not belong to a flag; give settings as --name value.")
         name, equals, value = flag[2:].partition("=")
         if not equals:
             if not rest or rest[0].startswith("--"):
@@ -141,64 +161,6 @@ def _default_folder(comparison: Comparison) -> Path:
     return Path("runs") / f"compare-{Path(task).stem}-{Path(model).name}".lower().replace(":", "-")
 
 
-def _checked(comparison: Comparison) -> Length:
-    """How long a run is; every arm's settings are read once, as `hysteretic train` will read them.
-
-    Raises UsageError for a setting that is none, or that contradicts another or the comparison.
-    """
-    if comparison.measure not in CHOOSABLE:
-        hint = nearest(comparison.measure, CHOOSABLE)
-        raise UsageError(f"measure is {comparison.measure!r}; it must be one of {', '.join(CHOOSABLE)}.{hint}")
-    from hysteretic.config.settings import parse_settings
-    from hysteretic.models.loading import load_tokenizer
-    from hysteretic.runs.train import quieten
-
-    quieten()
-    for arm in comparison.arms:
-        _check_likely_model({**comparison.settings, **arm.settings}.get("model", "tiny"), arm.name)
-    requests = {
-        arm.name: parse_settings({**comparison.settings, **arm.settings}, f"arm {arm.name!r}")
-        for arm in comparison.arms
-    }
-    for key in sorted(named(lambda facts: facts.same_in_arms)):
-        values = {
-            name: getattr(request.run if hasattr(request.run, key) else request.training, key)
-            for name, request in requests.items()
-        }
-        if len(set(values.values())) > 1:
-            said = ", ".join(f"{name} {value}" for name, value in values.items())
-            raise UsageError(f"Arms differ in {key} ({said}), so their measures would not be of the same thing.")
-    first = next(iter(requests.values()))
-    if first.training.max_steps < 1:
-        raise UsageError("A comparison needs runs of one length; set max_steps, such as --max_steps 200.")
-    if first.training.logging_steps != 1 or str(first.training.logging_strategy.value) != "steps":
-        raise UsageError("A comparison needs the figures of every update; leave logging_steps at 1.")
-    needs = {"pass@1 greedy": ["eval_problems"], "pass@1 sampled": ["eval_problems", "eval_samples"]}
-    for key in needs.get(comparison.measure, []):
-        if not getattr(first.run, key):
-            raise UsageError(f"measure is {comparison.measure!r}, and {key} is 0; set it to 200 or so.")
-    for _, request in {(each.run.model, each.model.model_revision): each for each in requests.values()}.items():
-        load_tokenizer(request.run.model, request.run.task, revision=request.model.model_revision)
-    return Length(
-        first.training.max_steps, max(request.training.updates_per_rollout() for request in requests.values())
-    )
-
-
-def _check_likely_model(model: Any, arm: str) -> None:
-    """Raises UsageError for what is no folder and cannot be a hub's name, or is all but 'tiny'.
-
-    Before anything else is asked of it: with another model other settings are missing, which would be told first.
-    """
-    name = str(model)
-    hint = "" if "/" in name else nearest(name, ["tiny"])
-    if name == "tiny" or Path(name).is_dir() or (not hint and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
-        return
-    raise UsageError(
-        f"arm {arm!r} has the model {name!r}, which is no folder and no hub name.{hint} Give 'tiny', a folder with a "
-        "saved model, or a hub name such as Qwen/Qwen2.5-1.5B-Instruct."
-    )
-
-
 def _print_plan(comparison: Comparison, folder: ComparisonFolder, length: Length, jobs: int) -> None:
     arms = ", ".join(arm.name for arm in comparison.arms)
     task, model = (comparison.settings.get(key, default) for key, default in _DEFAULTS.items())
@@ -208,10 +170,10 @@ def _print_plan(comparison: Comparison, folder: ComparisonFolder, length: Length
     if tuning:
         rates = ", ".join(f"{rate:g}" for rate in comparison.rates)
         print(
-            f"First {len(tuning)} runs choose each arm's learning rate among {rates}, on "
+            f"First, {len(tuning)} runs choose each arm's learning rate among {rates}, on "
             f"{len(comparison.tuning_seeds)} other seeds."
         )
     print(f"Decided by: {comparison.measure}, against {comparison.baseline}. Folder: {folder.path}", flush=True)
     done = len(runs) + len(tuning) - len(unfinished([*runs, *tuning]))
     if done:
-        print(f"{done} of {len(runs) + len(tuning)} runs are finished already.", flush=True)
+        print(f"{done} of {len(runs) + len(tuning)} runs have already finished.", flush=True)

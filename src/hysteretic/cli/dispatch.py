@@ -1,4 +1,4 @@
-"""What can be done from a terminal? `hysteretic COMMAND --help` says more about each."""
+"""The commands, and how one is run: `hysteretic COMMAND` is `main` of hysteretic.cli.COMMAND."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from hysteretic.common.errors import nearest
+from hysteretic.common.errors import UsageError, nearest
 
 COMMANDS = {
     "train": "Train a model on a task with any of the algorithms.",
-    "plan": "Does a run fit on these GPUs, and how long does a step take? Without loading weights.",
-    "compare": "Algorithms side by side over several seeds: which is better, by how much, how sure.",
-    "report": "The page of a comparison, finished or still running.",
-    "probe": "Before any training: will it start, and which group size does it need?",
-    "warmup": "Supervised steps on a task's worked solutions, before reinforcement.",
-    "show": "One problem of a task, its answer, and a page with its picture.",
-    "eval": "pass@1, majority votes and confusions of a model, or of responses in a file, on a task.",
-    "export": "A task's problems as parquet files for verl.",
-    "launch": "The command that runs a recipe in verl, on one node or on many.",
-    "demo": "A-HPO and GRPO from the same sparse start, side by side, on this machine's CPU.",
-    "list": "Tasks, algorithms and recipes, one a line.",
+    "plan": "Estimate the memory and time of a run on given GPUs, without loading weights.",
+    "compare": "Compare algorithms over several seeds: which is better, by how much, how certain.",
+    "report": "Write the report of a comparison, finished or still running.",
+    "probe": "Predict before training whether it will start, and which group size it needs.",
+    "warmup": "Supervised fine-tuning on a task's worked solutions, before reinforcement learning.",
+    "show": "Show one problem of a task with its answer, and optionally a page with its picture.",
+    "eval": "Evaluate a model, or responses in a file, on a task: pass@1, majority votes, confusions.",
+    "export": "Write a task's problems as parquet files for verl.",
+    "launch": "Run a recipe in verl, on one node or on many.",
+    "demo": "Compare A-HPO with GRPO from the same sparse start, on this machine's CPU.",
+    "list": "List tasks, algorithms and recipes.",
+    "env": "Print versions and devices, for a bug report.",
 }
-
-MODULES = {"train": "runs.train", "eval": "evals.evaluation", "probe": "probe.probe"}
-"""Module of hysteretic by command, where it is not in `hysteretic.cli`; each has `main(arguments) -> int`."""
 
 USAGE = """\
 usage: hysteretic COMMAND [options]
@@ -47,9 +45,9 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 done, 2 a mistake in the command or settings, 130 stopped.
+    """Run a command; returns its exit code: 0 success, 2 a wrong command or setting, 130 interrupted.
 
-    The others are the command's own; for `train`, hysteretic.runs.outcome.
+    Other codes are the command's own; for `train`, see hysteretic.runs.outcome.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
@@ -66,16 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(command: str, options: list[str]) -> int:
     if command not in COMMANDS:
         print(
-            f"hysteretic: no command {command!r}.{nearest(command, COMMANDS)} Commands: {', '.join(COMMANDS)}.",
+            f"hysteretic: unknown command {command!r}.{nearest(command, COMMANDS)} Commands: {', '.join(COMMANDS)}.",
             file=sys.stderr,
         )
         return 2
 
-    from hysteretic.common.errors import UsageError
-
     try:
-        module = import_module(f"hysteretic.{MODULES.get(command, f'cli.{command}')}")
-        code: int = module.main(options)
+        code: int = import_module(f"hysteretic.cli.{command}").main(options)
         return code
     except UsageError as error:
         print(f"hysteretic: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from hysteretic.evals.evaluation import mapping
+from hysteretic.cli.options import mapping
 from hysteretic.launch.export import ExportSpec, export
 
 

@@ -1,4 +1,4 @@
-"""`hysteretic list`: what is there to name?"""
+"""`hysteretic list`: the names of tasks, algorithms and recipes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hysteretic.tasks import TASKS
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print tasks, algorithms and recipes, one a line."""
-    parser = argparse.ArgumentParser(prog="hysteretic list", description="Tasks, algorithms and recipes.")
+    """Print tasks, algorithms and recipes, one per line."""
+    parser = argparse.ArgumentParser(prog="hysteretic list", description="List tasks, algorithms and recipes.")
     parser.parse_args(arguments)
     sections = {
         "tasks": TASKS,

@@ -1,4 +1,4 @@
-"""`hysteretic show`: one problem of a task as a person wants it, with the answer and what shows that it is right."""
+"""`hysteretic show`: one problem of a task, with its answer and the reasons for it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from hysteretic.common.errors import UsageError
-from hysteretic.evals.evaluation import load_task, mapping, page_path
+from hysteretic.cli.options import add_task, page_path, task_of
+from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.html.markup import visible
 from hysteretic.html.problem import explained, prompt_parts
 from hysteretic.tasks.task import Problem, Task
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a problem, and write a page with its picture where --output says."""
-    options = _parser().parse_args(arguments)
+    """Print a problem, and write a page with its picture to --output."""
+    options = build_parser().parse_args(arguments)
     if options.index < 0:
-        raise UsageError(f"--index is {options.index}; problems are counted from 0.")
+        raise UsageError(f"--index is {options.index}; problems are numbered from 0.")
     page = None if options.output is None else page_path(options.output, "--output")
-    task = load_task(options)
-    try:
+    task = task_of(options)
+    with usage_errors():
         found = task.problems(options.split, seed=options.seed, count=options.index + 1)
-    except (ValueError, OSError, ImportError) as error:
-        raise UsageError(str(error)) from error
     if len(found) <= options.index:
         raise UsageError(
             f"--index is {options.index}, but {task.name} has {len(found)} problems in split {options.split!r}."
@@ -33,12 +31,12 @@ def main(arguments: Sequence[str]) -> int:
     print(visible(as_text(task, problem, where)))
     if page is not None:
         save(task, problem, where, page)
-        print(f"\nThe page is {page}")
+        print(f"\nPage: {page}")
     return 0
 
 
 def as_text(task: Task, problem: Problem, where: str) -> str:
-    """For the terminal."""
+    """The problem for the terminal."""
     lines = [where, f"id: {problem.id}"]
     for role, text in prompt_parts(problem):
         lines += ["", f"{role or 'prompt'}:", *(f"  {line}" for line in text.splitlines())]
@@ -47,7 +45,7 @@ def as_text(task: Task, problem: Problem, where: str) -> str:
 
 
 def save(task: Task, problem: Problem, where: str, path: Path) -> None:
-    """The page: what is expected and why, the picture, then the prompt."""
+    """Write the page: the expected answer and why, the picture, the prompt."""
     from hysteretic.html.markup import tag
     from hysteretic.html.problem import explanation_markup, pictures, prompt_markup
     from hysteretic.html.sheet import Sheet
@@ -62,13 +60,12 @@ def save(task: Task, problem: Problem, where: str, path: Path) -> None:
     sheet.save(path)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hysteretic show", description="One problem of a task, and its answer.")
-    parser.add_argument("--task", required=True, help="as for `hysteretic train`")
-    parser.add_argument("--task-options", "--task_options", type=mapping, help="JSON mapping of the task's options")
-    parser.add_argument("--reward", help="for a data file or hub data set: file.py:function")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--seed", type=int, default=0, help="of the problems' order (default 0)")
-    parser.add_argument("--index", type=int, default=0, help="which problem, from 0 on (default 0)")
-    parser.add_argument("--output", help="HTML file for a page with the problem's picture")
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    parser = argparse.ArgumentParser(prog="hysteretic show", description="Print one problem of a task with its answer.")
+    add_task(parser)
+    parser.add_argument("--split", default="test", help="the task's split (default: test)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the problems' order (default: 0)")
+    parser.add_argument("--index", type=int, default=0, help="which problem, counted from 0 (default: 0)")
+    parser.add_argument("--output", metavar="FILE", help="write an HTML page with the problem's picture")
     return parser

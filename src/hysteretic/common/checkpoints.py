@@ -1,7 +1,7 @@
-"""Which checkpoint can a run go on from? One that was written to its end and is as it was written. Loads no torch.
+"""Checkpoints that are complete and undamaged, and so can be resumed from. Importing this loads no torch.
 
-A checkpoint is sealed when all its files are on the disk: `sealed.json` lists them with their sizes. One without a seal
-(made by another trainer) is looked at file by file.
+A checkpoint is sealed once all its files are on disk: `sealed.json` lists their sizes. One without a seal (written by
+another trainer) is checked file by file.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 
 SEAL = "sealed.json"
 STATE = "trainer_state.json"
-"""What transformers writes last."""
+"""The file that transformers writes last."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Numbers of the errors that mean a full disk, or a used-up quota."""
+"""Error numbers of a full disk and of an exhausted quota."""
 
 
 def seal(checkpoint: Path) -> None:
-    """Wait until every file of a checkpoint is on the disk, then write down their sizes."""
+    """Flush every file of a checkpoint to disk, then record their sizes."""
     sizes = {}
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != SEAL):
         _sync(path)
@@ -36,9 +36,9 @@ def seal(checkpoint: Path) -> None:
 
 
 def find_corruption(checkpoint: Path) -> str | None:
-    """What makes a checkpoint unusable, in words; None for a good one."""
+    """What makes a checkpoint unusable, for a message; None for a good one."""
     if _json(checkpoint / STATE) is None:
-        return "it was not written to its end"
+        return "it is incomplete"
     if (checkpoint / SEAL).is_file():
         sizes = _json(checkpoint / SEAL)
         if sizes is None:
@@ -57,7 +57,7 @@ def find_corruption(checkpoint: Path) -> str | None:
 
 
 def numbered(folder: Path) -> dict[int, Path]:
-    """The folders checkpoint-N by N, newest first, good or not."""
+    """The folders checkpoint-N by N, newest first, whatever their state."""
     found = {}
     for path in folder.glob("checkpoint-*"):
         number = path.name.removeprefix("checkpoint-")
@@ -68,9 +68,9 @@ def numbered(folder: Path) -> dict[int, Path]:
 
 @contextmanager
 def atomic_checkpoint(checkpoint: Path) -> Iterator[None]:
-    """Remove a checkpoint that could not be written. Raises OSError (ENOSPC) where the disk is full.
+    """Remove the checkpoint if writing it fails. Raises OSError (ENOSPC) where the disk is full.
 
-    torch and safetensors have errors of their own for a full disk, some without a word of it.
+    torch and safetensors raise errors of their own on a full disk, some of which do not say so.
     """
     (checkpoint / SEAL).unlink(missing_ok=True)
     try:
@@ -84,16 +84,16 @@ def atomic_checkpoint(checkpoint: Path) -> Iterator[None]:
 
 
 def keep_newest(folder: Path, count: int | None, also: str | None = None) -> None:
-    """Remove all but the newest `count` checkpoints (and the one named `also`); None or 0 keeps all."""
+    """Remove all but the newest `count` checkpoints and the one named `also`; None or 0 keeps all."""
     for path in list(numbered(folder).values())[count:] if count else []:
         if also is None or path.resolve() != Path(also).resolve():
             shutil.rmtree(path, ignore_errors=True)
 
 
 def set_aside(checkpoint: Path) -> str:
-    """Take a bad checkpoint out of the way of those to come; returns what was done.
+    """Move a bad checkpoint out of the way; returns what was done with it.
 
-    One that was sealed is kept as torn-N: some of it may be of use. One that was never whole is removed.
+    A sealed one is kept as torn-N, since parts of it may be usable. One that was never complete is removed.
     """
     if not (checkpoint / SEAL).is_file():
         shutil.rmtree(checkpoint)
@@ -105,22 +105,22 @@ def set_aside(checkpoint: Path) -> str:
 
 
 def _find_corruption_in_file(path: Path) -> str | None:
-    """Whether a file of weights or of torch.save is cut off, by what its own format says of its length."""
+    """What is wrong with a weight file or a torch.save file, judged by its own format; None if nothing is."""
     if path.suffix == ".safetensors":
         with path.open("rb") as file:
             head = file.read(8)
             length = int.from_bytes(head, "little")
             size = path.stat().st_size
             if len(head) < 8 or 8 + length > size:
-                return "is cut off"
+                return "is truncated"
             try:
                 tensors = json.loads(file.read(length))
                 ends = [entry["data_offsets"][1] for key, entry in tensors.items() if key != "__metadata__"]
             except (ValueError, TypeError, KeyError, AttributeError):
                 return "has no readable header"
-            return None if size == 8 + length + max(ends, default=0) else "is cut off"
+            return None if size == 8 + length + max(ends, default=0) else "is truncated"
     if path.suffix in (".pt", ".pth", ".bin") and not zipfile.is_zipfile(path):
-        return "is cut off"
+        return "is truncated"
     return None
 
 
@@ -138,7 +138,7 @@ def _sync(path: Path) -> None:
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether nothing more can be written there: tried, since free space says nothing of quotas."""
+    """Whether the disk is full. Tried by writing, since free space does not reflect quotas."""
     probe = folder / f".space-{os.getpid()}"
     try:
         with probe.open("wb") as file:

@@ -1,13 +1,35 @@
-"""What was wrong with what was asked, and which known name was meant?"""
+"""Errors of usage: a wrong command or setting, with a hint at the name that was meant."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UsageError(ValueError):
     """The command or its settings are wrong: what was found and what to do, shown without a traceback."""
+
+
+@contextmanager
+def usage_errors(
+    advice: str = "", kinds: type[Exception] | tuple[type[Exception], ...] = (ValueError, OSError, ImportError)
+) -> Iterator[None]:
+    """Turn errors of user code and user data into UsageError.
+
+    Args:
+        advice: added to the message, such as which flag to change.
+        kinds: the exceptions to convert; by default those that a task may raise when it is loaded or draws problems.
+
+    Raises:
+        UsageError: in place of any of `kinds`, with that error as its cause. A UsageError passes unchanged.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except kinds as error:
+        raise UsageError(f"{error}{advice}") from error
 
 
 def algorithm_name(name: str) -> str:
@@ -18,7 +40,7 @@ def algorithm_name(name: str) -> str:
 def nearest(name: str, names: Iterable[str], before: str = "") -> str:
     """' Did you mean ...?' for the closest of the names, or nothing when none is close.
 
-    before: what every name begins with, such as -- of a flag.
+    before: the prefix shown with a name, such as -- for flags.
     """
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f" Did you mean {before + close[0]!r}?" if close else ""

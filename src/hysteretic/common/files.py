@@ -1,4 +1,4 @@
-"""How is a file written so that nobody ever reads half of it? Beside its place, and then moved there."""
+"""Atomic writes, and reads that tolerate missing or torn files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write whole or not at all."""
+    """Write a file atomically: to a temporary file beside it, which then replaces it."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -22,10 +22,35 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write whole or not at all, in UTF-8 with the line ends as they are."""
+    """Write text atomically, in UTF-8, without changing line endings."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write whole or not at all; numbers that are not finite are refused."""
+    """Write JSON atomically. Raises ValueError for NaN and infinity."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where the file is missing, torn, or holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file, up to the first torn line; empty where there is no such file."""
+    if not path.is_file():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # splitlines would split at U+2028
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if not isinstance(content, dict):
+            break
+        lines.append(content)
+    return lines

@@ -1,6 +1,7 @@
-"""How do many runs share one machine? Each in a process of its own, a few at a time, none outliving the comparison.
+"""Run many commands on one machine: a process each, a few at a time, none outliving the parent.
 
-Each is `hysteretic COMMAND`, and dies with its parent where the system can do that (Linux).
+The caller hands over the function that runs a command (`Workers.entry`), so that this module knows no command. On
+Linux a worker is killed when its parent dies.
 """
 
 from __future__ import annotations
@@ -22,12 +23,27 @@ from typing import Any
 
 POLL_SECONDS = 0.5
 LAST_LINES = 12
-"""Lines of a failed run's log that are shown."""
+"""Lines of a failed command's log that are shown."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Processes that run commands.
+
+    entry: called with the words of a command in a process of its own; returns the exit code. A function of a module,
+        since it is pickled by name.
+    jobs: how many run at a time.
+    preload: modules that the fork server imports once, for all workers.
+    """
+
+    entry: Callable[[Sequence[str]], int]
+    jobs: int
+    preload: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Command:
-    """One `hysteretic` command to run. log: where its output goes, added to what is there."""
+    """One command: the words that `Workers.entry` is called with. log: output is appended to it."""
 
     name: str
     words: tuple[str, ...]
@@ -36,7 +52,7 @@ class Command:
 
 @dataclass
 class Going:
-    """A command at work."""
+    """A running command."""
 
     command: Command
     process: BaseProcess
@@ -46,7 +62,7 @@ class Going:
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that ended by itself: its exit code and how long it took."""
+    """A command that has ended: its exit code and how long it took."""
 
     command: Command
     code: int
@@ -54,33 +70,36 @@ class Ended:
 
     @property
     def last_lines(self) -> str:
-        """The end of its log."""
+        """The last lines of its log."""
         log = self.command.log
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
         return "\n".join(f"    {line[:300]}" for line in lines[-LAST_LINES:])
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM: the commands at work have been stopped, gently at the first, at once at the second."""
+    """Ctrl-C or SIGTERM: the running commands were stopped, gracefully at the first signal, killed at the second."""
 
 
 def run_all(
-    commands: Sequence[Command], jobs: int, ended: Callable[[Ended], None], watch: Callable[[Sequence[Going]], None]
+    commands: Sequence[Command],
+    workers: Workers,
+    ended: Callable[[Ended], None],
+    watch: Callable[[Sequence[Going]], None],
 ) -> None:
-    """Run all, `jobs` at a time, in their order.
+    """Run the commands in order, at most `workers.jobs` at a time.
 
-    ended: called when one ends. watch: called twice a second with those at work. Raises Stopped.
+    ended: called for each command that ends. watch: called twice a second with the running ones. Raises Stopped.
     """
     waiting, going = list(commands), list[Going]()
-    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers.jobs, 1)))
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asking for a GPU before a fork must not start CUDA
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # looking for a GPU must not initialise CUDA before a fork
     with _stop_signals() as stop:
         try:
             while waiting or going:
-                free = [slot for slot in range(jobs) if slot not in {one.slot for one in going}]
+                free = [slot for slot in range(workers.jobs) if slot not in {one.slot for one in going}]
                 for slot in free[: len(waiting)]:
-                    going.append(_start(waiting.pop(0), slot))
+                    going.append(_start(waiting.pop(0), slot, workers))
                 watch(going)
                 time.sleep(POLL_SECONDS)
                 if stop:
@@ -92,34 +111,32 @@ def run_all(
             _stop(going, stop)
 
 
-def _start(command: Command, slot: int) -> Going:
+def _start(command: Command, slot: int, workers: Workers) -> Going:
     command.log.parent.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hysteretic.runs.train"])
-    process = context.Process(target=_work, args=(command, _device(slot)), name=command.name)
+    context.set_forkserver_preload(list(workers.preload))
+    process = context.Process(target=_work, args=(command, _device(slot), workers.entry), name=command.name)
     process.start()
     return Going(command, process, slot)
 
 
-def _work(command: Command, device: str | None) -> None:
-    """What each process does: the command, with its output in the log."""
-    os.setsid()  # Ctrl-C reaches the comparison alone, which then stops its runs gently
+def _work(command: Command, device: str | None, entry: Callable[[Sequence[str]], int]) -> None:
+    """In the worker: run the command with its output in the log."""
+    os.setsid()  # Ctrl-C reaches the parent alone, which then stops its workers gracefully
     die_with_parent()
     log = os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
-    sys.argv = ["hysteretic", *command.words]
-    from hysteretic.cli import main
-
-    sys.exit(main())
+    sys.argv[1:] = command.words
+    sys.exit(entry(command.words))
 
 
 def die_with_parent() -> None:
-    """Have this process killed when the fork server ends, and that end with who started it (Linux; elsewhere not).
+    """Have this process killed when the fork server ends, which in turn ends with its parent (Linux only).
 
-    The server waits until nobody holds the other end of its pipe, and it hands that end to each process it starts.
+    The server waits until its pipe is closed everywhere, and each process that it starts inherits an end: close it.
     """
     if sys.platform == "linux":
         set_parent_death_signal = 1
@@ -131,7 +148,7 @@ def die_with_parent() -> None:
 
 
 def _device(slot: int) -> str | None:
-    """One GPU in turn where there are several: of those that CUDA_VISIBLE_DEVICES names, or else of all."""
+    """The GPU of a slot where there are several: of those in CUDA_VISIBLE_DEVICES, or else of all."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = [str(n) for n in range(_gpu_count())] if named is None else named.split(",")
     devices = [device.strip() for device in devices if device.strip()]
@@ -139,16 +156,16 @@ def _device(slot: int) -> str | None:
 
 
 def _gpu_count() -> int:
-    """How many GPUs there are, asked for without starting CUDA here.
+    """The number of GPUs, without initialising CUDA in this process.
 
-    CUDA counts those it sees from 0, whatever the numbers of their device files are within a container.
+    CUDA numbers the visible ones from 0, whatever their device files are called inside a container.
     """
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """A list that grows by each SIGINT and SIGTERM."""
+    """A list to which each SIGINT and SIGTERM is appended."""
     asked: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -163,11 +180,11 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _stop(going: Sequence[Going], asked: list[int]) -> None:
-    """End those at work: they make a checkpoint after their rollout; a second signal kills them."""
+    """Terminate the running commands, which save a checkpoint after their rollout; a second signal kills them."""
     for one in going:
         one.process.terminate()
     if going:
-        print("\nStopping after the rollouts at work, with checkpoints (Ctrl-C again: at once).", flush=True)
+        print("\nStopping after the current rollouts, with checkpoints (Ctrl-C again: immediately).", flush=True)
     before = len(asked)
     while any(one.process.exitcode is None for one in going):
         if len(asked) > before:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hysteretic.common import metric_names as names
 from hysteretic.compare.measures import Record
 from hysteretic.statistics import mean_band
 
@@ -16,15 +17,15 @@ POINTS = 60
 """Points of a curve by token or second."""
 
 PANELS = {
-    "hpo/alpha": ("Weight of failures (alpha)", ""),
-    "hpo/positive_share": ("Share of positive responses", ""),
-    "hpo/negative_share": ("Share of negative responses", ""),
-    "hpo/silent_share": ("Share of responses in silent groups", ""),
-    "hpo/mean_length": ("Mean response length", "tokens"),
+    names.ALPHA: ("Weight of failures (alpha)", ""),
+    names.POSITIVE_SHARE: ("Share of positive responses", ""),
+    names.NEGATIVE_SHARE: ("Share of negative responses", ""),
+    names.SILENT_SHARE: ("Share of responses in silent groups", ""),
+    names.MEAN_LENGTH: ("Mean response length", "tokens"),
     "clip_ratio/low_mean": ("Tokens clipped from below", ""),
     "clip_ratio/high_mean": ("Tokens clipped from above", ""),
-    "hpo/positive_mass": ("Gradient mass of positive responses", ""),
-    "hpo/negative_mass": ("Gradient mass of negative responses", ""),
+    names.POSITIVE_MASS: ("Gradient mass of positive responses", ""),
+    names.NEGATIVE_MASS: ("Gradient mass of negative responses", ""),
 }
 """Title and unit of what is shown by update, besides the reward; keys as logged."""
 

@@ -17,6 +17,7 @@ import altair as alt
 import vl_convert
 
 from hysteretic.common.files import write_bytes, write_text
+from hysteretic.common.metric_names import ALPHA, MEAN_LENGTH, REWARD, SILENT_SHARE
 from hysteretic.html.markup import visible
 
 Results = Mapping[str, Any]
@@ -59,7 +60,7 @@ DASHES = ([1, 0], [7, 3], [2, 2], [10, 3, 2, 3], [16, 4], [5, 2, 1, 2, 1, 2], [3
 
 X_TITLES = {"update": "Update", "token": "Generated tokens", "second": "Seconds"}
 VERDICTS = {"better": "▲", "cannot tell": "○", "worse": "▼", "identical": "=", "too few seeds": "·"}
-OVERVIEW = ("reward", "hpo/alpha", "hpo/silent_share", "hpo/mean_length")
+OVERVIEW = (REWARD, ALPHA, SILENT_SHARE, MEAN_LENGTH)
 LONGEST_CURVE = 400
 MOST_POINTS = 40_000
 FONT = "system-ui, sans-serif"

@@ -12,7 +12,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from hysteretic.runs.folder import read_json, read_lines
+from hysteretic.common.files import read_json, read_lines
+from hysteretic.common.metric_names import COMPLETION_LENGTH, REWARD, STEP_TIME
+from hysteretic.runs.metrics import rollouts
 from hysteretic.statistics import pass_at_k
 
 MEASURES = {
@@ -55,35 +57,32 @@ class Record:
 
 def read_record(folder: Path, panels: Sequence[str] = ()) -> Record:
     """The figures of a run folder, without a line torn by a power cut. Raises ValueError for what cannot be used."""
-    path = folder / "metrics.jsonl"
-    lines = read_lines(path) if path.is_file() else []
-    starts = [i for i, line in enumerate(lines) if "reward" in line]
-    if not starts:
+    lines = read_lines(folder / "metrics.jsonl")
+    found = rollouts(lines)
+    if not found:
         raise ValueError("no rollout is recorded")
     about = read_json(folder / "run.json") or {}
     steps = [line.get("step") for line in lines]
     if about.get("state") == "finished" and steps != list(range(1, about.get("updates", 0) + 1)):
         raise ValueError(
-            f"{path.name} is torn: {len(steps)} lines for {about.get('updates')} updates; remove the run's folder, and "
-            "it is made again"
+            f"metrics.jsonl is torn: {len(steps)} lines for {about.get('updates')} updates; remove the run's folder to "
+            "repeat it"
         )
     responses = about.get("settings", {}).get("generation_batch_size") or 1
     record = Record([], [], [], [], {key: [] for key in panels}, read_json(folder / "evaluation.json") or {}, about)
     tokens = seconds = 0.0
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        rollout = lines[start:end]
-        reward = rollout[0]["reward"]
-        if not isinstance(reward, int | float) or not math.isfinite(reward):
-            raise ValueError(f"the reward of update {rollout[0]['step']} is {reward}, no finite number")
-        tokens += (rollout[0].get("completions/mean_length") or 0.0) * responses
-        seconds += sum(line.get("step_time") or 0.0 for line in rollout)
-        record.updates.append(rollout[-1]["step"])
-        record.rewards.append(float(reward))
+    for rollout in found:
+        first = rollout.lines[0]
+        if rollout.reward is None:
+            raise ValueError(f"the reward of update {first['step']} is {first[REWARD]}, not a finite number")
+        tokens += (first.get(COMPLETION_LENGTH) or 0.0) * responses
+        seconds += sum(line.get(STEP_TIME) or 0.0 for line in rollout.lines)
+        record.updates.append(rollout.step)
+        record.rewards.append(rollout.reward)
         record.tokens.append(tokens)
         record.seconds.append(seconds)
         for key, values in record.panels.items():
-            found = [line[key] for line in rollout if isinstance(line.get(key), int | float)]
-            values.append(fmean(found) if found else None)
+            values.append(rollout.mean(key))
     return record
 
 

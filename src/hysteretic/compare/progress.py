@@ -11,9 +11,10 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from hysteretic.common.files import read_lines
 from hysteretic.common.subprocesses import Going
 from hysteretic.common.terminal import is_terminal
-from hysteretic.runs.folder import read_lines
+from hysteretic.runs.metrics import rollouts
 
 RECENT = 10
 """Rollouts that the reward beside a bar is the mean of."""
@@ -76,9 +77,8 @@ class Live:
 
     def _state_of(self, one: Going) -> tuple[int, float | None]:
         """The last update of a run, and its mean reward over the last rollouts."""
-        path = self._metrics[one.command.name]
-        lines = read_lines(path) if path.is_file() else []
-        rewards = [line["reward"] for line in lines if isinstance(line.get("reward"), float)]
+        lines = read_lines(self._metrics[one.command.name])
+        rewards = [rollout.reward for rollout in rollouts(lines) if rollout.reward is not None]
         return lines[-1]["step"] if lines else 0, fmean(rewards[-RECENT:]) if rewards else None
 
     def line(self, text: str) -> None:

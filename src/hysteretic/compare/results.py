@@ -26,13 +26,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hysteretic.common.files import write_json, write_text
+from hysteretic.common.environment import now
+from hysteretic.common.files import read_json, read_lines, write_json, write_text
 from hysteretic.compare.curves import LOGGED, panels
 from hysteretic.compare.measures import Record, area_up_to, label_and_meaning, measures, read_record
 from hysteretic.compare.spec import Comparison, ComparisonFolder, Run, finished
 from hysteretic.compare.verdicts import Track, Values, all_pairs, notes, verdicts
 from hysteretic.runs.alarms import alarms_of
-from hysteretic.runs.folder import now, read_json, read_lines
+from hysteretic.runs.record import objective_text
 from hysteretic.statistics import mean_interval
 
 BY_COST = ("area_by_token", "area_by_second")
@@ -264,7 +265,7 @@ def _arm(
     rate = (tuning or {}).get("learning_rate") or about.get("settings", {}).get("learning_rate")
     return {
         "name": name,
-        "objective": about.get("objective", ""),
+        "objective": objective_text(about.get("objective", "")),
         "settings": dict(settings),
         "learning_rate": rate,
         "tuning": None if tuning is None else {key: tuning[key] for key in ("rates", "seeds", "at_edge")},

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 import yaml
 
 from hysteretic.common.errors import UsageError
-from hysteretic.common.files import write_json, write_text
-from hysteretic.common.subprocesses import Command, Ended, run_all
+from hysteretic.common.files import read_json, write_json, write_text
+from hysteretic.common.subprocesses import Command, Ended, Workers, run_all
 from hysteretic.common.terminal import clock
 from hysteretic.compare.measures import measures, read_record
 from hysteretic.compare.progress import Live
@@ -24,7 +24,6 @@ from hysteretic.compare.spec import (
     finished,
     unfinished,
 )
-from hysteretic.runs.folder import read_json
 
 TRIAL_ROLLOUTS = 2
 """Rollouts of the trial that the expected time comes from."""
@@ -38,14 +37,14 @@ class Length:
     of_rollout: int
 
 
-def carry_out(comparison: Comparison, folder: ComparisonFolder, length: Length, jobs: int) -> list[str]:
+def carry_out(comparison: Comparison, folder: ComparisonFolder, length: Length, workers: Workers) -> list[str]:
     """Make every run that is not finished; returns the names of those that failed. Raises Stopped and UsageError."""
     for run in [*folder.tuning_runs(comparison), *folder.runs(comparison, {})]:
         if finished(run):
             tidy(run)
-    _expect(comparison, folder, length, jobs)
+    _expect(comparison, folder, length, workers)
     tuning = folder.tuning_runs(comparison)
-    failed = _train(comparison, folder, tuning, length.updates, jobs, "Choosing rates")
+    failed = _train(comparison, folder, tuning, length.updates, workers, "Choosing rates")
     rates: dict[str, float] = {}
     if tuning:
         chosen = {**choose_rates(comparison, tuning), **_kept_rates(comparison, folder)}
@@ -53,11 +52,11 @@ def carry_out(comparison: Comparison, folder: ComparisonFolder, length: Length, 
         rates = {arm: entry["learning_rate"] for arm, entry in chosen.items()}
         print("Rates: " + ", ".join(f"{arm} {rate:g}" for arm, rate in rates.items()), flush=True)
     runs = folder.runs(comparison, rates)
-    return failed + _train(comparison, folder, runs, length.updates, jobs, "Comparing")
+    return failed + _train(comparison, folder, runs, length.updates, workers, "Comparing")
 
 
 def _train(
-    comparison: Comparison, folder: ComparisonFolder, runs: Sequence[Run], updates: int, jobs: int, title: str
+    comparison: Comparison, folder: ComparisonFolder, runs: Sequence[Run], updates: int, workers: Workers, title: str
 ) -> list[str]:
     """Make the runs that are not finished; results are written whenever one ends. Returns the names of failed ones."""
     waiting = unfinished(runs)
@@ -65,7 +64,7 @@ def _train(
         return []
     by_name = {run.name: run for run in waiting}
     failed = []
-    with Live(title, {run.name: run.folder / "metrics.jsonl" for run in waiting}, updates, jobs) as live:
+    with Live(title, {run.name: run.folder / "metrics.jsonl" for run in waiting}, updates, workers.jobs) as live:
 
         def ended(one: Ended) -> None:
             run = by_name[one.command.name]
@@ -83,7 +82,7 @@ def _train(
                 live.line(f"{run.name} failed ({error}); the end of {one.command.log}:\n{one.last_lines}")
             write_results(folder)
 
-        run_all([_command_of(run, comparison) for run in waiting], jobs, ended, live.show)
+        run_all([_command_of(run, comparison) for run in waiting], workers, ended, live.show)
     return failed
 
 
@@ -107,7 +106,7 @@ def tidy(run: Run) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _expect(comparison: Comparison, folder: ComparisonFolder, length: Length, jobs: int) -> None:
+def _expect(comparison: Comparison, folder: ComparisonFolder, length: Length, workers: Workers) -> None:
     """Print the expected time, from a trial of a few rollouts that is made once.
 
     Raises UsageError when not one arm can make a trial: then nothing would come of the rest.
@@ -119,21 +118,23 @@ def _expect(comparison: Comparison, folder: ComparisonFolder, length: Length, jo
     if timing is None:
         steps = min(TRIAL_ROLLOUTS * length.of_rollout, length.updates)
         print(f"A trial of {steps} updates, for the expected time …", flush=True)
-        timing = _trial(comparison, folder, steps, min(jobs, left))
+        timing = _trial(comparison, folder, steps, replace(workers, jobs=min(workers.jobs, left)))
         write_json(folder.timing, timing)
-    seconds = (timing["seconds_around_a_run"] + length.updates * timing["seconds_an_update"]) * left / jobs
+    seconds = (timing["seconds_around_a_run"] + length.updates * timing["seconds_an_update"]) * left / workers.jobs
     print(f"{left} runs to make: about {clock(seconds)}.", flush=True)
 
 
-def _trial(comparison: Comparison, folder: ComparisonFolder, steps: int, jobs: int) -> dict[str, float]:
+def _trial(comparison: Comparison, folder: ComparisonFolder, steps: int, workers: Workers) -> dict[str, float]:
     """Seconds of a run besides its updates, and of an update, with as many runs side by side as there will be."""
     trials = [Run(arm, comparison.seeds[0], None, folder.path / "trial" / arm.folder) for arm in comparison.arms]
     over: list[Ended] = []
-    for start in range(0, len(trials), jobs):
-        tried = trials[start : start + jobs]
+    for start in range(0, len(trials), workers.jobs):
+        tried = trials[start : start + workers.jobs]
         for trial in tried:
             shutil.rmtree(trial.folder, ignore_errors=True)
-        run_all([_command_of(trial, comparison, max_steps=steps) for trial in tried], jobs, over.append, lambda _: None)
+        run_all(
+            [_command_of(trial, comparison, max_steps=steps) for trial in tried], workers, over.append, lambda _: None
+        )
         whole = {one.command.name: one.seconds for one in over if one.code == 0}
         timed = [(whole[t.name], read_record(t.folder).seconds[-1]) for t in tried if t.name in whole and finished(t)]
         for trial in tried:

@@ -23,10 +23,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hysteretic.common.errors import UsageError, algorithm_name, nearest
-from hysteretic.common.files import write_json, write_text
+from hysteretic.common.files import read_json, write_json, write_text
 from hysteretic.config.facts import named
 from hysteretic.config.recipes import read_yaml
-from hysteretic.runs.folder import read_json
 
 FIRST_TUNING_SEED = 1000
 """Tuning seeds count from here, so that they are not those that are compared."""

@@ -1,4 +1,4 @@
-"""Did one update do what an update does? Finite, felt by the right weights alone, and written down."""
+"""Checks of one update: finite loss and gradients, only trainable weights moved, checkpoint and model saved."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from hysteretic.common.checkpoints import find_corruption, numbered
 from hysteretic.runs.folder import RunFolder
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.distcp")
-"""Files that hold them."""
+"""Files that hold weights."""
 
 
 class CheckError(Exception):
-    """Something that every run does was not done."""
+    """The update did not do what every update must."""
 
 
 def local(tensor: Any) -> Tensor:
-    """What this rank holds of a tensor that may be sharded."""
+    """This rank's part of a tensor that may be sharded."""
     part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return part.detach()
 
 
 class Watch(TrainerCallback):
-    """Notes the weights before and after, whether gradients are finite, and how the model was run."""
+    """Records the weights before and after, whether gradients are finite, and whether they are checkpointed."""
 
     def __init__(self) -> None:
         self._before: dict[str, Tensor] = {}
@@ -57,7 +57,7 @@ class Watch(TrainerCallback):
                 self.moved.add(name)
 
     def over_ranks(self) -> None:
-        """Replace what was seen here by what was seen on any rank."""
+        """Merge what was recorded on all ranks."""
         seen = gather_object([(self.moved, self.bad_gradients, self.has_gradient)])
         self.moved = set().union(*(moved for moved, _, _ in seen))
         self.bad_gradients = set().union(*(bad for _, bad, _ in seen))
@@ -65,7 +65,7 @@ class Watch(TrainerCallback):
 
 
 def check_update(watch: Watch, history: list[dict[str, Any]]) -> str:
-    """One update, in words. Raises CheckError where it was none."""
+    """A summary of the update. Raises CheckError where it is not a proper one."""
     steps = [line for line in history if "loss" in line]
     if not steps:
         raise CheckError("No update was made: the trainer logged no loss.")
@@ -81,15 +81,15 @@ def check_update(watch: Watch, history: list[dict[str, Any]]) -> str:
     if not moved:
         raise CheckError("No weight moved in the update.")
     if watch.moved - watch.trainable:
-        raise CheckError(f"{min(watch.moved - watch.trainable)} is frozen, and moved in the update.")
+        raise CheckError(f"{min(watch.moved - watch.trainable)} is frozen, but moved in the update.")
     told = f"loss {loss:.4g}" + ("" if norm is None else f", gradient norm {norm:.3g}")
     return f"{told}; {len(moved)} of {len(watch.trainable)} trainable tensors moved, and nothing else"
 
 
 def check_files(folder: RunFolder, is_saved: bool, is_sharded: bool) -> str:
-    """What was written, in words. Raises CheckError where something is missing.
+    """A summary of the files. Raises CheckError where something is missing.
 
-    is_saved: whether the run makes checkpoints. is_sharded: whether the model is.
+    is_saved: whether the run saves checkpoints. is_sharded: whether the model is sharded.
     """
     written = [folder.model]
     if is_saved:
@@ -98,11 +98,11 @@ def check_files(folder: RunFolder, is_saved: bool, is_sharded: bool) -> str:
             raise CheckError("No checkpoint was written after the update.")
         flaw = find_corruption(checkpoint)
         if flaw is not None:
-            raise CheckError(f"{checkpoint.name} is not whole: {flaw}.")
+            raise CheckError(f"{checkpoint.name} is damaged: {flaw}.")
         written.insert(0, checkpoint)
     for path in written:
         if not any(file.stat().st_size for kind in WEIGHTS for file in path.rglob(kind)):
-            mend = " Set fsdp_state_dict_type to FULL_STATE_DICT (SHARDED_STATE_DICT saves none)." if is_sharded else ""
-            raise CheckError(f"{path.name} was written without weights.{mend}")
+            fix = " Set fsdp_state_dict_type to FULL_STATE_DICT (SHARDED_STATE_DICT saves none)." if is_sharded else ""
+            raise CheckError(f"{path.name} was written without weights.{fix}")
     names = " and ".join(path.name for path in written)
     return f"{names} written" + ("" if is_saved else " (save_strategy is no: no checkpoint)") + ", then removed"

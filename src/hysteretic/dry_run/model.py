@@ -1,8 +1,8 @@
-"""Which model stands in for one of billions of parameters? The same class with few of everything, and random weights.
+"""A small stand-in for a model of billions of parameters: the same class with random weights.
 
-kept     the class; tied embeddings, biases, activation, norms; rotary positions and their scaling; queries a key;
-         hidden size over heads x head size; the kinds of layers; experts, as up to four
-cut      layers, keys, head size, widths, vocabulary
+kept     the class; tied embeddings, biases, activation, norms; rotary positions and their scaling; queries per
+         key head; hidden size over heads x head size; the kinds of layers; experts, up to four
+reduced  layers, key heads, head size, widths, vocabulary
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from hysteretic.sizing.architecture import read_config
 from hysteretic.sizing.published import published_config
 
 KEYS, QUERIES, LAYERS, EXPERTS = 2, 8, 2, 4
-"""At most as many: heads of keys, heads of queries to one of keys, layers, experts."""
+"""Upper limits: key heads, query heads per key head, layers, experts."""
 ENDING = 4
-"""One token of so many ends a response: random weights would never end one, and lengths should differ."""
+"""One in this many tokens ends a response: random weights would never end one, and lengths should differ."""
 SEED = 0
-"""Of the weights, on every rank."""
+"""Of the random weights, the same on every rank."""
 
 
 def config_of(path: str, revision: str | None) -> tuple[Any, str]:
-    """The configuration of a model, and in words where it is from: a folder, the cache, this package, or the hub.
+    """A model's configuration, and where it is from: a folder, the cache, this package, or the hub.
 
-    Raises UsageError. Weights are never asked for.
+    Raises UsageError. Weights are never downloaded.
     """
     try:
         found = AutoConfig.from_pretrained(path, revision=revision, local_files_only=True)
-        return found, "its folder" if Path(path).is_dir() else "the cache of the hub"
+        return found, "its folder" if Path(path).is_dir() else "the hub's cache"
     except (OSError, ValueError, KeyError) as error:
         if Path(path).is_dir():
             raise UsageError(f"Cannot read the configuration in {path}: {str(error).splitlines()[0]}") from error
     known = published_config(path)
     if known is not None:
-        return AutoConfig.for_model(**known), "its published configuration, kept in this package"
+        return AutoConfig.for_model(**known), "its published configuration, included in this package"
     try:
         return read_config(path, revision), "the hub"
     except ValueError as error:
@@ -48,10 +48,10 @@ def config_of(path: str, revision: str | None) -> tuple[Any, str]:
 
 
 def shrunk(config: Any, tokenizer: Any) -> Any:
-    """The configuration of the stand-in, for the tokens of a tokenizer. Raises UsageError for what is no plain text."""
+    """The configuration of the small model, for a tokenizer's tokens. Raises UsageError for a multimodal model."""
     if config.get_text_config() is not config:
         raise UsageError(
-            f"The model reads more than text ({config.model_type}); a dry run can only shrink a language model of text."
+            f"The model is multimodal ({config.model_type}); a dry run can only shrink a text-only language model."
         )
     small = copy.deepcopy(config)
     heads = config.num_attention_heads
@@ -92,15 +92,15 @@ def shrunk(config: Any, tokenizer: Any) -> Any:
 
 
 def _head_size(rope: Any) -> int:
-    """The smallest that leaves rotary positions two dimensions, where they turn only a part of a head."""
+    """The smallest head that leaves rotary embeddings two dimensions, where they rotate only a part of it."""
     part = rope.get("partial_rotary_factor") or 1.0
     return 2 * math.ceil(1 / part)
 
 
 def random_model(config: Any, dtype: Any = None) -> Any:
-    """A model of a configuration with random weights, the same on every rank; None is float32.
+    """A model with random weights, the same on every rank. dtype: None for float32.
 
-    Raises UsageError for a configuration that transformers cannot lay out.
+    Raises UsageError for a configuration that transformers cannot build.
     """
     try:
         with torch.random.fork_rng(devices=[]):
@@ -108,7 +108,7 @@ def random_model(config: Any, dtype: Any = None) -> Any:
             model = AutoModelForCausalLM.from_config(config, dtype=dtype or torch.float32)
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"A small {config.model_type} cannot be laid out: {(str(error) or type(error).__name__).splitlines()[0]}"
+            f"A small {config.model_type} cannot be built: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from error
     ends = {index for index in range(0, config.vocab_size, ENDING) if index != config.pad_token_id}
     model.generation_config.eos_token_id = sorted(ends | ({config.eos_token_id} - {None}))
@@ -116,17 +116,17 @@ def random_model(config: Any, dtype: Any = None) -> Any:
 
 
 def difference(config: Any, small: Any) -> str:
-    """What a shrunk configuration has less of, in words."""
+    """A description of what was reduced."""
     return (
         f"layers from {config.num_hidden_layers} to {small.num_hidden_layers}, hidden size from "
         f"{config.hidden_size:,} to {small.hidden_size}, vocabulary from {config.vocab_size:,} to {small.vocab_size}: "
-        f"a token a byte, of which one of {ENDING} ends a response"
+        f"one token per byte, of which one in {ENDING} ends a response"
     )
 
 
 def check_lora_targets(targets: Any, model: Any, name: str) -> None:
-    """Raises UsageError for one of lora_target_modules that the model does not have. name: what errors call it."""
-    if not isinstance(targets, list):  # all-linear, a pattern, or none: peft's to judge
+    """Raises UsageError for a lora_target_modules entry that the model does not have. name: of the model, in errors."""
+    if not isinstance(targets, list):  # all-linear, a pattern, or none: peft decides
         targets = [targets] if isinstance(targets, str) and targets.isidentifier() else []
     modules = dict(model.named_modules())
     linear = {path.rpartition(".")[2] for path, one in modules.items() if isinstance(one, torch.nn.Linear)}
@@ -134,5 +134,5 @@ def check_lora_targets(targets: Any, model: Any, name: str) -> None:
         if not any(path == target or path.endswith(f".{target}") for path in modules):
             raise UsageError(
                 f"lora_target_modules names {target!r}, which {name} does not have.{nearest(target, linear)} Its "
-                f"linear modules are {', '.join(sorted(linear))}; all-linear takes all but lm_head."
+                f"linear modules are {', '.join(sorted(linear))}; all-linear selects all but lm_head."
             )

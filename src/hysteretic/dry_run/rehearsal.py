@@ -1,12 +1,11 @@
-"""`hysteretic train --dry-run RECIPE`: would this run start? One update with a few thousand parameters, on a CPU.
+"""Would a run start? Make one update of it with a few thousand parameters, on a CPU.
 
-The request is read as `hysteretic train` reads it, shrunk, and goes through the same functions: build_trainer, then
-run, which evaluates, trains and saves. No weights are downloaded, and nothing is left.
+The settings are read as `hysteretic train` reads them, shrunk, and go through the same functions: build_trainer, then
+run, which evaluates, trains and saves. No weights are downloaded, and no files are left behind.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 import warnings
@@ -21,74 +20,49 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType, broadcast_object_list
 
 from hysteretic.common.errors import UsageError
-from hysteretic.config.settings import RunSpec, parse, parse_settings
+from hysteretic.config.settings import RunSpec, parse_settings
 from hysteretic.dry_run.checks import CheckError, Watch, check_files, check_update
 from hysteretic.dry_run.model import check_lora_targets, config_of, difference, random_model, shrunk
 from hysteretic.dry_run.report import Report, facts_of
 from hysteretic.dry_run.settings import changed
-from hysteretic.dry_run.sharding import allow_fsdp_on_cpus, check_sharding, is_fsdp_asked, prepare_launch
+from hysteretic.dry_run.sharding import allow_fsdp_on_cpus, check_sharding, is_fsdp_asked
 from hysteretic.dry_run.task import ShortTask, short_task
 from hysteretic.dry_run.tokenizer import check_prompts_kept, small_tokenizer
 from hysteretic.models import model_path
 from hysteretic.runs.folder import RunFolder
 from hysteretic.runs.held_out import Evaluation
+from hysteretic.runs.problems import check_enough_problems, draw_problems
 from hysteretic.runs.signals import StopGently
-from hysteretic.runs.train import build_trainer, check_enough_problems, draw_problems, run
+from hysteretic.runs.train import build_trainer, run
 from hysteretic.tasks.task import Problem, RewardError
 from hysteretic.trl import HPOTrainer
 from hysteretic.trl.preemption import Preempted
 
-FLAGS = ("--dry-run", "--dry_run")
 MACHINE = {"report_to": "none", "logging_steps": 1, "seed": 0}
-"""Defaults of a run on a machine with GPUs, which is the one that a dry run is for."""
+"""Defaults of a run on a machine with GPUs, which a dry run stands in for."""
 STOP_SECONDS = 5.0
-"""From SIGTERM until the update is given up."""
+"""From SIGTERM until the update is abandoned."""
 
 
 class FailedError(Exception):
-    """A part of the run failed; the message says which, and how."""
+    """A part of the run failed; the message says which one and why."""
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """A dry run that passed: the trainer after its update, and what there is to tell."""
+    """A dry run that passed: the trainer after its update, and the report."""
 
     trainer: HPOTrainer
     report: Report
 
 
-def words_of(arguments: Sequence[str]) -> list[str] | None:
-    """A command line without --dry-run, with a recipe that follows it in front; None where the flag is not there."""
-    words = list(arguments)
-    flag = next((word for word in words if word in FLAGS), None)
-    if flag is None:
-        return None
-    place = words.index(flag)
-    recipe = [word for word in words[place + 1 : place + 2] if not word.startswith("-")]
-    return [*recipe, *words[:place], *words[place + 1 + len(recipe) :]]
-
-
-def main(words: Sequence[str]) -> int:
-    """The dry run of a command line (without the flag): 0 passed, 1 a part failed. Raises UsageError."""
-    instead = prepare_launch()
-    request = parse([*words, "--use_cpu", "true"], machine=MACHINE)
-    try:
-        found = rehearse(request, instead)
-    except FailedError as error:
-        print(f"hysteretic: The dry run failed {error}", file=sys.stderr)
-        return 1
-    if found.trainer.accelerator.is_main_process:
-        print(found.report)
-    return 0
-
-
 def rehearse(request: RunSpec, replaced: Sequence[str] = ()) -> Rehearsal:
-    """One small update of a request. Raises UsageError for what can be mended, FailedError for a part that failed.
+    """Make one small update of a run. Raises UsageError for settings to fix, FailedError for a part that failed.
 
-    replaced: what was replaced already, to be told.
+    replaced: what has been replaced already, for the report.
     """
     if request.run.resume:
-        raise UsageError("--dry-run makes an update of its own and has nothing to resume; drop --resume.")
+        raise UsageError("--dry-run makes its own update and has nothing to resume; drop --resume.")
     started = time.monotonic()
     report = Report(f"{request.run.task} with {request.run.model}")
     stop = StopGently(1, None if is_fsdp_asked() else STOP_SECONDS)  # from here on a signal leaves no folder behind
@@ -106,7 +80,7 @@ def rehearse(request: RunSpec, replaced: Sequence[str] = ()) -> Rehearsal:
 
 
 def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, RunSpec]:
-    """A task and a request of seconds; the model that it names is in the folder. Raises UsageError."""
+    """A task and settings that take seconds, with a small model in the folder. Raises UsageError."""
     run, model = request.run, request.model
     path = model_path(run.model, run.task)
     config, source = config_of(path, model.model_revision)
@@ -127,14 +101,14 @@ def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, 
     report.replaced += [] if twin is None else [twin]
     report.shrunk.insert(0, difference(config, small))
     report.checked["model"] = f"{source}; random weights"
-    report.checked["prompts"] = f"{len(problems)} of {task.name}, cut; {template}"
+    report.checked["prompts"] = f"{len(problems)} of {task.name}, shortened; {template}"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="save_steps is")  # after its only update, not after a rollout
         return task, parse_settings(settings, "The dry run", MACHINE)
 
 
 def _first_problems(task: ShortTask, request: RunSpec) -> Sequence[Problem]:
-    """Those of the run's own first rollout. Raises UsageError where there are too few."""
+    """The problems of the run's own first rollout. Raises UsageError where there are too few."""
     needed = request.training.generation_batch_size // request.training.num_generations
     asked = request.run.train_problems
     count = needed if asked is None else min(asked, needed)
@@ -144,7 +118,7 @@ def _first_problems(task: ShortTask, request: RunSpec) -> Sequence[Problem]:
 
 
 def _update(task: ShortTask, request: RunSpec, folder: RunFolder, report: Report, stop: StopGently) -> Rehearsal:
-    """What `hysteretic train` does, watched. Raises FailedError, UsageError."""
+    """Do what `hysteretic train` does, and check it. Raises FailedError, UsageError."""
     request.training.output_dir = str(folder.path)
     with _part("while problems were drawn"):
         problems, held_out = draw_problems(task, request)
@@ -157,11 +131,11 @@ def _update(task: ShortTask, request: RunSpec, folder: RunFolder, report: Report
     trainer.add_callback(stop)
     is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
     evaluation = Evaluation(folder, task, [] if is_sharded else held_out, request, tokenizer)
-    with _part("in its rollout, its update, or in saving"):
+    with _part("in the rollout, the update, or saving"):
         outcome = run(trainer, evaluation, folder, None, stop)
     if outcome.code:
         raise KeyboardInterrupt
-    with _part("in what was checked after the update"):
+    with _part("in a check after the update"):
         watch.over_ranks()
         report.checked |= facts_of(trainer, watch, task)
         report.checked["update"] = check_update(watch, trainer.state.log_history)
@@ -172,7 +146,7 @@ def _update(task: ShortTask, request: RunSpec, folder: RunFolder, report: Report
 
 @contextmanager
 def _part(when: str) -> Iterator[None]:
-    """Whatever fails within is told without a traceback: to find it is what a dry run is for."""
+    """Report a failure without a traceback: finding it is the purpose of a dry run."""
     try:
         yield
     except UsageError:
@@ -187,7 +161,7 @@ def _part(when: str) -> Iterator[None]:
 
 @contextmanager
 def _shared_folder() -> Iterator[Path]:
-    """A temporary folder of all ranks, removed by the main one when all are done with it."""
+    """A temporary folder shared by all ranks, removed by the main one when all are done."""
     if not PartialState().is_main_process:
         yield Path(broadcast_object_list([None])[0])
         PartialState().wait_for_everyone()

@@ -1,4 +1,4 @@
-"""What does a dry run tell? What was checked, read off the trainer itself; what was shrunk; what was replaced."""
+"""The report of a dry run: what was checked, read from the trainer itself; what was shrunk; what was replaced."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from hysteretic.dry_run.checks import Watch, local
 from hysteretic.dry_run.task import ShortTask
+from hysteretic.runs.record import objective_data, objective_text
 from hysteretic.trl import HPOTrainer
 from hysteretic.trl.compat import base_model
 
@@ -18,7 +19,7 @@ WIDTH = 110
 
 @dataclass
 class Report:
-    """The page that is printed. checked: by a word."""
+    """What is printed. checked: facts by topic."""
 
     title: str
     checked: dict[str, str] = field(default_factory=dict)
@@ -40,7 +41,7 @@ def _line(text: str, indent: int) -> str:
 
 
 def facts_of(trainer: HPOTrainer, watch: Watch, task: ShortTask) -> dict[str, str]:
-    """What the update was made with."""
+    """How the update was made."""
     model, accelerator = trainer.accelerator.unwrap_model(trainer.model), trainer.accelerator
     config = base_model(model).config
     keys = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -55,15 +56,16 @@ def facts_of(trainer: HPOTrainer, watch: Watch, task: ShortTask) -> dict[str, st
     precision = accelerator.mixed_precision
     kind = type(base_model(model)).__name__.removeprefix("FSDP")
     shared = f", {held:,} parameters in this one" if held < sum(weights.values()) else ""
+    objective = objective_text(objective_data(trainer.objective))
     facts = {
-        "architecture": f"{kind}: {config.num_attention_heads} heads of queries, {keys} of keys, {tied} embeddings"
-        + ("" if rope is None else f", positions {rope}"),
+        "architecture": f"{kind}: {config.num_attention_heads} query heads, {keys} key heads, {tied} embeddings"
+        + ("" if rope is None else f", rope {rope}"),
         "parameters": ", ".join(f"{count:,} in {dtype}" for dtype, count in weights.items())
         + ("" if precision == "no" else f"; autocast to {precision}")
         + f"; gradient checkpointing {'on' if watch.checkpoints_gradients else 'off'}",
-        "objective": f"{trainer.args.objective_name()}, beta {trainer.beta:g}: {trainer.objective}",
+        "objective": f"{trainer.args.objective_name()}, beta {trainer.beta:g}: {objective}",
         "processes": f"{accelerator.num_processes} ({_spread(accelerator)}){shared}",
-        "rewards": f"{_scored(task)}; a spread made of their text is added, so that there is a gradient",
+        "rewards": f"{_scored(task)}; a spread is added, so that there is a gradient",
     }
     if adapter:
         facts["adapter"] = f"LoRA of rank {_rank(model)} on {', '.join(names)}"
@@ -85,4 +87,4 @@ def _spread(accelerator: Any) -> str:
     kind = str(accelerator.distributed_type.value)
     if kind == "FSDP":
         return f"FSDP{accelerator.state.fsdp_plugin.fsdp_version}"
-    return {"NO": "alone", "MULTI_CPU": "DDP"}.get(kind, kind)
+    return {"NO": "single", "MULTI_CPU": "DDP"}.get(kind, kind)

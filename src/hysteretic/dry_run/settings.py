@@ -1,4 +1,4 @@
-"""Which settings of a run does a dry run change? Sizes, which are shrunk, and what needs a GPU, which is replaced."""
+"""The settings that a dry run changes: sizes are shrunk, and what needs a GPU is replaced."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from hysteretic.config.settings import RunSpec
 
 RESPONSE = 8
-"""Tokens of a response, at most."""
+"""The longest response, in tokens."""
 RANK = 8
-"""Of an adapter, at most."""
+"""The largest rank of an adapter."""
 LEARNING_RATE = 1e-2
-"""One step must show, whatever the rate of the run and the precision of its weights."""
+"""Large enough for one step to change weights of any precision."""
 ALWAYS: dict[str, Any] = {
     "model_revision": None,
     "use_cpu": True,
@@ -30,15 +30,15 @@ ALWAYS: dict[str, Any] = {
     "push_to_hub": False,
     "report_to": "none",
 }
-"""What every dry run has."""
+"""Settings of every dry run."""
 ON_CPU = ("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop")
-"""Optimisers that run on a CPU without another package."""
+"""Optimisers that run on a CPU without further packages."""
 
 
 def changed(request: RunSpec, folder: Path, processes: int) -> tuple[dict[str, Any], list[str], list[str]]:
-    """The settings of a dry run, what is shrunk and what is replaced, a line each.
+    """The settings of a dry run, and notes on what is shrunk and what is replaced, one line each.
 
-    folder: holds the stand-in in model/; the run is to be in run/.
+    folder: has the small model in model/; the run goes to run/.
     """
     settings = {
         key: value
@@ -51,12 +51,13 @@ def changed(request: RunSpec, folder: Path, processes: int) -> tuple[dict[str, A
     always = ALWAYS | {"model": str(folder / "model"), "output": str(folder / "run")}
     if _word(training.save_strategy) != "no":
         always |= {"save_strategy": "steps", "save_steps": 1}
-    shrunk.append(f"one update, at a learning rate of {LEARNING_RATE:g}, so that it shows in any precision")
+    shrunk.append(f"one update, at a learning rate of {LEARNING_RATE:g}, so that it changes weights of any precision")
     return {**settings, **sizes, **elsewhere, **always}, shrunk, replaced
 
 
 def _sizes(request: RunSpec, processes: int) -> tuple[dict[str, Any], list[str]]:
-    """At least two groups a rollout, an accumulation and several updates a rollout wherever the run has them."""
+    """Small sizes that keep at least two groups per rollout, and accumulation and several updates per rollout where the
+    run has them."""
     training, run = request.training, request.run
     group = training.num_generations
     accumulation = min(training.gradient_accumulation_steps, 2)
@@ -75,8 +76,8 @@ def _sizes(request: RunSpec, processes: int) -> tuple[dict[str, Any], list[str]]
     }
     told = [
         f"a rollout (of {processes} process{'es' * (processes > 1)}) from {training.generation_batch_size // group} "
-        f"prompts x {group} responses to {prompts} x {group}, and their longest from {training.max_completion_length} "
-        f"tokens to {sizes['max_completion_length']}"
+        f"prompts x {group} responses to {prompts} x {group}, of at most {sizes['max_completion_length']} instead of "
+        f"{training.max_completion_length} tokens"
     ]
     if accumulation < training.gradient_accumulation_steps:
         told.append(f"gradient accumulation from {training.gradient_accumulation_steps} to {accumulation}")
@@ -93,34 +94,34 @@ def _replacements(request: RunSpec) -> tuple[dict[str, Any], list[str]]:
 
     def replace(what: str, by: str, settings: Mapping[str, Any]) -> None:
         instead.update(settings)
-        told.append(f"{what} by {by}")
+        told.append(f"{what} with {by}")
 
     if request.run.reward_processes:
-        replace("scoring in processes of their own", "scoring in this process", {"reward_processes": 0})
+        replace("scoring processes", "scoring in this process", {"reward_processes": 0})
     if training.use_vllm:
         replace(f"vLLM ({training.vllm_mode})", "generation in this process", {"use_vllm": False})
     if training.use_transformers_continuous_batching:
         replace("continuous batching", "plain generation", {"use_transformers_continuous_batching": False})
     for bits in (4, 8):
         if getattr(model, f"load_in_{bits}bit"):
-            replace(f"weights in {bits} bits (bitsandbytes)", "plain ones", {f"load_in_{bits}bit": False})
+            replace(f"weights in {bits} bits (bitsandbytes)", "unquantised ones", {f"load_in_{bits}bit": False})
     attention = model.attn_implementation
     if attention not in (None, "eager", "sdpa"):
-        replace(f"attention by {attention}", "torch's own (sdpa)", {"attn_implementation": "sdpa"})
+        replace(f"the attention implementation {attention}", "sdpa", {"attn_implementation": "sdpa"})
     if training.fp16:
         replace("fp16, which CPUs lack,", "bf16", {"fp16": False, "bf16": True})
     if training.torch_compile:
-        replace("torch_compile", "the model as it is", {"torch_compile": False})
+        replace("torch_compile", "eager execution", {"torch_compile": False})
     if training.use_liger_kernel:
         replace("Liger's kernels", "torch's own", {"use_liger_kernel": False})
     optimiser = _word(training.optim)
     if optimiser not in ON_CPU:
         replace(f"the optimiser {optimiser}", "adamw_torch", {"optim": "adamw_torch"})
     if training.deepspeed is not None:
-        replace("DeepSpeed", "one whole model a process", {"deepspeed": None})
+        replace("DeepSpeed", "one full model per process", {"deepspeed": None})
     return instead, told
 
 
 def _word(value: Any) -> str:
-    """The word of a setting that may be an enumeration."""
+    """A setting as text, also where it is an enumeration."""
     return str(getattr(value, "value", value))

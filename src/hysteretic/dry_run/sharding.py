@@ -1,7 +1,7 @@
-"""How is a model sharded on CPUs? By FSDP2 over gloo, which torch can do and accelerate does not ask for.
+"""Shard a model on CPUs: FSDP2 over gloo, which torch supports but accelerate does not enable.
 
-accelerate (1.15) turns FSDP on where it finds GPUs (or other accelerators), and on CPUs makes DDP of it without a word.
-It reads which it is from one entry of its shared state, when the first Accelerator is made.
+accelerate (1.15) enables FSDP only where it finds an accelerator, and silently uses DDP on CPUs. It decides by an entry
+of its shared state, when the first Accelerator is created.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ def is_fsdp_asked() -> bool:
 
 
 def allow_fsdp_on_cpus() -> None:
-    """Have the next Accelerator shard as asked: call before it is made, in every process."""
+    """Let the next Accelerator shard on CPUs. Call it before the Accelerator is created, in every process."""
     state = PartialState()
     if is_fsdp_asked() and state.distributed_type is DistributedType.MULTI_CPU and not AcceleratorState._shared_state:
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
 def check_sharding(accelerator: Accelerator) -> None:
-    """Raises RuntimeError where sharding was asked for and is not there: another accelerate may read another entry."""
+    """Raises RuntimeError where sharding was requested but is off: another accelerate may read another entry."""
     if is_fsdp_asked() and accelerator.num_processes > 1 and accelerator.distributed_type is not DistributedType.FSDP:
         raise RuntimeError(
-            f"FSDP was asked for, and accelerate {version('accelerate')} did not shard the model on CPUs; make the dry "
+            f"FSDP was requested, but accelerate {version('accelerate')} did not shard the model on CPUs; do the dry "
             "run without it, or with accelerate 1.15."
         )
 
 
 def prepare_launch() -> list[str]:
-    """Take back what `accelerate launch` asked for and needs a GPU; returns what is to be told of it.
+    """Undo what `accelerate launch` requested that needs a GPU; returns notes for the report.
 
-    Call before the settings are read. Raises UsageError for FSDP of the first kind.
+    Call it before the settings are read. Raises UsageError for FSDP 1.
     """
     told = []
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         del os.environ["ACCELERATE_USE_DEEPSPEED"]
-        told.append("DeepSpeed (ZeRO) by one whole model a process")
+        told.append("DeepSpeed (ZeRO) with one full model per process")
     if is_fsdp_asked():
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # torch shards over GPUs wherever it sees one
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # torch would shard over any visible GPU
         if os.environ.get("FSDP_VERSION", "1") != "2":
             raise UsageError("FSDP 1 needs GPUs; set fsdp_version: 2 in accelerate's configuration, or FSDP_VERSION=2.")
         if os.environ.get("FSDP_OFFLOAD_PARAMS", "false").lower() == "true":
             os.environ["FSDP_OFFLOAD_PARAMS"] = "false"
-            told.append("offloading to the CPU by staying there")
+            told.append("CPU offloading with a model that stays on the CPU")
     return told

@@ -1,5 +1,4 @@
-"""How does any task become one of seconds? Its first problems with the middle of long prompts cut out, and a reward
-that always has a spread."""
+"""Shorten any task to seconds: its first problems, long prompts with the middle cut out, rewards that always differ."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from typing import Any
 
 import hysteretic.tasks
 from hysteretic.config.settings import RunSpec
-from hysteretic.runs.train import load_task
+from hysteretic.tasks.checked import load_task
 from hysteretic.tasks.task import Problem, Score, Task
 
 LONGEST = 200
@@ -20,17 +19,17 @@ TWIN = "telelogs-synthetic"
 
 
 class ShortTask:
-    """A task whose prompts are short. Scores are of the whole problem, with a spread added.
+    """A task with short prompts. Responses are scored on the full problem, with a spread added.
 
-    A batch in which all responses fail has no gradient, and would prove nothing: each response's reward gets a number
-    within [0, 1) that follows from its text.
+    A batch in which all responses fail has no gradient and would test nothing, so each reward is increased by a number
+    in [0, 1) that is a function of the response's text.
     """
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._whole: dict[str, Problem] = {}
         self.rewards: list[float] = []
-        """What the task itself gave, response by response."""
+        """The task's own rewards, one per response."""
 
     @property
     def name(self) -> str:
@@ -48,23 +47,25 @@ class ShortTask:
 
 
 def _cut(prompt: Any) -> Any:
-    """The beginning and the end of every text."""
+    """Keep the beginning and the end of every text."""
     if isinstance(prompt, str):
         return prompt if len(prompt) <= LONGEST else f"{prompt[: LONGEST // 2]} ... {prompt[-LONGEST // 2 :]}"
     return [{**message, "content": _cut(message["content"])} for message in prompt]
 
 
 def short_task(request: RunSpec) -> tuple[ShortTask, str | None]:
-    """The task of a request, cut, and what stands in for its data where they are gated and not here.
+    """The task of a run, shortened, and a note on what replaces its data where they are gated and not available.
 
     Raises UsageError where there is no such task.
     """
-    task = load_task(request)
+    task = load_task(request.run.task, **request.run.load_options())
     is_gated = request.run.task in GATED and "source" not in request.run.load_options()
     if is_gated:
         try:
             task.problems("train", count=1)
         except ValueError:
             twin = hysteretic.tasks.load(TWIN)
-            return ShortTask(twin), f"the gated data of {task.name}, which are not here, by problems of {twin.name}"
+            return ShortTask(
+                twin
+            ), f"the gated data of {task.name}, which are not available here, with problems of {twin.name}"
     return ShortTask(task), None

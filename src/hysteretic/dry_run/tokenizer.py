@@ -1,6 +1,6 @@
-"""How does a stand-in read a task's prompts? One token a byte, and the special tokens and chat template of its family.
+"""A small tokenizer for the stand-in model: one token per byte, and its family's special tokens and chat template.
 
-The model's own template is taken where its tokenizer is at hand; else that of its family, written anew and short.
+The model's own template is used where its tokenizer is available locally, else a short rewrite of its family's.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from hysteretic.sizing.prompts import SMALLEST
 from hysteretic.tasks.task import Problem
 
 LARGEST = 1000
-"""Tokens of a vocabulary that is small enough to be used as it is."""
+"""The largest vocabulary that is used unchanged."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """Special tokens and template that instruct models of one kind share."""
+    """Special tokens and chat template shared by a family of instruct models."""
 
     name: str
     special: tuple[str, ...]
@@ -34,7 +34,7 @@ class Family:
 
 
 CHATML = Family(
-    "ChatML, as of Qwen2.5",
+    "ChatML, as in Qwen2.5",
     ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
     eos="<|im_end|>",
     pad="<|endoftext|>",
@@ -46,24 +46,24 @@ LLAMA3 = Family(
     "Llama 3's headers",
     ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
     eos="<|eot_id|>",
-    pad=None,  # as published: TRL then pads with the end of text
+    pad=None,  # as published: TRL then pads with the end token
     bos="<|begin_of_text|>",
     template="{{ bos_token }}{% for m in messages %}"
     "{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' + m.content.strip() + '<|eot_id|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
 )
 FAMILIES = {"llama": LLAMA3}
-"""By model_type; the others get ChatML."""
+"""By model_type; ChatML for all others."""
 
 
 def small_tokenizer(path: str, revision: str | None, model_type: str) -> tuple[Any, str]:
-    """A tokenizer of a few hundred tokens for a model, and in words whose template it has. Nothing is downloaded."""
+    """A tokenizer with a few hundred tokens, and a note on whose template it has. Nothing is downloaded."""
     own = _own(path, revision)
     if own is not None and len(own) <= LARGEST:
         return own, "its own tokenizer"
     if own is None:
         family = FAMILIES.get(model_type, CHATML)
-        return build(family), f"{family.name} (no tokenizer at hand)"
+        return build(family), f"{family.name} (no tokenizer available)"
     template = own.chat_template if isinstance(own.chat_template, str) else None
     ends = [token for token in (own.bos_token, own.eos_token, own.pad_token) if token]
     named = [token for token in own.added_tokens_encoder if token in ends or token in (template or "")]
@@ -72,16 +72,16 @@ def small_tokenizer(path: str, revision: str | None, model_type: str) -> tuple[A
 
 
 def _own(path: str, revision: str | None) -> Any:
-    """The model's tokenizer where it is on this machine; None where it is not."""
+    """The model's tokenizer if it is available locally."""
     try:
         found = AutoTokenizer.from_pretrained(path, revision=revision, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError):
-        return None  # transformers says many things about a folder without a tokenizer
+        return None  # transformers raises many errors for a folder without one
     return found if len(found) > SMALLEST else None
 
 
 def build(family: Family) -> Any:
-    """The tokenizer of a family: its marks and the 256 bytes."""
+    """The tokenizer of a family: its special tokens and the 256 bytes."""
     tokens = [*family.special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     backend = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -99,7 +99,7 @@ def build(family: Family) -> Any:
 
 
 def check_prompts_kept(tokenizer: Any, problems: Sequence[Problem], options: Any, model: str, task: str) -> None:
-    """Raises UsageError where chat messages have no template, or one that fails or leaves the last message out."""
+    """Raises UsageError where a chat template is missing, fails, or drops the last message."""
     for problem in problems:
         check_template(tokenizer, problem, model, task)
         if isinstance(problem.prompt, str):
@@ -109,7 +109,7 @@ def check_prompts_kept(tokenizer: Any, problems: Sequence[Problem], options: Any
         if words not in text:
             raise UsageError(
                 f"The chat template of {model} drops the prompt: the text of problem {problem.id} is "
-                f"{_short(text)!r}, without the message {_short(words)!r}. Mend chat_template in its tokenizer."
+                f"{_short(text)!r}, without the message {_short(words)!r}. Fix chat_template in its tokenizer."
             )
 
 
@@ -122,7 +122,7 @@ def _render(tokenizer: Any, problem: Problem, options: Any, model: str) -> str:
         )
     except (TemplateError, TypeError, ValueError) as error:
         raise UsageError(
-            f"The chat template of {model} fails on problem {problem.id}: {error} Mend chat_template in its tokenizer."
+            f"The chat template of {model} fails on problem {problem.id}: {error} Fix chat_template in its tokenizer."
         ) from error
     return rendered
 

@@ -1,4 +1,4 @@
-"""How good is a model on held-out problems? pass@1, greedy and sampled, with 95 % intervals."""
+"""Evaluate a model on problems: generate, score, and report pass@1 with 95% intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Rate:
-    """A share with its 95 % interval."""
+    """A fraction with its 95% interval. problems: the number it is over."""
 
     value: float
     low: float
@@ -32,14 +32,14 @@ class Rate:
 
 
 def rate(successes_by_problem: Sequence[Sequence[float]]) -> Rate:
-    """Mean success, and its interval over problems (they are the independent units, not the responses).
+    """Mean success, with its interval over problems (the independent units; responses to one problem are not).
 
-    One response a problem, or no spread between problems: Wilson's score interval. Several: the mean of the problems'
-    shares +- 1.96 standard errors.
+    With one response per problem, or no spread between problems: Wilson's score interval. Otherwise: the mean of the
+    problems' success rates +- 1.96 standard errors.
     Raises ValueError without problems.
     """
     if not successes_by_problem:
-        raise ValueError("There are no problems to take a rate of; evaluate on at least one.")
+        raise ValueError("There are no problems to compute a rate over; evaluate on at least one.")
     shares, n = [fmean(successes) for successes in successes_by_problem], len(successes_by_problem)
     mean = fmean(shares)
     if n > 1 and len(successes_by_problem[0]) > 1 and (spread := stdev(shares)) > 0:
@@ -51,9 +51,9 @@ def rate(successes_by_problem: Sequence[Sequence[float]]) -> Rate:
 
 
 def report(scores: dict[str, list[list[Score]]]) -> dict[str, Any]:
-    """Per way of decoding ("greedy", "sampled"): pass@1, the share of responses in the right format, and counts.
+    """By decoding ("greedy", "sampled"): pass@1, the fraction of responses in the required format, and counts.
 
-    correct_by_problem: right responses of each problem, from which pass@k is estimated.
+    correct_by_problem: correct responses to each problem, from which pass@k is estimated.
     """
     return {
         decoding: {
@@ -77,9 +77,9 @@ def respond(
     seed: int = 0,
     temperature: float = 1.0,
 ) -> list[list[str]]:
-    """Responses by problem: `samples` at the temperature, or one greedy response when samples is 0.
+    """Responses by problem: `samples` at the temperature, or one greedy response where samples is 0.
 
-    The seed is of this call alone: torch's global random state is left as it was.
+    The seed is for this call only; torch's global random state is restored.
     """
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; sample above 0, or greedily with samples=0.")
@@ -122,12 +122,13 @@ def respond(
 
 
 def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The problem as the model reads it. Raises ValueError for chat messages without a chat template."""
+    """The prompt as the model reads it. Raises ValueError for chat messages without a chat template."""
     if isinstance(problem.prompt, str):
         return problem.prompt
     if not tokenizer.chat_template:
         raise ValueError(
-            f"Problem {problem.id} is a chat, but this model's tokenizer has no chat template; use an instruct model, "
+            f"Problem {problem.id} is a list of chat messages, but this model's tokenizer has no chat template; use an "
+            "instruct model, "
             'or plain prompts (for Countdown: task_options {"prompt": "plain"}).'
         )
     text: str = tokenizer.apply_chat_template(problem.prompt, tokenize=False, add_generation_prompt=True)
@@ -137,9 +138,9 @@ def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> str:
 def score_all(
     task: Task, problems: Sequence[Problem], responses: Sequence[Sequence[str]], scoring: Scoring | None = None
 ) -> list[list[Score]]:
-    """The task's scores of each problem's responses. scoring: where, in this process when not given.
+    """The task's scores of each problem's responses. scoring: where they are scored; in this process by default.
 
-    Raises RewardError where there is no score.
+    Raises RewardError where a response has no score.
     """
     asked = [problem for problem, texts in zip(problems, responses, strict=True) for _ in texts]
     found = iter((scoring or here(task))(asked, [text for texts in responses for text in texts]))
@@ -163,7 +164,7 @@ def evaluate(
     seed: int = 0,
     scoring: Scoring | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The report, and a few responses to look at."""
+    """The report, and a few responses to read."""
     scores, kept = {}, []
     for decoding, count in [("greedy", 0), ("sampled", samples)]:
         if decoding == "sampled" and not samples:

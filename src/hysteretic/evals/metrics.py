@@ -1,10 +1,10 @@
 """Task metrics over many responses: majority votes, confusions, and agreement between variants of one problem.
 
-pass@1       share of responses that are right, over problems
-pass@k       share of problems with a right one among the k responses
-maj@k        share of problems where the answer that most of the k responses give is right
-confusion    how often an answer of each class was given to problems of each class
-consistency  share of problems that get the same answer in both variants, right or wrong
+pass@1       fraction of correct responses, over problems
+pass@k       fraction of problems with at least one correct response among k
+maj@k        fraction of problems where the most common answer of k responses is correct
+confusion    how often each class was answered for problems of each class
+consistency  fraction of problems that get the same answer in both variants, correct or not
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from hysteretic.evals.evaluate import rate, report
 from hysteretic.tasks.task import Answers, Classifies, Problem, Score, Task
 
 MOST_CLASSES = 40
-"""Classes of a confusion beyond those of the problems: an answer may be any text."""
+"""The most classes of a confusion matrix besides those of the problems: an answer may be any text."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A problem's responses and what became of each.
+    """A problem's responses, with their scores and answers.
 
-    index: place of the problem in its set, by which two variants of one problem find each other.
-    answers: what each response answers, None for no answer; empty where the task does not say.
+    index: the problem's position in its set, by which the two variants of a problem are matched.
+    answers: the answer that each response gives, None for no answer; empty where the task does not extract answers.
     """
 
     index: int
@@ -48,7 +48,7 @@ def answered(
     responses: Sequence[Sequence[str]],
     scores: Sequence[Sequence[Score]],
 ) -> list[Answered]:
-    """The problems that have a response, with what the task says of each response."""
+    """The problems that have a response, with the answers that the task extracts."""
     found = []
     for index, (problem, texts, row) in enumerate(zip(problems, responses, scores, strict=True)):
         answers = [task.answer_of(problem, text) for text in texts] if isinstance(task, Answers) else []
@@ -57,29 +57,29 @@ def answered(
     return found
 
 
-def figures(task: Task, rows: dict[str, list[Answered]]) -> dict[str, Any]:
-    """By decoding: what `report` gives, and pass@k, maj@k and the confusion where there are any."""
+def metrics_by_decoding(task: Task, rows: dict[str, list[Answered]]) -> dict[str, Any]:
+    """By decoding: what `report` gives, and pass@k, maj@k and the confusion matrix where they exist."""
     found = report({decoding: [list(row.scores) for row in some] for decoding, some in rows.items()})
-    for decoding, figure in found.items():
+    for decoding, metrics in found.items():
         some = rows[decoding]
         counts = {len(row.responses) for row in some}
-        figure["responses"] = sum(len(row.responses) for row in some)
+        metrics["responses"] = sum(len(row.responses) for row in some)
         if counts != {1}:
             of = str(*counts) if len(counts) == 1 else "all"
-            figure[f"pass@{of}"] = asdict(rate([[any(row.is_correct)] for row in some]))
+            metrics[f"pass@{of}"] = asdict(rate([[any(row.is_correct)] for row in some]))
             if isinstance(task, Answers):
-                figure[f"maj@{of}"] = asdict(rate([[majority(row.answers, row.is_correct)] for row in some]))
+                metrics[f"maj@{of}"] = asdict(rate([[majority(row.answers, row.is_correct)] for row in some]))
         table = confusion(task, some)
         if table is not None:
-            figure["confusion"] = table
+            metrics["confusion"] = table
     return found
 
 
 def majority(answers: Sequence[str | None], is_correct: Sequence[bool]) -> float:
-    """Is the answer with the most votes right? Responses without an answer do not vote; without votes it is wrong.
+    """Whether the answer with the most votes is correct: 1, 0, or between for a tie.
 
-    Between answers with equally many votes a fair draw decides, and this is the mean over the draw: the share of the
-    winners that are right. So the order of the responses does not matter.
+    Responses without an answer do not vote; without any votes the result is 0. A tie counts as its expectation under a
+    fair draw: the fraction of the tied answers that are correct. So the order of the responses does not matter.
     """
     votes: dict[str, list[bool]] = defaultdict(list)
     for answer, right in zip(answers, is_correct, strict=True):
@@ -92,9 +92,9 @@ def majority(answers: Sequence[str | None], is_correct: Sequence[bool]) -> float
 
 
 def confusion(task: Task, rows: Sequence[Answered]) -> dict[str, Any] | None:
-    """Counts of responses by the problem's class (a row) and the class answered (a column), and what is in no column.
+    """Counts of responses by the problem's class (rows) and the answered class (columns).
 
-    None for a task that has no classes. other: answers that are no class; none: no answer.
+    None for a task without classes. other: answers that are not a class. none: responses without an answer.
     """
     if not isinstance(task, Answers) or not isinstance(task, Classifies):
         return None
@@ -117,10 +117,10 @@ def confusion(task: Task, rows: Sequence[Answered]) -> dict[str, Any] | None:
 
 
 def consistency(rows: Sequence[Answered], others: Sequence[Answered]) -> dict[str, Any] | None:
-    """Share of pairs, of a response in one variant and one in the other, that give the same answer.
+    """Fraction of pairs, one response from each variant, that give the same answer.
 
-    All pairs of a problem count, so that a problem with k responses in both has k * k. Two responses without an answer
-    do not agree. None where no problem has been answered in both variants.
+    All pairs of a problem count: k * k for k responses in each. Two responses without an answer do not agree. None
+    where no problem was answered in both variants.
     """
     by_index = {other.index: other for other in others}
     pairs = [

@@ -1,4 +1,4 @@
-"""How is an evaluation told? As a record for JSON, and as a table and sentences for the terminal and the page."""
+"""Summaries of an evaluation: a record for JSON, and tables and sentences for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 from hysteretic.common.terminal import text_table
 from hysteretic.evals.evaluate import Rate
-from hysteretic.evals.metrics import consistency, figures
+from hysteretic.evals.metrics import consistency, metrics_by_decoding
 from hysteretic.evals.variants import Judged, Variant
 from hysteretic.html.markup import NONE, visible
 
 Record = Mapping[str, Any]
 DECODINGS = ("greedy", "sampled", "given")
 WIDEST = 16
-"""Classes of a confusion that a terminal has room for."""
+"""The most classes of a confusion matrix that is printed."""
 
 
 def describe(variants: Sequence[Variant], judged: Judged) -> dict[str, Any]:
-    """The figures by decoding; those of the randomised set apart, and how far the two sets agree.
+    """The metrics by decoding, those of the randomised variant separately, and the agreement of the two.
 
     {"greedy": {"pass@1": rate, ...}, "sampled": ..., "randomised": {"task": name, "greedy": ...}, "consistency": ...}
     """
     tasks = {variant.name: variant.task for variant in variants}
-    record: dict[str, Any] = figures(tasks["plain"], judged.get("plain", {}))
+    record: dict[str, Any] = metrics_by_decoding(tasks["plain"], judged.get("plain", {}))
     if "randomised" in judged:
         other = tasks["randomised"]
-        record["randomised"] = {"task": other.name, **figures(other, judged["randomised"])}
+        record["randomised"] = {"task": other.name, **metrics_by_decoding(other, judged["randomised"])}
         found = {
             decoding: consistency(rows, judged["randomised"].get(decoding, []))
             for decoding, rows in judged.get("plain", {}).items()
@@ -36,11 +36,11 @@ def describe(variants: Sequence[Variant], judged: Judged) -> dict[str, Any]:
 
 
 def sets(record: Record) -> Iterator[tuple[str, str, Record]]:
-    """Variant, decoding and figures of everything that was judged."""
-    for variant, figures_of in [("plain", record), ("randomised", record.get("randomised", {}))]:
+    """Variant, decoding and metrics of everything that was evaluated."""
+    for variant, metrics_of in [("plain", record), ("randomised", record.get("randomised", {}))]:
         for decoding in DECODINGS:
-            if decoding in figures_of:
-                yield variant, decoding, figures_of[decoding]
+            if decoding in metrics_of:
+                yield variant, decoding, metrics_of[decoding]
 
 
 def headline(record: Record) -> str:
@@ -49,45 +49,45 @@ def headline(record: Record) -> str:
     what = f"model {record['model']}" if record["responses"] is None else f"responses in {record['responses']}"
     return (
         f"{record['task']}, {what}: {problems} problem{'s' * (problems > 1)} of split {record['split']}, seed "
-        f"{record['seed']}; 95 % intervals over problems"
+        f"{record['seed']}; 95% intervals over problems"
     )
 
 
 def table_rows(record: Record) -> list[list[str]]:
-    """Header and a row for each variant and decoding."""
+    """A header, and one row per variant and decoding."""
     found = list(sets(record))
     metrics = list(dict.fromkeys(key for _, _, figure in found for key in figure if "@" in key))
-    has_guises = "randomised" in record
-    header = [*(["set"] if has_guises else []), "decoding", *metrics, "right format", "responses"]
+    has_variants = "randomised" in record
+    header = [*(["variant"] if has_variants else []), "decoding", *metrics, "valid format", "responses"]
     rows = [header]
     for variant, decoding, figure in found:
         rates = [str(Rate(**figure[key])) if key in figure else NONE for key in (*metrics, "format")]
         problems = figure["pass@1"]["problems"]
-        rows.append([*([variant] if has_guises else []), decoding, *rates, f"{problems} x {responses(figure)}"])
+        rows.append([*([variant] if has_variants else []), decoding, *rates, f"{problems} x {responses(figure)}"])
     return rows
 
 
 def responses(figure: Record) -> str:
-    """How many a problem, on average where they differ."""
+    """Responses per problem; the mean where the numbers differ."""
     counted = figure["responses"] / figure["pass@1"]["problems"]
     return f"{counted:g}" if counted == int(counted) else f"{counted:.1f}"
 
 
 def sentences(record: Record) -> list[str]:
-    """How far the two sets agree."""
+    """The agreement of the two variants."""
     said = []
     for decoding, found in record.get("consistency", {}).items():
         what = {
-            "greedy": "of the problems get the same greedy answer in both sets",
-            "sampled": "of the pairs of sampled responses, one from each set, give the same answer",
-            "given": "of the pairs of responses, one from each set, give the same answer",
+            "greedy": "of the problems get the same greedy answer in both variants",
+            "sampled": "of the pairs of sampled responses, one per variant, give the same answer",
+            "given": "of the pairs of responses, one per variant, give the same answer",
         }[decoding]
-        said.append(f"Consistency: {Rate(**found)} {what}, right or wrong.")
+        said.append(f"Consistency: {Rate(**found)} {what}, correct or not.")
     return said
 
 
 def confusion_rows(table: Record) -> list[list[str]]:
-    """Header and a row for each class; what no response gave is a dot."""
+    """A header, and one row per class; a dot stands for 0."""
     has_other = any(table["other"])
     header = ["expected", *table["classes"], *(["other"] if has_other else []), "none"]
     rows = [header]
@@ -98,7 +98,7 @@ def confusion_rows(table: Record) -> list[list[str]]:
 
 
 def as_text(record: Record) -> str:
-    """For the terminal: the table, the agreement, and the first confusion."""
+    """The text for the terminal: the table, the agreement, and the first confusion matrix."""
     parts = [headline(record), "", text_table(table_rows(record))]
     if agreement := sentences(record):
         parts += ["", *agreement]
@@ -106,5 +106,5 @@ def as_text(record: Record) -> str:
     table = figure.get("confusion")
     if table is not None and len(table["classes"]) <= WIDEST:
         where = f"{variant}, {decoding}" if "randomised" in record else decoding
-        parts += ["", f"Answers given ({where}), by the expected one:", text_table(confusion_rows(table))]
+        parts += ["", f"Answers ({where}), by the expected answer:", text_table(confusion_rows(table))]
     return visible("\n".join(parts))

@@ -1,14 +1,14 @@
-"""Which responses does `hysteretic eval` judge? Those of a model, greedy and sampled, or those in a file."""
+"""The responses that an evaluation scores, in each variant of a task: of a model, greedy and sampled, or in a file."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from hysteretic.common.errors import UsageError
+from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.evals.evaluate import prompt_text, respond, score_all
 from hysteretic.evals.metrics import Answered, answered
 from hysteretic.tasks.task import Problem, Randomises, Task
@@ -16,7 +16,7 @@ from hysteretic.tasks.task import Problem, Randomises, Task
 
 @dataclass(frozen=True)
 class Variant:
-    """A task and its problems; name: "plain", or "randomised" for the same in another variant."""
+    """A task and its problems. name: "plain", or "randomised" for the same problems reordered and renamed."""
 
     name: str
     task: Task
@@ -24,47 +24,49 @@ class Variant:
 
 
 Judged = dict[str, dict[str, list[Answered]]]
-"""By the name of the variant, then by decoding: "greedy" and "sampled" of a model, "given" of a file."""
+"""By variant name, then by decoding: "greedy" and "sampled" for a model, "given" for a file."""
 
 
-def variants(task: Task, problems: Sequence[Problem], options: argparse.Namespace) -> list[Variant]:
-    """The task, and its randomised counterpart where it has one and --plain-only does not leave it out."""
-    other = task.randomised() if isinstance(task, Randomises) and not options.plain_only else None
+def variants(task: Task, problems: Sequence[Problem], split: str, seed: int, plain_only: bool = False) -> list[Variant]:
+    """The task with its problems, and its randomised counterpart where it has one and plain_only is not set.
+
+    split, seed: of the problems. Raises UsageError where the two cannot be paired.
+    """
+    other = task.randomised() if isinstance(task, Randomises) and not plain_only else None
     if other is None:
         return [Variant("plain", task, problems)]
-    others = other.problems(options.split, seed=options.seed, count=len(problems))
+    others = other.problems(split, seed=seed, count=len(problems))
     if len(others) != len(problems):
         raise UsageError(
             f"{task.name} has {len(problems)} problems, but {other.name} has {len(others)}; they cannot be compared. "
-            "Give --plain-only, or mend `randomised` of the task."
+            "Give --plain-only, or fix the method `randomised` of the task."
         )
     return [Variant("plain", task, problems), Variant("randomised", other, others)]
 
 
-def of_model(found: Sequence[Variant], options: argparse.Namespace) -> Judged:
-    """The model's responses to every problem of every variant. Raises UsageError."""
-    from hysteretic.evals.evaluation import load_model
+def of_model(
+    found: Sequence[Variant], tokenizer: Any, model: Any, samples: int, max_new_tokens: int, seed: int
+) -> Judged:
+    """The model's responses to every problem of every variant, scored.
 
-    tokenizer, model = load_model(options)
-    try:
+    samples: sampled responses per problem, besides the greedy one; 0 for none. Raises UsageError, RewardError.
+    """
+    with usage_errors(kinds=ValueError):  # chat messages without a chat template
         for variant in found:
             prompt_text(variant.problems[0], tokenizer)
-    except ValueError as error:  # chat messages, and no chat template
-        raise UsageError(str(error)) from error
-    longest = options.max_completion_length or 1024
     judged: Judged = {}
     for variant in found:
         judged[variant.name] = {}
-        for decoding, samples in [("greedy", 0), ("sampled", options.samples)]:
-            if decoding == "greedy" or samples:
-                texts = respond(model, tokenizer, variant.problems, samples, longest, seed=options.seed)
+        for decoding, count in [("greedy", 0), ("sampled", samples)]:
+            if decoding == "greedy" or count:
+                texts = respond(model, tokenizer, variant.problems, count, max_new_tokens, seed=seed)
                 scores = score_all(variant.task, variant.problems, texts)
                 judged[variant.name][decoding] = answered(variant.task, variant.problems, texts, scores)
     return judged
 
 
 def of_file(found: Sequence[Variant], path: Path) -> Judged:
-    """The responses in a file, which may answer either variant. Raises UsageError."""
+    """The responses in a file, which may be to either variant, scored. Raises UsageError, RewardError."""
     places = {problem.id: (variant.name, i) for variant in found[::-1] for i, problem in enumerate(variant.problems)}
     texts: dict[str, list[list[str]]] = {variant.name: [[] for _ in variant.problems] for variant in found}
     for number, name, response in _lines(path):
@@ -85,11 +87,11 @@ def of_file(found: Sequence[Variant], path: Path) -> Judged:
             if len(rows) < len(some):
                 which = "" if len(found) == 1 else f"{variant.name} "
                 print(
-                    f"{len(some) - len(rows)} of {len(some)} {which}problems have no response in {path} and are left "
-                    "out."
+                    f"{len(some) - len(rows)} of {len(some)} {which}problems have no response in {path} and are "
+                    "skipped."
                 )
     if not judged:
-        raise UsageError(f"{path} holds no responses.")
+        raise UsageError(f"{path} has no responses.")
     return judged
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hysteretic.common.errors import UsageError, nearest
+from hysteretic.common.files import read_json
 from hysteretic.config.facts import facts
 from hysteretic.config.recipes import read_recipe
 from hysteretic.config.settings import RunSpec, parse, setting_names
@@ -22,8 +23,8 @@ from hysteretic.launch.export import PLAIN_PROMPTS, ExportSpec, absolute, drawn,
 from hysteretic.launch.overrides import Overrides, check_set, hydra
 from hysteretic.launch.translate import translate
 from hysteretic.launch.verl_keys import Cluster
-from hysteretic.runs.folder import read_json
-from hysteretic.runs.train import load_task, quieten
+from hysteretic.models.loading import quieten
+from hysteretic.tasks.checked import load_task
 from hysteretic.tasks.rows import SUFFIXES
 from hysteretic.tasks.task import Streams, Task
 
@@ -68,7 +69,7 @@ def commands_of(options: argparse.Namespace, flags: Sequence[str]) -> Commands:
     """The commands for a recipe. flags: those of `hysteretic train`. Raises UsageError."""
     quieten()
     request = _request(options.recipe, flags)
-    task = load_task(request)
+    task = load_task(request.run.task, **request.run.load_options())
     given = {*read_recipe(options.recipe), *map(_name, (word for word in flags if word.startswith("--")))}
     processes = options.processes or _stated_processes(options.recipe, request)
     cluster = Cluster(options.nodes, options.gpus_per_node, processes)

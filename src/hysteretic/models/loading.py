@@ -1,19 +1,29 @@
-"""How is the model of a command loaded? What TRL's ModelConfig says of it, and the tokenizer that goes with it."""
+"""Load models and tokenizers for commands, with errors that say what to give instead."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import AutoTokenizer
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hysteretic.common.errors import UsageError
 from hysteretic.models import model_path
 from hysteretic.tasks.task import Problem
 
 
+def quieten() -> None:
+    """Silence libraries' weight-loading bars, verbose logs and deprecation warnings."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
 def model_arguments(model: Any, given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Keywords of `from_pretrained`. model: TRL's ModelConfig; given: model_init_kwargs, which win."""
+    """Keywords for `from_pretrained`. model: TRL's ModelConfig. given: model_init_kwargs, which take precedence."""
     loading = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
@@ -23,20 +33,57 @@ def model_arguments(model: Any, given: Mapping[str, Any] | None) -> dict[str, An
     return {key: value for key, value in loading.items() if value is not None}
 
 
+def load_model(
+    name: str, task: str, dtype: str = "auto", device: str | None = None, has_weights: bool = True
+) -> tuple[Any, Any]:
+    """The tokenizer and the model for evaluation.
+
+    Args:
+        name: as the user gave it: "tiny", a folder, or a hub name.
+        task: the task's name, which decides which tiny model is meant.
+        dtype: of the weights; "auto" keeps the type they were saved in.
+        device: None for a GPU where there is one.
+        has_weights: False loads the tokenizer only, and None in place of the model.
+
+    Raises:
+        UsageError: where either cannot be loaded.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    path = model_path(name, task)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device) if has_weights else None
+    except (OSError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
+        # AttributeError, RuntimeError: an unknown dtype or device; AssertionError: torch was built without the device
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(" .")
+        raise UsageError(
+            f"Cannot load the model {name!r}: {said}. Give 'tiny', a folder with a saved model, or a hub name that you "
+            "have access to, and a --dtype and --device that exist."
+        ) from error
+    return tokenizer, model
+
+
 def load_tokenizer(
     name: str, task: str, problem: Problem | None = None, revision: str | None = None, side: str = "left"
 ) -> Any:
-    """The tokenizer of a model for a task's problems. Raises UsageError where there is none, or no template for chats.
+    """The tokenizer of a model for a task's problems.
 
-    name: as the user gave it, "tiny" among them. problem: any of the task's; None asks for no template. side: where
-    batches are padded.
+    Args:
+        name: as the user gave it: "tiny", a folder, or a hub name.
+        problem: any of the task's, to check that chat messages have a template; None skips the check.
+        side: where batches are padded.
+
+    Raises:
+        UsageError: where there is no tokenizer, or no chat template for chat messages.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_path(name, task), revision=revision, padding_side=side)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"Cannot load a tokenizer for the model {name!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with "
-            "a saved model, or a hub name you have access to."
+            "a saved model, or a hub name that you have access to."
         ) from error
     if problem is not None:
         check_template(tokenizer, problem, name, task)
@@ -44,10 +91,10 @@ def load_tokenizer(
 
 
 def check_template(tokenizer: Any, problem: Problem, name: str, task: str) -> None:
-    """Raises UsageError where a problem is chat messages and the tokenizer has no template for them."""
+    """Raises UsageError where a problem is a list of chat messages and the tokenizer has no template for them."""
     if isinstance(problem.prompt, list) and not tokenizer.chat_template:
         raise UsageError(
-            f"{task} asks with chat messages, but the tokenizer of {name} has no chat template; use an instruct model, "
-            'or plain prompts (task_options {"prompt": "plain"} of Countdown and telelogs-synthetic, '
+            f"The prompts of {task} are chat messages, but the tokenizer of {name} has no chat template; use an "
+            'instruct model, or plain prompts (task_options {"prompt": "plain"} of Countdown and telelogs-synthetic, '
             '{"is_chat": false} of telelogs and data files).'
         )

@@ -1,1 +1,1 @@
-"""Where responses are scored, and the reward function that TRL is handed."""
+"""Scoring of responses, and the reward function that TRL gets."""

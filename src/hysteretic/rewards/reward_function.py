@@ -1,4 +1,4 @@
-"""How do a task's problems and scores reach TRL? As a data set and a reward function."""
+"""A task's problems and scores for TRL: a data set and a reward function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hysteretic.tasks.task import Problem, Score, Task
 def as_dataset(problems: Sequence[Problem]) -> Dataset:
     """Columns prompt and problem_id, in the problems' order. Raises ValueError without problems."""
     if not problems:
-        raise ValueError("The task gave no training problems; ask for more, or widen the task's options.")
+        raise ValueError("The task has no training problems; request more, or widen the task's options.")
     return Dataset.from_dict(
         {"prompt": [problem.prompt for problem in problems], "problem_id": [problem.id for problem in problems]}
     )
@@ -24,10 +24,10 @@ def as_dataset(problems: Sequence[Problem]) -> Dataset:
 def task_reward(
     task: Task, problems: Sequence[Problem], scoring: Scoring | None = None
 ) -> Callable[..., list[float | Unscored]]:
-    """TRL's reward function for these problems of the task. scoring: where, in this process when not given.
+    """TRL's reward function for these problems. scoring: where responses are scored; in this process by default.
 
-    It also logs `accuracy` and `format`, the shares of right responses and of responses in the right format: they
-    differ from the reward where a task gives a bonus.
+    It also logs `accuracy` and `format`, the fractions of correct responses and of responses in the required format,
+    which differ from the reward where a task adds a bonus.
     Raises RewardError naming task and problem when the task raises.
     """
     by_id = {problem.id: problem for problem in problems}
@@ -52,7 +52,7 @@ def task_reward(
 
 
 def response_text(completion: Any) -> str:
-    """A completion's text: itself, or its chat messages' contents."""
+    """The text of a completion, which may be a list of chat messages."""
     if isinstance(completion, str):
         return completion
     return "".join(str(message.get("content") or "") for message in completion)

@@ -1,9 +1,9 @@
-"""Where are responses scored? Here, one after the other or together, or in processes of their own.
+"""Score responses: in this process, sequentially or concurrently, or in separate processes.
 
-    here            the task's `score`, in order; `score_async`, where a task has it, for many responses at once
-    in processes    one that hangs is ended, one that crashes or takes too much memory is replaced; the run goes on
+    here            the task's `score`, in order; its `score_async`, if it has one, for many responses concurrently
+    in processes    one that hangs is killed, one that crashes or exceeds its memory is replaced; the run continues
 
-Either way a response gets a Score, or an `Unscored` with the reason: never a reward of 0 in silence.
+Either way a response gets a Score, or an `Unscored` with the reason: never silently a reward of 0.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from hysteretic.tasks.scored import Unscored, score, score_async
 from hysteretic.tasks.task import NotFiniteError, Problem, RewardError, Score, ScoresAsync, Task
 
 Scoring = Callable[[Sequence[Problem], Sequence[str]], "list[Score | Unscored]"]
-"""Scores of responses, each to the problem at its place."""
+"""Scores responses, each to the problem at the same position."""
 
 AT_ONCE = 64
-"""Responses that an async task scores together."""
+"""Responses that an async task scores concurrently."""
 RESPONSES_EACH = 10_000
-"""After so many a process is replaced, which ends slow leaks."""
+"""A process is replaced after this many, which bounds slow leaks."""
 OUT_OF_MEMORY = 77
-"""Exit code of a process whose task took more memory than it may."""
+"""Exit code of a process whose task exceeded its memory limit."""
 
 _task: Task | None = None
-"""In a scoring process: the task."""
+"""The task of a scoring process."""
 
 
 def here(task: Task, seconds: float | None = None) -> Scoring:
-    """Scoring in this process. seconds: for one response of an async task.
+    """Scoring in this process. seconds: the time limit for one response of an async task.
 
-    A reward that is not finite, and whatever goes wrong with one response of an async task (a judge that does not
-    answer), is an Unscored. Raises RewardError where a plain task does.
+    A reward that is not finite gives an Unscored, as does any failure of an async task (such as a judge that does not
+    answer). Raises RewardError where a plain task does.
     """
 
     def one(problem: Problem, response: str) -> Score | Unscored:
@@ -77,12 +77,14 @@ async def _together(
 
 
 class ScoringProcesses:
-    """Scoring in processes of their own, which end with this one.
+    """Scoring in separate processes, which end with this one.
 
-    name, options: what `hysteretic.tasks.load` makes the task from, in each process.
-    seconds: for one response; its process is ended then. gib: memory that a process may take beyond what it starts
-    with (Linux; elsewhere unbounded). A response whose process crashed or ran out of memory is scored once more, in a
-    new one: what was there before may have been to blame.
+    A response whose process crashed or ran out of memory is scored once more in a new process, since earlier responses
+    may have caused it.
+
+    name, options: the arguments of `hysteretic.tasks.load`, called in each process.
+    seconds: the time limit for one response; its process is killed after that.
+    gib: memory that a process may use beyond what it starts with (Linux; elsewhere unlimited).
     """
 
     def __init__(self, name: str, options: Mapping[str, Any], processes: int, seconds: float, gib: float) -> None:
@@ -112,7 +114,7 @@ class ScoringProcesses:
         return found
 
     def close(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         self._pool.stop()
         self._pool.join()
 
@@ -125,30 +127,30 @@ class ScoringProcesses:
             try:
                 found.append(future.result())
             except OutOfTime:
-                found.append(Unscored(f"scoring took more than {self._seconds:g} s, and its process was ended"))
+                found.append(Unscored(f"scoring took more than {self._seconds:g} s, and its process was killed"))
             except ProcessExpired as error:
                 found.append(_Crashed(self._ending(error.exitcode)))
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - nothing that a worker sends may end the run
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - nothing that a worker raises may end the run
                 found.append(Unscored(f"scoring raised {type(error).__name__}: {error}"))
         return found
 
     def _ending(self, code: int | None) -> str:
         if code == OUT_OF_MEMORY:
-            return f"scoring took more than {self._gib:g} GiB, and its process was ended"
+            return f"scoring took more than {self._gib:g} GiB, and its process was killed"
         return f"the process that scored it ended with exit code {code}"
 
 
 class _Crashed(Unscored):
-    """Its process is gone."""
+    """The scoring process is gone."""
 
 
 def _begin(name: str, options: Mapping[str, Any], gib: float) -> None:
-    """In a new process: have it end with its parent, bound its memory, load the task."""
+    """In a new process: make it end with its parent, limit its memory, load the task."""
     global _task
     from hysteretic.tasks import load
 
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its rollout first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which finishes its rollout first
     _task = load(name, **options)
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
@@ -160,7 +162,7 @@ def _begin(name: str, options: Mapping[str, Any], gib: float) -> None:
 
 
 def _score(problem: Problem, response: str) -> Score | Unscored:
-    """In a scoring process. Only plain data goes back: the task's own classes may not be known over there."""
+    """In a scoring process: score one response. Returns plain data only: the parent may not have the task's classes."""
     assert _task is not None
     try:
         return score(_task, problem, response)
@@ -173,6 +175,6 @@ def _score(problem: Problem, response: str) -> Score | Unscored:
 
 
 def _told(error: RewardError) -> str:
-    """The error with the traceback of what caused it."""
+    """The error with the traceback of its cause."""
     cause = error.__cause__
     return str(error) if cause is None else "\n".join([str(error), *traceback.format_exception(cause)])

@@ -1,41 +1,40 @@
-"""Is a run collapsing? Alarms over its metrics, in plain words, each with what to try.
+"""Is a run collapsing? Alarms over its metrics, each with what to try.
 
-    silent     every group silent in SILENT rollouts in a row: no gradient
-    floor      alpha at its floor in FLOOR rollouts in a row: hardly a success among the failures
-    length     responses of at most FEW tokens, a quarter of what they had, in LENGTH rollouts in a row
-    entropy    at most CERTAIN nats a token in ENTROPY rollouts in a row: nothing is explored
-    kl         at least FAR nats a token from the reference in KL rollouts in a row
+    silent     every group has zero variance (is silent) in SILENT consecutive rollouts: no gradient
+    floor      alpha at its floor in FLOOR consecutive rollouts: almost no successes among the failures
+    length     responses of at most FEW tokens, a quarter of their first length, in LENGTH consecutive rollouts
+    entropy    at most CERTAIN nats per token in ENTROPY consecutive rollouts: no exploration
+    kl         at least FAR nats per token from the reference in KL consecutive rollouts
     held-out   reward rose over the run, and held-out pass@1 fell
 
-An alarm sounds once, at the rollout that completes it. The bounds were chosen, not fitted; what is not logged sounds no
-alarm, and a rollout without a figure ends the row.
+An alarm is raised once, at the rollout that completes its streak. The thresholds were chosen, not fitted. A metric that
+is not logged raises no alarm, and a rollout without it ends the streak.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
-from hysteretic.parts import AdaptiveWeight
-from hysteretic.presets import ALGORITHMS
-from hysteretic.runs.folder import read_json, read_lines
+from hysteretic.common import metric_names as names
+from hysteretic.common.files import read_json, read_lines
+from hysteretic.runs.metrics import Rollout, rollouts
 
 SILENT, FLOOR, LENGTH, ENTROPY, KL = 5, 10, 3, 5, 3
-"""Rollouts in a row."""
+"""Consecutive rollouts."""
 FEW, CERTAIN, FAR = 4.0, 0.02, 1.0
-"""Tokens a response; nats a token; nats a token."""
+"""Tokens per response; nats per token; nats per token."""
 FEWEST_ROLLOUTS = 8
-"""For the held-out alarm: quarters of two rollouts or more."""
+"""For the held-out alarm: quarters of at least two rollouts."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """step: the update that ended the rollout at which it sounded. words: what was seen. advice: what to try."""
+    """step: the last update of the rollout at which it was raised. words: what was observed. advice: what to try."""
 
     name: str
     step: int
@@ -46,50 +45,12 @@ class Alarm:
         return f"Alarm after update {self.step}: {self.words} {self.advice}"
 
 
-@dataclass(frozen=True)
-class Rollout:
-    """Its figures, each None where it was not logged. step: of its last update."""
-
-    step: int
-    reward: float
-    silent: float | None
-    alpha: float | None
-    length: float | None
-    entropy: float | None
-    kl: float | None
-
-
-def rollouts(lines: Sequence[Mapping[str, Any]]) -> list[Rollout]:
-    """From lines of metrics.jsonl: a rollout begins where a reward is logged."""
-    starts = [i for i, line in enumerate(lines) if _number(line.get("reward")) is not None]
-    return [_rollout(lines[start:end]) for start, end in pairwise([*starts, len(lines)])]
-
-
-def _rollout(lines: Sequence[Mapping[str, Any]]) -> Rollout:
-    def mean(*keys: str) -> float | None:
-        for key in keys:
-            found = [value for value in (_number(line.get(key)) for line in lines) if value is not None]
-            if found:
-                return fmean(found)
-        return None
-
-    return Rollout(
-        step=int(lines[-1].get("step", 0)),
-        reward=float(lines[0]["reward"]),
-        silent=mean("hpo/silent_share"),
-        alpha=mean("hpo/alpha"),
-        length=mean("hpo/mean_length", "completions/mean_length"),
-        entropy=mean("entropy"),
-        kl=mean("kl"),
-    )
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def sounding(history: Sequence[Rollout], floor: float | None = None) -> list[Alarm]:
-    """Alarms whose row is complete at the last rollout. floor: of the adaptive alpha; None where it is not adaptive."""
+    """Alarms whose streak is complete at the last rollout. floor: of an adaptive alpha; None for any other weight."""
     found = [
         _silent(history),
         None if floor is None else _at_floor(history, floor),
@@ -101,7 +62,7 @@ def sounding(history: Sequence[Rollout], floor: float | None = None) -> list[Ala
 
 
 def alarms(history: Sequence[Rollout], floor: float | None = None) -> list[Alarm]:
-    """Every alarm of a run so far, once, in the order in which they sounded."""
+    """Every alarm of a run so far, once, in the order in which they were raised."""
     heard: dict[str, Alarm] = {}
     for end in range(1, len(history) + 1):
         for alarm in sounding(history[:end], floor):
@@ -109,81 +70,87 @@ def alarms(history: Sequence[Rollout], floor: float | None = None) -> list[Alarm
     return list(heard.values())
 
 
-def _row(history: Sequence[Rollout], count: int, holds: Callable[[Rollout], bool]) -> bool:
-    return len(history) >= count and all(holds(rollout) for rollout in history[-count:])
+def _streak(history: Sequence[Rollout], count: int, *metrics: str, holds: Callable[[float], bool]) -> list[float]:
+    """The metric in the last `count` rollouts, if it holds in all of them; or nothing."""
+    values = _known(rollout.mean(*metrics) for rollout in history[-count:])
+    return values if len(values) == count and all(map(holds, values)) else []
 
 
 def _silent(history: Sequence[Rollout]) -> Alarm | None:
-    if not _row(history, SILENT, lambda r: r.silent is not None and r.silent >= 1 - 1e-6):
+    if not _streak(history, SILENT, names.SILENT_SHARE, holds=lambda share: share >= 1 - 1e-6):
         return None
-    reward = fmean(r.reward for r in history[-SILENT:])
-    words = f"All groups were silent in {SILENT} rollouts in a row (mean reward {reward:.2g}): nothing is learnt."
-    never = (
-        "If it never learnt, take easier problems, more responses a prompt (num_generations) or `hysteretic warmup`, "
-        "and ask `hysteretic probe`; if it did, go back to a checkpoint with a lower learning_rate."
+    rewards = _known(r.reward for r in history[-SILENT:])
+    reward = fmean(rewards) if rewards else math.nan
+    words = (
+        f"All groups were silent (zero variance) in {SILENT} consecutive rollouts (mean reward {reward:.2g}): there is "
+        "no gradient."
     )
-    always = "If the problems are solved, stop or take harder ones; if any response gets this reward, mend the reward."
-    return Alarm("silent", history[-1].step, words, never if reward <= 0 else always)
+    never = (
+        "If the model never learned, use easier problems, more responses per prompt (num_generations) or "
+        "`hysteretic warmup`, and run `hysteretic probe`; if it did, return to a checkpoint with a lower learning_rate."
+    )
+    always = "If the problems are solved, stop or use harder ones; if any response gets this reward, fix the reward."
+    return Alarm("silent", history[-1].step, words, always if reward > 0 else never)
 
 
 def _at_floor(history: Sequence[Rollout], floor: float) -> Alarm | None:
-    if not _row(history, FLOOR, lambda r: r.alpha is not None and r.alpha <= floor * 1.01):
+    if not _streak(history, FLOOR, names.ALPHA, holds=lambda alpha: alpha <= floor * 1.01):
         return None
     return Alarm(
         "floor",
         history[-1].step,
-        f"alpha was at its floor, {floor:g}, in {FLOOR} rollouts in a row: failures outnumber successes more than it "
-        "follows.",
-        "Take easier problems, more responses a prompt (num_generations), a lower alpha_min, or `hysteretic warmup`.",
+        f"alpha was at its floor, {floor:g}, in {FLOOR} consecutive rollouts: failures outnumber successes by "
+        "more than it can compensate.",
+        "Use easier problems, more responses per prompt (num_generations), a lower alpha_min, or `hysteretic warmup`.",
     )
 
 
 def _short(history: Sequence[Rollout]) -> Alarm | None:
-    before = [r.length for r in history[:LENGTH] if r.length is not None]
-    if not before or not _row(history, LENGTH, lambda r: r.length is not None and r.length <= FEW):
-        return None
-    now = fmean(r.length for r in history[-LENGTH:] if r.length is not None)
-    if now > fmean(before) / 4:
+    lengths = (names.MEAN_LENGTH, names.COMPLETION_LENGTH)
+    before = _known(rollout.mean(*lengths) for rollout in history[:LENGTH])
+    now = _streak(history, LENGTH, *lengths, holds=lambda length: length <= FEW)
+    if not before or not now or fmean(now) > fmean(before) / 4:
         return None
     return Alarm(
         "length",
         history[-1].step,
-        f"Responses fell from {fmean(before):.0f} tokens to {now:.1f}: the model has stopped answering.",
-        "Lower learning_rate, go back to a checkpoint, and look whether an empty or short response is rewarded.",
+        f"Responses shrank from {fmean(before):.0f} tokens to {fmean(now):.1f}: the model has stopped answering.",
+        "Lower learning_rate, return to a checkpoint, and check whether an empty or short response is rewarded.",
     )
 
 
 def _certain(history: Sequence[Rollout]) -> Alarm | None:
-    if not _row(history, ENTROPY, lambda r: r.entropy is not None and r.entropy <= CERTAIN):
+    if not _streak(history, ENTROPY, names.ENTROPY, holds=lambda entropy: entropy <= CERTAIN):
         return None
     return Alarm(
         "entropy",
         history[-1].step,
-        f"Entropy was at most {CERTAIN:g} nats a token in {ENTROPY} rollouts in a row: the responses to a prompt are "
-        "nearly all the same.",
-        "Lower learning_rate, raise epsilon_high (clip-higher) or temperature, set beta, or go back to a checkpoint.",
+        f"Entropy was at most {CERTAIN:g} nats per token in {ENTROPY} consecutive rollouts: the responses to a prompt "
+        "are nearly identical.",
+        "Lower learning_rate, raise epsilon_high (clip-higher) or temperature, set beta, or return to a checkpoint.",
     )
 
 
 def _far(history: Sequence[Rollout]) -> Alarm | None:
-    if not _row(history, KL, lambda r: r.kl is not None and r.kl >= FAR):
+    found = _streak(history, KL, names.KL, holds=lambda kl: kl >= FAR)
+    if not found:
         return None
-    now = fmean(r.kl for r in history[-KL:] if r.kl is not None)
     return Alarm(
         "kl",
         history[-1].step,
-        f"The policy is {now:.2g} nats a token from its reference, in {KL} rollouts in a row.",
-        "Lower learning_rate or max_grad_norm, raise beta, or go back to a checkpoint.",
+        f"The policy is {fmean(found):.2g} nats per token from its reference, in {KL} consecutive rollouts.",
+        "Lower learning_rate or max_grad_norm, raise beta, or return to a checkpoint.",
     )
 
 
 def held_out_alarm(history: Sequence[Rollout], evaluation: Mapping[str, Any]) -> Alarm | None:
-    """Whether reward rose (last quarter over first, beyond two standard errors) and held-out pass@1 fell (intervals
-    apart). None where either is not known: evaluation has no "before" or "after"."""
-    quarter = len(history) // 4
-    if len(history) < FEWEST_ROLLOUTS:
+    """Raised where reward rose (last quarter over first, by more than two standard errors) and held-out pass@1 fell
+    (disjoint intervals). None where either is unknown: the evaluation has no "before" or "after"."""
+    rewards = _known(rollout.reward for rollout in history)
+    quarter = len(rewards) // 4
+    if len(rewards) < FEWEST_ROLLOUTS:
         return None
-    first, last = ([r.reward for r in part] for part in (history[:quarter], history[-quarter:]))
+    first, last = rewards[:quarter], rewards[-quarter:]
     rise = fmean(last) - fmean(first)
     if rise <= 2 * math.sqrt((variance(first) + variance(last)) / quarter) or rise <= 0:
         return None
@@ -197,29 +164,22 @@ def held_out_alarm(history: Sequence[Rollout], evaluation: Mapping[str, Any]) ->
                 history[-1].step,
                 f"Reward rose from {fmean(first):.3f} to {fmean(last):.3f} in training, while held-out pass@1 "
                 f"({decoding}) fell from {before['value']:.1%} to {after['value']:.1%}.",
-                "Train on more problems, look at samples.jsonl for what is rewarded and wrong, or stop earlier.",
+                "Train on more problems, check samples.jsonl for wrong responses that are rewarded, or stop earlier.",
             )
     return None
 
 
 def alarms_of(folder: Path) -> list[Alarm]:
-    """The alarms of a run's folder, whatever became of it; none where it holds no metrics."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    history = rollouts(read_lines(path))
-    settings = (read_json(folder / "run.json") or {}).get("settings", {})
+    """The alarms of a run's folder, whether or not it finished; none where it has no metrics."""
+    history = rollouts(read_lines(folder / "metrics.jsonl"))
+    floor = alpha_floor(read_json(folder / "run.json") or {})
     last = held_out_alarm(history, read_json(folder / "evaluation.json") or {})
-    return [*alarms(history, alpha_floor(settings)), *([] if last is None else [last])]
+    return [*alarms(history, floor), *([] if last is None else [last])]
 
 
-def alpha_floor(settings: Mapping[str, Any]) -> float | None:
-    """The floor of an adaptive weight in a run's settings; None for another weight."""
-    preset = ALGORITHMS.get(str(settings.get("algorithm") or ("a-hpo" if settings.get("loss_type") else "")))
-    own = None if preset is None else preset().weight
-    asked = settings.get("weight")
-    if asked != "adaptive" and (asked is not None or not isinstance(own, AdaptiveWeight)):
-        return None
-    floor = settings.get("alpha_min")
-    usual = own if isinstance(own, AdaptiveWeight) else AdaptiveWeight()
-    return float(usual.alpha_min if floor is None else floor)
+def alpha_floor(about: Mapping[str, Any]) -> float | None:
+    """The floor of the adaptive weight in a run's record (run.json); None for any other weight."""
+    objective = about.get("objective")
+    weight = objective.get("weight") if isinstance(objective, Mapping) else None
+    floor = weight.get("alpha_min") if isinstance(weight, Mapping) else None
+    return float(floor) if isinstance(floor, int | float) else None

@@ -1,19 +1,20 @@
-"""What did training change on held-out problems? pass@1 before and after, kept in the run folder."""
+"""Held-out pass@1 before and after training, kept in the run's folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from hysteretic.common.files import read_json
 from hysteretic.config.settings import RunSpec
 from hysteretic.evals.evaluate import Rate, evaluate
 from hysteretic.rewards.scoring import Scoring
-from hysteretic.runs.folder import RunFolder, read_json
+from hysteretic.runs.folder import RunFolder
 from hysteretic.tasks.task import Problem, Task
 
 
 class Evaluation:
-    """Held-out pass@1 before and after training, kept in the run folder."""
+    """Evaluates the model on held-out problems, and keeps the results of both times."""
 
     def __init__(
         self,
@@ -29,14 +30,14 @@ class Evaluation:
         self._taken: dict[str, Any] = read_json(folder.evaluation) or {}
 
     def take(self, when: str, model: Any) -> None:
-        """Evaluate, unless nothing is held out or a resumed run was evaluated before its first update already.
+        """Evaluate, unless nothing is held out or a resumed run has its evaluation from before the first update.
 
         Raises RewardError.
         """
         if not self._held_out or (when == "before" and when in self._taken):
             return
         print(f"Evaluating on {len(self._held_out)} held-out problems ({when} training) …")
-        figures, samples = evaluate(
+        metrics, samples = evaluate(
             model,
             self._tokenizer,
             self._task,
@@ -45,19 +46,19 @@ class Evaluation:
             self._request.training.max_completion_length,
             scoring=self._scoring,
         )
-        self._taken[when] = figures
+        self._taken[when] = metrics
         self._folder.note_samples(when, samples)
         self._folder.write_json(self._folder.evaluation, self._taken)
 
     def table(self) -> str:
-        """Before and after, a line for each way of decoding."""
+        """Before and after, one line for each way of decoding."""
         lines = []
         for decoding in self._taken.get("after", {}):
             before, after = (
-                Rate(**self._taken[when][decoding]["pass@1"]) if when in self._taken else "not taken"
+                Rate(**self._taken[when][decoding]["pass@1"]) if when in self._taken else "not evaluated"
                 for when in ("before", "after")
             )
             lines.append(f"  {decoding:8} before {before}   after {after}")
         if not lines:
-            return "No held-out evaluation was asked for."
+            return "No held-out evaluation (eval_problems is 0)."
         return "\n".join(["Held-out pass@1, 95 % intervals over problems:", *lines])

@@ -1,14 +1,14 @@
-"""How did a run end, and with which exit code? What can be mended is told in words; the rest is a defect.
+"""How a run ended, and its exit code. Errors that the user can fix have a message; anything else is a bug.
 
     0    finished
-    1    a defect, with its traceback
+    1    a bug, with its traceback
     3    a reward function failed
     4    the disk is full
     5    a loss or gradient was NaN or infinite
     130  stopped by Ctrl-C
-    143  stopped by SIGTERM (the machine was wanted back)
+    143  stopped by SIGTERM (preempted)
 
-After every one but the first, `hysteretic train --resume` goes on.
+After every one but the first, `hysteretic train --resume` continues the run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REWARD, DISK, BAD_UPDATE = 3, 4, 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """state: finished, interrupted or failed, as run.json has it. message: for the person at the terminal."""
+    """state: finished, interrupted or failed, as in run.json. message: printed to the terminal."""
 
     state: str
     code: int
@@ -38,25 +38,25 @@ FINISHED = Outcome("finished", 0)
 
 
 def stopped(folder: Path, updates: int, code: int) -> Outcome:
-    """The run ended before its last update, since it was asked to; code: 130 or 143."""
+    """The run was stopped before its last update. code: 130 or 143."""
     return Outcome("interrupted", code, f"Stopped after update {updates}; {_again(folder)}")
 
 
 def ended_by(error: BaseException, folder: Path, updates: int, stop_code: int) -> Outcome | None:
-    """What an exception out of a run means; None for one that is a defect."""
+    """The outcome of a run that raised; None where the exception is a bug."""
     if isinstance(error, KeyboardInterrupt | Preempted):
         return stopped(folder, updates, stop_code)
     if isinstance(error, RewardError):
-        message = f"{error} The updates before it are saved; mend the reward and {_again(folder)}"
+        message = f"{error} The updates before it are saved; fix the reward function and {_again(folder)}"
         return Outcome("failed", REWARD, message)
     if isinstance(error, BadUpdateError):
         return Outcome("failed", BAD_UPDATE, f"{error} Then {_again(folder)}")
     if isinstance(error, OSError) and error.errno in FULL:
         where = error.filename or folder
-        message = f"The disk is full ({where}); checkpoints made before are whole. Free space and {_again(folder)}"
+        message = f"The disk is full ({where}); earlier checkpoints are intact. Free space and {_again(folder)}"
         return Outcome("failed", DISK, message)
     return None
 
 
 def _again(folder: Path) -> str:
-    return f"go on with: hysteretic train --resume --output {shlex.quote(str(folder))}"
+    return f"continue with: hysteretic train --resume --output {shlex.quote(str(folder))}"

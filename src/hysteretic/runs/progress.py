@@ -1,4 +1,4 @@
-"""What does a run show while it trains, what does it write, and how is collapse told?"""
+"""Callbacks of a run: progress on the terminal, metrics.jsonl, and alarms."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 
+from hysteretic.common import metric_names as names
+from hysteretic.common.files import read_json, read_lines
 from hysteretic.common.terminal import clock
-from hysteretic.runs.alarms import Rollout, alarms, alpha_floor, rollouts, sounding
-from hysteretic.runs.folder import RunFolder, read_lines
+from hysteretic.runs.alarms import alarms, alpha_floor, sounding
+from hysteretic.runs.folder import RunFolder
+from hysteretic.runs.metrics import Rollout, rollouts
 
 SECONDS = 10.0
-"""Between lines of progress, where there is no terminal."""
+"""Between progress lines where there is no terminal."""
 
 SHOWN = {
-    "reward": "reward {:.3f}",
-    "hpo/alpha": "alpha {:.2f}",
-    "hpo/positive_share": "+{:.0%}",
-    "hpo/negative_share": "-{:.0%}",
-    "hpo/silent_share": "silent {:.0%}",
-    "hpo/mean_length": "length {:.0f}",
+    names.REWARD: "reward {:.3f}",
+    names.ALPHA: "alpha {:.2f}",
+    names.POSITIVE_SHARE: "+{:.0%}",
+    names.NEGATIVE_SHARE: "-{:.0%}",
+    names.SILENT_SHARE: "silent {:.0%}",
+    names.MEAN_LENGTH: "length {:.0f}",
 }
-"""What is told of a rollout, and how: short, so that a line fits into 80 columns."""
+"""The metrics on a progress line and their formats: short, so that the line fits 80 columns."""
 
 
 class Progress(ProgressCallback):
-    """transformers' bar, as time and figures: reward, alpha and sign shares instead of printed dictionaries."""
+    """transformers' progress bar, with reward, alpha and sign fractions instead of printed dictionaries."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._figures = Figures()
+        self._latest = LatestMetrics()
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **options: Any) -> None:
         super().on_train_begin(args, state, control, **options)
@@ -44,15 +47,15 @@ class Progress(ProgressCallback):
         self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         if state.is_world_process_zero and self.training_bar is not None and logs is not None:
-            self.training_bar.set_postfix_str(self._figures.after(logs))
+            self.training_bar.set_postfix_str(self._latest.update(logs))
 
 
 class Lines(TrainerCallback):
-    """In place of the bar where the output is a file or a pipe: a line after a rollout, at most one in SECONDS."""
+    """Replaces the bar where the output is a file or a pipe: one line per rollout, at most one every SECONDS."""
 
     def __init__(self) -> None:
-        self._figures = Figures()
-        self._began, self._first, self._told = 0.0, 0, -math.inf
+        self._latest = LatestMetrics()
+        self._began, self._first, self._last_line = 0.0, 0, -math.inf
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._began, self._first = time.monotonic(), state.global_step
@@ -62,29 +65,29 @@ class Lines(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
-        text, now = self._figures.after(logs), time.monotonic()
+        text, now = self._latest.update(logs), time.monotonic()
         is_last = state.global_step >= state.max_steps
-        if not is_last and ("reward" not in logs or now - self._told < SECONDS):
+        if not is_last and (names.REWARD not in logs or now - self._last_line < SECONDS):
             return
-        self._told = now
+        self._last_line = now
         left = (now - self._began) / max(state.global_step - self._first, 1) * (state.max_steps - state.global_step)
         print(f"{state.global_step}/{state.max_steps} {clock(left)} left, {text}", flush=True)
 
 
-class Figures:
-    """The last of each figure that is told."""
+class LatestMetrics:
+    """The latest value of each metric on the progress line."""
 
     def __init__(self) -> None:
         self._latest: dict[str, float] = {}
 
-    def after(self, logs: dict[str, Any]) -> str:
-        """Their text, with these new ones."""
+    def update(self, logs: dict[str, Any]) -> str:
+        """Take new values; returns the text of the line."""
         self._latest |= {key: logs[key] for key in SHOWN if isinstance(logs.get(key), float)}
         return " ".join(SHOWN[key].format(value) for key, value in self._latest.items())
 
 
 class WriteMetrics(TrainerCallback):
-    """Appends every update's figures to metrics.jsonl."""
+    """Appends the metrics of every update to metrics.jsonl."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -101,7 +104,7 @@ class WriteMetrics(TrainerCallback):
 
 
 class Warn(TrainerCallback):
-    """Prints every alarm once, when the rollout that completes it is over; not those of the run before a resume."""
+    """Prints each alarm once, after the rollout that completes it; not those from before a resume."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -111,8 +114,8 @@ class Warn(TrainerCallback):
         self._floor: float | None = None
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._floor = alpha_floor(vars(args))
-        if state.is_world_process_zero and self._folder.metrics.is_file():
+        self._floor = alpha_floor(read_json(self._folder.run) or {})
+        if state.is_world_process_zero:
             self._history = rollouts(read_lines(self._folder.metrics))
             self._heard = {alarm.name for alarm in alarms(self._history, self._floor)}
 
@@ -120,7 +123,7 @@ class Warn(TrainerCallback):
         self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         if state.is_world_process_zero and logs and "loss" in logs:
-            if "reward" in logs:
+            if names.REWARD in logs:
                 self._end_rollout()
             self._lines.append({"step": state.global_step, **logs})
 

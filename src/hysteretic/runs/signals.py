@@ -1,8 +1,8 @@
-"""How does a run stop when it is asked to? With a checkpoint of its last update, and in time.
+"""Stop a run gracefully on Ctrl-C or SIGTERM, with a checkpoint of its last update.
 
-Ctrl-C         after the current rollout, however long that takes; a second one at once, back to the last checkpoint
-SIGTERM        the machine is wanted back: after the current rollout, or, where that takes longer than `seconds`, now
-not training   (loading, evaluating) either stops at once; nothing is lost
+Ctrl-C         after the current rollout, however long that takes; a second one immediately, losing what is not saved
+SIGTERM        (preemption) after the current rollout, or after `seconds` where that takes longer
+not training   (loading, evaluating) either stops immediately; nothing is lost
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 class StopGently(TrainerCallback):
-    """Handles both signals from when it is made until `restore`.
+    """Handles both signals from its construction until `restore`.
 
-    All ranks stop at the same rollout: at each one's end they ask each other whether anybody was asked to. A rank that
-    has to leave before leaves alone, wherever it is but in the middle of an update's last step: what it would save
-    there is half of an update. With a sharded model a checkpoint takes all ranks, so that seconds is None: no hurry.
+    All ranks stop after the same rollout: at the end of each they exchange whether any of them got a signal. When the
+    time is up a rank leaves on its own, anywhere except within the optimiser step, where it would save half an update.
+    A checkpoint of a sharded model needs all ranks, so `seconds` is None there: no deadline.
 
-    seconds: from SIGTERM until the rollout is given up.
+    seconds: from SIGTERM until the rollout is abandoned.
     """
 
     def __init__(self, updates_per_rollout: int, seconds: float | None) -> None:
@@ -49,11 +49,11 @@ class StopGently(TrainerCallback):
 
     @property
     def code(self) -> int:
-        """The exit code that says which signal stopped the run."""
+        """The exit code of the signal that stopped the run."""
         return TERMINATED if self._asked == signal.SIGTERM else INTERRUPTED
 
     def restore(self) -> None:
-        """Give both signals back their usual meaning."""
+        """Reinstall the previous handlers of both signals."""
         if self._timer is not None:
             self._timer.cancel()
         for number, former in self._former.items():
@@ -85,7 +85,7 @@ class StopGently(TrainerCallback):
             raise KeyboardInterrupt
         self._leave_if_due()
         if not again:
-            print("\nStopping after this rollout, with a checkpoint (Ctrl-C again: at once, back to the last one).")
+            print("\nStopping after this rollout, with a checkpoint (Ctrl-C again: immediately, without one).")
         if number == signal.SIGTERM and self._timer is None and self._seconds is not None:
             self._timer = threading.Timer(self._seconds, self._hurry)
             self._timer.daemon = True
@@ -93,10 +93,10 @@ class StopGently(TrainerCallback):
 
     def _leave_if_due(self) -> None:
         if self._is_due and not self._is_changing:
-            self._is_changing = True  # once: what follows writes the checkpoint
+            self._is_changing = True  # only once: the checkpoint is written next
             raise Preempted
 
     def _hurry(self) -> None:
-        """Interrupt the main thread, whatever it waits for, as SIGTERM does."""
+        """Interrupt the main thread, whatever it is waiting for, with another SIGTERM."""
         self._is_due = True
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""Under which name, and where, does a run report to TensorBoard, Trackio or W&B? The reporting itself is TRL's.
+"""Names and places for what a run reports to TensorBoard, Trackio or W&B. TRL does the reporting.
 
 name       run_name, or the run folder's
 project    project (Trackio), WANDB_PROJECT (W&B), or "hysteretic"
-files      TensorBoard: tensorboard/ in the run folder; W&B: wandb/ there; Trackio: TRACKIO_DIR, which all runs share
+files      TensorBoard: tensorboard/ in the run folder; W&B: wandb/ there; Trackio: TRACKIO_DIR, shared by all runs
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from hysteretic.config.settings import RunSpec
 from hysteretic.runs.folder import RunFolder
 
 PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
-"""What each must have installed."""
+"""The package that each needs."""
 
 PROJECT = "hysteretic"
 
 
 def prepare_reports(request: RunSpec, folder: RunFolder) -> None:
-    """Name the run for what it reports to. Raises UsageError for a tool that is not installed."""
+    """Set the run's name, project and folders for its trackers. Raises UsageError for one that is not installed."""
     training = request.training
     asked = [name for name in training.report_to if name in PACKAGES]
     for name in asked:
         if find_spec(PACKAGES[name]) is None:
             raise UsageError(
                 f"report_to is {name}, which is not installed here; pip install {PACKAGES[name]}, or set report_to to "
-                "none (metrics.jsonl in the run's folder has the same figures)."
+                "none (metrics.jsonl in the run's folder has the same metrics)."
             )
     if not asked:
         return

@@ -19,6 +19,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from trl import GRPOTrainer
 
+from hysteretic.common import metric_names as names
 from hysteretic.lean.attention import packed_attention
 from hysteretic.lean.decode import sample
 from hysteretic.lean.packed import Packed
@@ -295,8 +296,8 @@ class PackedUpdates(GRPOTrainer):
                     self.accelerator.backward(loss)
                     done += loss.detach()
         whole = logged_means(inputs, measured, self.importance_sampling_level == "sequence")
-        whole["hpo/forwarded_tokens"] = float(inputs.forwarded)
-        whole["hpo/gradient_token_share"] = inputs.tokens_with_gradient / max(inputs.forwarded, 1)
+        whole[names.FORWARDED_TOKENS] = float(inputs.forwarded)
+        whole[names.GRADIENT_TOKEN_SHARE] = inputs.tokens_with_gradient / max(inputs.forwarded, 1)
         for name, value in whole.items():
             self._metrics["train"][name].append(value)
         return loss + done

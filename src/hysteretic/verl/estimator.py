@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hysteretic.advantages import BatchStatistics, Scale, group_advantages, silent_groups
+from hysteretic.common import metric_names as names
 from hysteretic.parts import Weight, alpha_of
 from hysteretic.verl.settings import check_run, rollout_n, root_of, weight_of
 
@@ -163,12 +164,12 @@ def _report(statistics: BatchStatistics, weight: Weight, silent: int) -> None:
         return
     responses = max(statistics.responses, 1)
     alpha = alpha_of(weight, statistics)
-    seen |= {} if alpha is None else {"hpo/alpha": alpha}
+    seen |= {} if alpha is None else {names.ALPHA: alpha}
     seen |= {
-        "hpo/positive_share": statistics.positives / responses,
-        "hpo/negative_share": statistics.negatives / responses,
-        "hpo/silent_share": silent / responses,
-        "hpo/mean_length": statistics.mean_length,
+        names.POSITIVE_SHARE: statistics.positives / responses,
+        names.NEGATIVE_SHARE: statistics.negatives / responses,
+        names.SILENT_SHARE: silent / responses,
+        names.MEAN_LENGTH: statistics.mean_length,
     }
 
 

@@ -1,0 +1,97 @@
+"""`hysteretic eval`: how good is a model, or a file of responses, on a task?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from hysteretic.cli.options import (
+    add_model,
+    add_problems,
+    add_task,
+    check_least,
+    output_path,
+    page_path,
+    task_and_problems,
+)
+from hysteretic.common.errors import UsageError, usage_errors
+from hysteretic.tasks.task import RewardError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print metrics with intervals; write them to --output, and a page to --page."""
+    options = build_parser().parse_args(arguments)
+    page = _check(options)
+    if page is not None:  # a missing package is reported before the model generates
+        from hysteretic.evals.page import save_page
+    task, problems = task_and_problems(options)
+    from hysteretic.evals.summary import as_text, describe
+    from hysteretic.evals.variants import of_file, of_model, variants
+
+    found = variants(task, problems, options.split, options.seed, options.plain_only)
+    with usage_errors(" Fix the reward function; no response was counted as 0.", RewardError):
+        if options.responses is not None:
+            judged = of_file(found, Path(options.responses))
+        else:
+            from hysteretic.models.loading import load_model
+
+            tokenizer, model = load_model(options.model, options.task, options.dtype, options.device)
+            judged = of_model(found, tokenizer, model, options.samples, options.max_completion_length, options.seed)
+    record = {
+        **{key: getattr(options, key) for key in ("task", "model", "responses", "split", "seed")},
+        **describe(found, judged),
+    }
+    print(as_text(record))
+    if options.output is not None:
+        try:
+            Path(options.output).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"Cannot write {options.output} ({error.strerror}); give another --output.") from error
+    if page is not None:
+        save_page(record, found, judged, page)
+        print(f"\nPage: {page}")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    parser = argparse.ArgumentParser(
+        prog="hysteretic eval",
+        description="pass@1, greedy and sampled, with 95% intervals over problems; where the task supports it, also "
+        "majority votes, confusion matrices, and the same problems in a randomised variant.",
+    )
+    add_task(parser)
+    add_model(parser, required=False)
+    parser.add_argument(
+        "--responses",
+        metavar="FILE",
+        help='evaluate these instead of a model: JSONL of {"problem": id, "response": text}, any number per problem, '
+        "of either variant",
+    )
+    add_problems(parser, "test")
+    parser.add_argument(
+        "--samples", type=int, default=4, metavar="N", help="sampled responses per problem; 0 for greedy only (4)"
+    )
+    parser.add_argument("--plain-only", action="store_true", help="leave out the task's randomised variant")
+    parser.add_argument("--output", metavar="FILE", help="write the metrics to this JSON file")
+    parser.add_argument(
+        "--page", metavar="FILE", help="write an HTML page with metrics, confusion matrices and some wrong answers"
+    )
+    return parser
+
+
+def _check(options: argparse.Namespace) -> Path | None:
+    """The path of the page. Raises UsageError, before any work, for options that cannot work."""
+    if (options.model is None) == (options.responses is None):
+        raise UsageError("Give either --model NAME or --responses FILE.")
+    limits = [
+        ("problems", 1, "evaluate on at least one"),
+        ("samples", 0, "give 0 for greedy responses only (4 is the default)"),
+        ("max_completion_length", 1, "give at least 1 token"),
+    ]
+    check_least(options, limits)
+    if options.output is not None:
+        output_path(options.output, "--output")
+    return None if options.page is None else page_path(options.page, "--page")

@@ -1,0 +1,124 @@
+"""Arguments that several commands share, their types, and the task and problems that they name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hysteretic.common.errors import UsageError
+from hysteretic.tasks.checked import draw, load_task
+from hysteretic.tasks.task import Problem, Task
+
+USUAL_PROBLEMS = 200
+"""How many problems are evaluated where no number is given; fewer where the task has fewer."""
+
+
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """--task, --task-options and --reward."""
+    parser.add_argument(
+        "--task", required=True, help="a task (see `hysteretic list`), file.py:MyTask, a data file, or a hub data set"
+    )
+    parser.add_argument(
+        "--task-options",
+        "--task_options",
+        type=mapping,
+        metavar="JSON",
+        help="options of the task, such as '{\"largest\": 30}'",
+    )
+    parser.add_argument(
+        "--reward", metavar="FILE.py:FUNCTION", help="the reward function of a data file or hub data set"
+    )
+
+
+def add_problems(parser: argparse.ArgumentParser, split: str) -> None:
+    """--split, --problems and --seed."""
+    parser.add_argument("--split", default=split, help=f"the task's split (default: {split})")
+    parser.add_argument(
+        "--problems", type=int, metavar="N", help=f"number of problems (default: {USUAL_PROBLEMS}, or all there are)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the choice of problems and of sampling (default: 0)"
+    )
+
+
+def add_model(parser: argparse.ArgumentParser, required: bool) -> None:
+    """--model, --dtype, --device and --max-completion-length."""
+    parser.add_argument("--model", required=required, help="'tiny', a hub name, or a folder with a saved model")
+    parser.add_argument("--dtype", default="auto", help="data type of the weights (default: as saved)")
+    parser.add_argument("--device", help="cuda, mps or cpu (default: a GPU if there is one)")
+    parser.add_argument(
+        "--max-completion-length",
+        "--max_completion_length",
+        type=int,
+        metavar="TOKENS",
+        help="longest response (default: 1024)",
+    )
+
+
+def mapping(text: str) -> dict[str, Any]:
+    """The value of --task-options. Raises argparse.ArgumentTypeError."""
+    try:
+        options = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not valid JSON ({error}); write it as '{{\"largest\": 30}}'."
+        ) from error
+    if not isinstance(options, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a mapping; write it as '{{\"largest\": 30}}'.")
+    return options
+
+
+def page_path(text: str, flag: str) -> Path:
+    """The path of an HTML page to write. Raises UsageError, before any work, where it cannot be written."""
+    path = Path(text)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{flag} is {text}; give a file name that ends in .html.")
+    return output_path(text, flag)
+
+
+def output_path(text: str, flag: str) -> Path:
+    """The path of a file to write. Raises UsageError where its folder does not exist."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent} for {flag}; create it, or give another.")
+    return path
+
+
+def check_least(options: argparse.Namespace, limits: Iterable[tuple[str, int, str]]) -> None:
+    """Raises UsageError for a number below its minimum. limits: name, minimum, and what to do about it."""
+    for name, least, advice in limits:
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UsageError(f"--{name.replace('_', '-')} is {value:g}; {advice}.")
+
+
+def task_of(options: argparse.Namespace, **defaults: Any) -> Task:
+    """The task that --task, --task-options and --reward name.
+
+    defaults: task options that the command line overrides. Raises UsageError.
+    """
+    chosen = {**defaults, **(options.task_options or {})}
+    if options.reward is not None:
+        chosen["reward"] = options.reward
+    return load_task(options.task, **chosen)
+
+
+def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Problem]]:
+    """The task and the problems to evaluate on. Raises UsageError.
+
+    For the tiny model its recipe provides the task's options and the longest response where they are not given;
+    `options.max_completion_length` is filled in.
+    """
+    from hysteretic.runs.problems import recipe_of_model
+
+    recipe = recipe_of_model(options.model, options.task) if options.task_options is None else {}
+    options.max_completion_length = options.max_completion_length or recipe.get("max_completion_length", 1024)
+    task = task_of(options, **recipe.get("task_options", {}))
+    count = options.problems or USUAL_PROBLEMS
+    problems = draw(task, options.split, options.seed, count, is_required=options.problems is not None)
+    if not problems:
+        raise UsageError(f"{task.name} has no problems in split {options.split!r}.")
+    return task, problems

@@ -1,0 +1,70 @@
+"""Check a comparison before any run: each arm's settings, as `hysteretic train` reads them, and against each other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from hysteretic.common.errors import UsageError, nearest
+from hysteretic.compare.measures import CHOOSABLE
+from hysteretic.compare.scheduler import Length
+from hysteretic.compare.spec import Comparison
+from hysteretic.config.facts import named
+
+
+def check_comparison(comparison: Comparison) -> Length:
+    """Read every arm's settings; returns the length of a run.
+
+    Raises UsageError for an unknown setting, or one that contradicts another or the comparison.
+    """
+    if comparison.measure not in CHOOSABLE:
+        hint = nearest(comparison.measure, CHOOSABLE)
+        raise UsageError(f"measure is {comparison.measure!r}; it must be one of {', '.join(CHOOSABLE)}.{hint}")
+    from hysteretic.config.settings import parse_settings  # slow to import, and mistakes above need neither
+    from hysteretic.models.loading import load_tokenizer, quieten
+
+    quieten()
+    for arm in comparison.arms:
+        _check_likely_model({**comparison.settings, **arm.settings}.get("model", "tiny"), arm.name)
+    requests = {
+        arm.name: parse_settings({**comparison.settings, **arm.settings}, f"arm {arm.name!r}")
+        for arm in comparison.arms
+    }
+    for key in sorted(named(lambda facts: facts.same_in_arms)):
+        values = {
+            name: getattr(request.run if hasattr(request.run, key) else request.training, key)
+            for name, request in requests.items()
+        }
+        if len(set(values.values())) > 1:
+            said = ", ".join(f"{name} {value}" for name, value in values.items())
+            raise UsageError(f"Arms differ in {key} ({said}), so their measures would not be comparable.")
+    first = next(iter(requests.values()))
+    if first.training.max_steps < 1:
+        raise UsageError("A comparison needs runs of equal length; set max_steps, such as --max_steps 200.")
+    if first.training.logging_steps != 1 or str(first.training.logging_strategy.value) != "steps":
+        raise UsageError("A comparison needs the metrics of every update; leave logging_steps at 1.")
+    needs = {"pass@1 greedy": ["eval_problems"], "pass@1 sampled": ["eval_problems", "eval_samples"]}
+    for key in needs.get(comparison.measure, []):
+        if not getattr(first.run, key):
+            raise UsageError(f"measure is {comparison.measure!r}, and {key} is 0; set it to 200 or so.")
+    for _, request in {(each.run.model, each.model.model_revision): each for each in requests.values()}.items():
+        load_tokenizer(request.run.model, request.run.task, revision=request.model.model_revision)
+    return Length(
+        first.training.max_steps, max(request.training.updates_per_rollout() for request in requests.values())
+    )
+
+
+def _check_likely_model(model: Any, arm: str) -> None:
+    """Raises UsageError for a model that is neither a folder nor a possible hub name, or is a near miss of 'tiny'.
+
+    Checked first: with a misspelt 'tiny' other settings are missing too, and those errors would hide the cause.
+    """
+    name = str(model)
+    hint = "" if "/" in name else nearest(name, ["tiny"])
+    if name == "tiny" or Path(name).is_dir() or (not hint and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
+        return
+    raise UsageError(
+        f"arm {arm!r} has the model {name!r}, which is neither a folder nor a hub name.{hint} Give 'tiny', a folder "
+        "with a saved model, or a hub name such as Qwen/Qwen2.5-1.5B-Instruct."
+    )

@@ -1,0 +1,43 @@
+"""Tasks and problems for commands: errors of a task become UsageErrors, and problem ids are unique."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ..common.errors import UsageError, usage_errors
+from . import load
+from .task import Problem, Task, up_to
+
+
+def load_task(name: str, **options: Any) -> Task:
+    """`hysteretic.tasks.load` for a command. Raises UsageError where the task does not exist or its data is missing."""
+    with usage_errors():
+        return load(name, **options)
+
+
+def draw(
+    task: Task, split: str, seed: int, count: int | None, is_required: bool = True, advice: str = ""
+) -> Sequence[Problem]:
+    """Problems of a split.
+
+    Args:
+        count: how many; None for the task's default.
+        is_required: whether fewer than `count` are an error. Otherwise the task gives as many as it has.
+        advice: added to errors, such as which flag to change.
+
+    Raises:
+        UsageError: where the task cannot give them, or two of them share an id.
+    """
+    with usage_errors(advice):
+        problems = up_to(task, split, seed, count, is_required)
+    check_unique_ids(task, problems)
+    return problems
+
+
+def check_unique_ids(task: Task, problems: Sequence[Problem]) -> None:
+    """Raises UsageError where two problems share an id: a response to one would be scored as the other's."""
+    for name, count in Counter(problem.id for problem in problems).most_common(1):
+        if count > 1:
+            raise UsageError(f"{task.name} has {count} problems with the id {name!r}; give each problem its own id.")
