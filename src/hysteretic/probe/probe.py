@@ -20,7 +20,8 @@ from hysteretic.evals.evaluation import load_model, mapping, task_and_problems
 from hysteretic.lean.attention import UnsupportedAttentionError
 from hysteretic.lean.decode import sample
 from hysteretic.models import model_path
-from hysteretic.probe.page import as_text, save_page
+from hysteretic.probe.page import save_page
+from hysteretic.probe.summary import as_text
 from hysteretic.runs.folder import now, versions
 from hysteretic.sparsity import (
     LARGEST_GROUP,
