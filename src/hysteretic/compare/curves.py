@@ -28,6 +28,10 @@ PANELS = {
 }
 """Title and unit of what is shown by update, besides the reward; keys as logged."""
 
+LONGEST_CURVE = 400
+MOST_POINTS = 40_000
+"""Of all curves that are drawn together."""
+
 LOGGED = tuple(PANELS)
 MOST = {key: np.inf if "mass" in key or "length" in key else 1.0 for key in PANELS}
 """The largest possible value; the smallest is 0. Student's bands of few seeds know no bounds and are cut there."""
@@ -106,3 +110,45 @@ def _moving_mean(row: Sequence[float]) -> np.ndarray:
 def _short(value: float) -> float:
     """Five digits are more than a curve shows."""
     return float(f"{value:.5g}")
+
+
+def thin(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The panels with a limited number of points, and in each panel the same x for every arm.
+
+    At most LONGEST_CURVE points per curve and MOST_POINTS in all, evenly spaced, first and last kept. An arm has no
+    values (None) at an x outside its own range; between its points the line is straight, as drawn.
+    """
+    count = sum(len(panel["curves"]) for panel in results["panels"])
+    most = max(2, min(LONGEST_CURVE, MOST_POINTS // max(count, 1)))
+    places = {arm["name"]: i for i, arm in enumerate(results["arms"])}
+    panels = []
+    for panel in results["panels"]:
+        known = [curve for curve in panel["curves"] if curve["x"]]
+        if known:
+            ends = {x for curve in known for x in (curve["x"][0], curve["x"][-1])}
+            between = sorted({x for curve in known for x in curve["x"]})
+            x = sorted({*_evenly(between, min(most - len(ends), max(len(curve["x"]) for curve in known))), *ends})
+            panels.append({**panel, "curves": [_at(curve, x) | {"arm": places[curve["arm"]]} for curve in known]})
+    return panels
+
+
+def _evenly(values: Sequence[float], most: int) -> list[float]:
+    last = len(values) - 1
+    return [values[round(i * last / (most - 1))] for i in range(most)] if last >= most else list(values)
+
+
+def _at(curve: Mapping[str, Any], x: Sequence[float]) -> dict[str, Any]:
+    """The curve at these x, by linear interpolation within its own range."""
+
+    def values(name: str) -> list[float | None] | None:
+        if not curve.get(name):
+            return None
+        own = [np.nan if value is None else value for value in curve[name]]
+        found = np.interp(x, curve["x"], own, left=np.nan, right=np.nan)
+        return [None if np.isnan(value) else float(f"{value:.4g}") for value in found]
+
+    return {
+        **curve,
+        "x": [float(f"{value:.6g}") for value in x],
+        **{key: values(key) for key in ("mean", "low", "high")},
+    }

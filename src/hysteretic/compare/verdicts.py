@@ -18,6 +18,12 @@ Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 Track = tuple[Sequence[float], Sequence[float]]
 """Rewards and generated tokens of a run's rollouts: where both are the same, two runs are the same run."""
 
+WORDS = {
+    kind: "no clear difference" if kind == "cannot tell" else kind
+    for kind in ("better", "worse", "identical", "cannot tell", "too few seeds")
+}
+"""What readers see for each verdict of results.json, the clearest first."""
+
 ORDER = ("better", "worse", "identical", "cannot tell", "too few seeds")
 """The surest verdict first."""
 
@@ -241,3 +247,8 @@ def alarm_notes(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         first = f"{run['arm']}, seed {run['seed']}, update {alarm['step']}"
         found.append(f"Alarm '{name}': {where}. The first ({first}): {alarm['words']} {alarm['advice']}")
     return found
+
+
+def next_step(results: Mapping[str, Any]) -> str | None:
+    """One line on what to do about the verdict, where there is something to do."""
+    return None

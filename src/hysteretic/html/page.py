@@ -71,7 +71,11 @@ def render(template: str, title: str, **values: Any) -> str:
 
 def small(*lines: object) -> Markup:
     """A table's cell of several lines, all but the first in small print; None is left out."""
-    first, *rest = (Markup.escape(text.visible(line)) if not isinstance(line, Markup) else line for line in lines if line is not None)
+    first, *rest = (
+        Markup.escape(text.visible(line)) if not isinstance(line, Markup) else line
+        for line in lines
+        if line is not None
+    )
     return Markup().join([first, *(Markup("<small>{}</small>").format(line) for line in rest)])
 
 
@@ -80,12 +84,15 @@ def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(ROOT),
         autoescape=True,
+        extensions=["jinja2.ext.do"],
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    made.filters |= {name: getattr(text, name) for name in ("number", "interval", "rate", "shorten")}
+    made.filters |= {
+        name: getattr(text, name) for name in ("number", "interval", "rate", "change", "probability", "shorten")
+    }
     made.globals |= {"fitting_width": _fitting_width, "prompt_parts": prompt_parts, "small": small}
     return made
 

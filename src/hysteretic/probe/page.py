@@ -87,7 +87,9 @@ def _problems(record: Record) -> alt.LayerChart:
         means = [{"mean": sum(rewards) / len(rewards)} for rewards in record["rewards"].values()]
         chart = alt.Chart(alt.Data(values=means)).mark_bar(color=COLOURS[0])
         x = alt.X("mean:Q", bin=alt.Bin(maxbins=20), title="Mean reward of a problem")
-        return chart.encode(x=x, y=alt.Y("count()", title=None)).properties(title="Problems by mean reward", height=HEIGHT)
+        return chart.encode(x=x, y=alt.Y("count()", title=None)).properties(
+            title="Problems by mean reward", height=HEIGHT
+        )
     pairs = zip(record["counts"]["problems"], record["counts"]["fitted"], strict=True)
     values = [{"c": c, "seen": seen, "fit": fitted} for c, (seen, fitted) in enumerate(pairs)]
     base = alt.Chart(alt.Data(values=values)).encode(

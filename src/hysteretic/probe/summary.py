@@ -68,7 +68,9 @@ def sentences(record: Record) -> list[str]:
         )
     wanted, smallest = percent(record["informative"]), record["smallest_group"]
     if smallest is None:
-        said.append(f"No group size up to {record['curve'][-1]['group_size']} makes {wanted} of the groups informative.")
+        said.append(
+            f"No group size up to {record['curve'][-1]['group_size']} makes {wanted} of the groups informative."
+        )
     else:
         beyond = ", extrapolated" if smallest > samples else ""
         said.append(f"At least {wanted} of groups are informative from a group size of {smallest}{beyond}.")
