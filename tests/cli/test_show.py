@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from hysteretic.html.sheet import Sheet
 
 from hysteretic.cli import main
-from hysteretic.html.sheet import Sheet
 from hysteretic.tasks import load
 
 OWN_TASK = """

@@ -12,7 +12,7 @@ import yaml
 from quick_runs import quick_flags
 
 from hysteretic.cli import main
-from hysteretic.compare.spec import ComparisonFolder
+from hysteretic.compare.folder import ComparisonFolder
 from hysteretic.runs.folder import read_lines
 
 

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from hysteretic.html.markup import interval, number, true_minus, visible
 from results_sample import ARMS, HOSTILE, MEASURES, sample_results
 
 from hysteretic.compare.page import save_page
-from hysteretic.html.markup import interval, number, true_minus, visible
 
 VOID = {"meta", "link", "input"}
 

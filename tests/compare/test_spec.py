@@ -9,7 +9,8 @@ from compare.made_up_runs import write_run
 
 from hysteretic.common.errors import UsageError
 from hysteretic.common.subprocesses import Command, run_all
-from hysteretic.compare.spec import ComparisonFolder, finished, read
+from hysteretic.compare.folder import ComparisonFolder, finished
+from hysteretic.compare.spec import read
 
 PLAIN = {"algorithms": "grpo,a-hpo", "seeds": 4, "max_steps": 8}
 

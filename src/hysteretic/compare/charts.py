@@ -113,10 +113,10 @@ def curve_chart(
     if legend is None:
         text = "format(datum.mean, '.4~r')"
         bounds = "' (' + format(datum.low, '.4~r') + ' to ' + format(datum.high, '.4~r') + ')'"
-        text = f"datum.mean === null ? '–' : {text} + (datum.has_band ? {bounds} : '')"
+        text = f"datum.mean === null ? '\u2013' : {text} + (datum.has_band ? {bounds} : '')"
         by_x = base.transform_calculate(text=text).transform_pivot("name", "text", groupby=[x_name], op="max")
         layers.append(nearest_rule(by_x.encode(x=x), x_name))
-    values = {"hidden": [], "focus": None, "bands": True, "reading": None}
+    values: dict[str, Any] = {"hidden": [], "focus": None, "bands": True, "reading": None}
     params = [alt.param(name=name, value=value) for name, value in values.items()]
     return alt.layer(*layers).properties(height=height).add_params(*params)
 

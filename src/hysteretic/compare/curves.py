@@ -1,4 +1,4 @@
-"""Which curves does a comparison show? Means over seeds with bands, by update, token and second."""
+"""The learning curves of a comparison: means over seeds with bands, by update, token and second."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from hysteretic.compare.measures import Record
 from hysteretic.statistics import mean_band
 
 WINDOW = 5
-"""Rollouts in the moving mean of a curve (the last ones, fewer at the start), taken run by run before the band."""
+"""Rollouts in a curve's moving mean (fewer at the start), computed for each run before the band."""
 POINTS = 60
-"""Points of a curve by token or second."""
+"""Points of a curve over tokens or seconds."""
 
 PANELS = {
     "hpo/alpha": ("Weight of failures (alpha)", ""),
-    "hpo/positive_share": ("Share of positive responses", ""),
-    "hpo/negative_share": ("Share of negative responses", ""),
-    "hpo/silent_share": ("Share of responses in silent groups", ""),
+    "hpo/positive_share": ("Fraction of positive responses", ""),
+    "hpo/negative_share": ("Fraction of negative responses", ""),
+    "hpo/silent_share": ("Fraction of responses in silent groups", ""),
     "hpo/mean_length": ("Mean response length", "tokens"),
     "clip_ratio/low_mean": ("Tokens clipped from below", ""),
     "clip_ratio/high_mean": ("Tokens clipped from above", ""),
     "hpo/positive_mass": ("Gradient mass of positive responses", ""),
     "hpo/negative_mass": ("Gradient mass of negative responses", ""),
 }
-"""Title and unit of what is shown by update, besides the reward; keys as logged."""
+"""Title and unit of the metrics shown by update besides the reward; keys as logged."""
 
 LONGEST_CURVE = 400
 MOST_POINTS = 40_000
@@ -34,11 +34,11 @@ MOST_POINTS = 40_000
 
 LOGGED = tuple(PANELS)
 MOST = {key: np.inf if "mass" in key or "length" in key else 1.0 for key in PANELS}
-"""The largest possible value; the smallest is 0. Student's bands of few seeds know no bounds and are cut there."""
+"""The largest possible value; the smallest is 0. Student's bands are clipped to this range."""
 
 
 def panels(runs: Mapping[str, Sequence[Record]], least: float = -np.inf) -> list[dict[str, Any]]:
-    """Every panel with a curve for each arm that has a finished run. least: what a reward can be at least."""
+    """Every panel, with a curve for each arm that has a finished run. least: the smallest possible reward."""
     shown = [
         {
             "key": "reward",
@@ -79,7 +79,7 @@ def _curve(
     axes: Sequence[Sequence[float]],
     possible: tuple[float, float],
 ) -> dict[str, Any]:
-    """Mean and 95 % band over seeds; runs whose axes differ are read off at common points, up to the shortest."""
+    """Mean and 95 % band over seeds; runs whose axes differ are interpolated at common points, up to the shortest."""
     smooth = [_moving_mean(row) for row in rows]
     first = list(axes[0])
     if any(list(axis) != first for axis in axes):

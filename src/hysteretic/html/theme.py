@@ -1,4 +1,4 @@
-"""The look of every page and chart: colours for light and dark screens, fonts, chart configuration, and reading rules."""
+"""The look of every page and chart: colours for light and dark screens, fonts, chart configuration, rules."""
 
 from __future__ import annotations
 

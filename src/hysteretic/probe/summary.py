@@ -50,7 +50,7 @@ def sentences(record: Record) -> list[str]:
         problems = record["counts"]["problems"]
         never, always = (count / record["problems"] for count in (problems[0], problems[-1]))
         said.append(
-            f"Success rate {spread(record['success'])}, a 95 % interval over problems; {percent(never)} of the problems were "
+            f"Success rate {spread(record['success'])}, 95 % interval over problems; {percent(never)} of problems were "
             f"never solved, {percent(always)} always."
         )
         if record["success_reward"] not in (1.0, None):
@@ -88,9 +88,9 @@ def sentences(record: Record) -> list[str]:
 def notes(record: Record) -> str:
     """How to read the table."""
     said = (
-        "Silent (zero-variance) groups: expected fraction with its 95 % interval. In 10 batches: the range in which 95 % "
-        "of measurements will fall while the policy is still the one sampled. Informative: responses in groups that are "
-        "not silent. Alpha: A-HPO's initial value, expected successes over failures in informative groups, clipped to "
+        "Silent (zero-variance) groups: expected fraction, 95 % interval. In 10 batches: the range in which 95 % "
+        "of measurements fall while the policy is still the one sampled. Informative: responses in groups that are not "
+        "silent. Alpha: A-HPO's initial value, expected successes over failures in informative groups, clipped to "
         "0.1 and 1. Tokens: per batch, counting each prompt once. Starts: at most 1 batch in 20 has no informative "
         "group; starts slowly: at most 1 in 2."
     )
