@@ -65,9 +65,8 @@ class Comparison:
             if folders.count(folder) > 1:
                 raise UsageError(f"Two arms would share the folder {folder!r}; give them distinct names.")
         if self.baseline not in names:
-            raise UsageError(
-                f"The baseline {self.baseline!r} is not one of the arms: {', '.join(names)}.{nearest(self.baseline, names)}"
-            )
+            hint = nearest(self.baseline, names)
+            raise UsageError(f"The baseline {self.baseline!r} is not an arm; the arms are {', '.join(names)}.{hint}")
         shared = set(self.seeds) & set(self.tuning_seeds)
         if self.rates and shared:
             raise UsageError(
