@@ -9,7 +9,7 @@ import re
 import shutil
 
 import pytest
-from hysteretic.html.markup import true_minus
+from hysteretic.html.text import true_minus
 from results_sample import ARMS, MEASURES, sample_results
 
 from hysteretic.compare.page import save_page
@@ -203,7 +203,7 @@ def test_text_of_models_becomes_no_element(wide):
 
 
 def test_hovering_reads_all_arms_at_that_place(screen):
-    """With the same numbers as in the results, in the chart under the pointer; others with the same x show the place."""
+    """With the numbers of the results, in the chart under the pointer; others with the same x mark the place."""
     screen.hover("#chart0", 0.55)
     (_, update), *shown = screen.wait(READING)
     curves = {curve["arm"]: curve for curve in sample_results()["panels"][0]["curves"]}

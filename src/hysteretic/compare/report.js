@@ -26,7 +26,8 @@ function listen({ frame, view }) {
   view.addSignalListener("at", (_, at) => {
     const x = Object.values(at)[0]?.[0] ?? null;
     const alike = curves().filter((chart) => chart.frame.dataset.x === frame.dataset.x);
-    alike.forEach((chart) => chart.view.signal("reading", x).runAsync());
+    // Later, because this view is still at work on the pointer's event.
+    queueMicrotask(() => alike.forEach((chart) => chart.view.signal("reading", x).runAsync()));
   });
   // For Vega, arrow keys are a pointer that moves from point to point.
   const points = specs[frame.dataset.chart].data.values[0].x;
@@ -38,8 +39,9 @@ function listen({ frame, view }) {
     place = Math.max(0, Math.min(points.length - 1, next));
     const { left, top } = frame.querySelector("svg").getBoundingClientRect();
     const [x, y] = view.origin();
+    const inside = Math.max(1, Math.min(view.signal("width") - 1, view.scale("x")(points[place])));
     const at = {
-      clientX: left + view.padding().left + x + view.scale("x")(points[place]),
+      clientX: left + view.padding().left + x + inside,
       clientY: top + view.padding().top + y + view.signal("height") / 2,
     };
     const target = document.elementFromPoint(at.clientX, at.clientY) ?? frame;
