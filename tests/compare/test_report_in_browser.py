@@ -224,6 +224,7 @@ def test_hovering_reads_all_arms_at_that_place(screen):
 
 def test_arrow_keys_read_a_chart(wide):
     wide.run("document.getElementById('chart3').focus()")
+    wide.wait("return new Promise(done => setTimeout(() => done(true), 400))")  # the page scrolls under the pointer
     for keys, update in ((["\ue014", "\ue014"], "5"), (["\ue010"], "117")):  # right, right; end
         wide.press(*keys)
         wide.wait(f"return ((() => {{{READING}}})() ?? [[]])[0][1] === '{update}'")
