@@ -9,10 +9,10 @@ import re
 import shutil
 
 import pytest
-from hysteretic.html.text import true_minus
 from results_sample import ARMS, MEASURES, sample_results
 
 from hysteretic.compare.page import save_page
+from hysteretic.html.text import true_minus
 
 FLAGS = [
     *["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"],
