@@ -44,8 +44,10 @@ function listen({ frame, view }) {
       clientX: left + view.padding().left + x + inside,
       clientY: top + view.padding().top + y + view.signal("height") / 2,
     };
-    const target = document.elementFromPoint(at.clientX, at.clientY) ?? frame;
-    ["pointerover", "pointermove"].forEach((type) => target.dispatchEvent(new PointerEvent(type, { ...at, bubbles: true })));
+    const send = (type) =>
+      document.elementFromPoint(at.clientX, at.clientY)?.dispatchEvent(new PointerEvent(type, { ...at, bubbles: true }));
+    send("pointerover");
+    requestAnimationFrame(() => send("pointermove")); // once the rule is drawn at its new place
   });
   frame.addEventListener("blur", stopReading);
 }
