@@ -248,7 +248,7 @@ def test_a_verdict_that_is_bad_news_says_what_to_change():
     slow = verdict([asked], curve, 32, 0.02)
     assert slow.word == "starts slowly"
     assert any("20 responses" in change for change in slow.changes)
-    assert any("59 a batch" in change for change in slow.changes)  # 0.95^59 = 4.8 %, ^58 = 5.1 %
+    assert any("59 per batch" in change for change in slow.changes)  # 0.95^59 = 4.8 %, ^58 = 5.1 %
     assert any("20.0 times" in change for change in slow.changes)
     assert any("warm start" in change for change in slow.changes)
     solved = verdict([a_forecast(1.0)], [a_forecast(1.0)], 32, 1.0)

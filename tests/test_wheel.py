@@ -31,7 +31,7 @@ def test_a_wheel_holds_code_types_model_and_recipes_and_nothing_else(wheel):
         "hysteretic/recipes/combinations.yaml",
         "hysteretic/recipes/models/qwen2.5-7b.yaml",
         "hysteretic/recipes/shared/published.yaml",
-        *(f"hysteretic/{page}.{kind}" for page in ("compare/page", "html/sheet") for kind in ("html", "css", "js")),
+        *(f"hysteretic/{page}.{kind}" for page in ("compare/report", "html/base") for kind in ("html", "css", "js")),
     ]:
         assert needed in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"hysteretic"}

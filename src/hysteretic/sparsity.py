@@ -1,12 +1,13 @@
-"""How often will a group say nothing, before any training? From the rewards of k responses to each of N problems.
+"""How many groups will be silent before training starts, from the rewards of k responses to each of N problems.
 
-A group of G responses is *silent* when all its rewards are equal. With success probability p that has probability
+A group of G responses is *silent* (zero-variance) when all its rewards are equal. With success probability p it is so
+with probability
 
-    s(p, G) = p^G + (1 - p)^G          expected share of silent groups: E over problems of s(p, G)
+    s(p, G) = p^G + (1 - p)^G          expected fraction of silent groups: E over problems of s(p, G)
 
 G <= k: s is estimated without bias from the responses themselves, C(c, G) / C(k, G) + C(k - c, G) / C(k, G) with c
-successes of k (the share of the subsets of size G that are silent); with several values of reward, a sum over values.
-G > k: from a beta-binomial fitted to the counts, so that a larger group is an extrapolation. NumPy and SciPy alone.
+successes of k (the fraction of subsets of size G that are silent); with several values of reward, a sum over values.
+G > k: extrapolated by a beta-binomial fitted to the counts. Needs NumPy and SciPy only.
 """
 
 from __future__ import annotations
@@ -17,29 +18,29 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
-from scipy.special import comb, expit, gammaln, logit
+from scipy import optimize, stats
+from scipy.special import comb, expit, logit
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 LARGEST_GROUP = 64
-"""Groups up to this size are looked at; beyond it a rollout is usually too dear, and the fit reaches too far."""
+"""The largest group considered; beyond it a rollout is usually too expensive, and the fit extrapolates too far."""
 TOLERANCE = 1e-6
 """Rewards that differ by at most this fraction of the largest one are equal, as in hysteretic.advantages."""
 _TAIL = 0.025
-"""Beyond either end of an interval: 95 % are within."""
+"""Probability beyond either end of an interval: 95 % lie within."""
 CORRELATIONS: Array = expit(np.linspace(-8, 6, 85))
-"""Where the likelihood is looked at first: 0.03 % to 99.8 %."""
+"""The grid on which the likelihood is evaluated first: 0.03 % to 99.8 %."""
 RARELY_EMPTY = 0.05
-"""It starts: at most one batch in 20 has no informative group and so no gradient (3 such groups expected a batch)."""
+"""Starts: at most one batch in 20 has no informative group, and so no gradient (3 such groups expected per batch)."""
 OFTEN_EMPTY = 0.5
-"""It will not start: most batches have no informative group (0.7 expected), and the others mostly one, which is noise.
+"""Will not start: most batches have no informative group (0.7 expected), and the others mostly one, which is noise.
 
-Both are chosen, not measured. The embedded model, which does learn, expects about 4 groups a batch.
+Both are chosen, not measured. The embedded model, which does learn, expects about 4 groups per batch.
 """
 _RESAMPLES = 32
-"""Groups drawn from each problem's responses, to count signs when rewards have more than two values."""
+"""Groups drawn from each problem's responses to count signs when rewards have more than two values."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Estimate:
 def problem_weights(problems: int, draws: int, rng: np.random.Generator) -> Array:
     """Weights of the problems in each bootstrap sample, [D, N + 1]: Dirichlet(1, ..., 1), one more than problems.
 
-    The Bayesian bootstrap, with one problem that was not seen. `_ends` puts it at either end of what is possible:
+    The Bayesian bootstrap with one unseen problem. `_ends` puts it at either end of the possible range:
     Gaffke's interval for the mean of a bounded variable (arXiv 1905.06208). For values of 0 and 1 it is Clopper and
-    Pearson's, so N zeros leave an upper end of 1 - 0.025^(1/N), about 3.7 / N. A plain bootstrap would leave 0 there.
+    Pearson's, so N zeros leave an upper end of 1 - 0.025^(1/N), about 3.7 / N. A plain bootstrap would give 0.
     """
     weights = rng.exponential(size=(draws, problems + 1))
     scaled: Array = weights / weights.sum(axis=1, keepdims=True)
@@ -112,11 +113,11 @@ class BetaBinomial:
 
     def probabilities(self, samples: int) -> Array:
         """Of 0, 1, ..., k successes of k samples."""
-        if 0 < self.mean < 1 and self.correlation < 1:
-            return np.exp(_log_pmf(np.array(self.mean), np.array(self.correlation), samples))
-        certain = np.zeros(samples + 1)
-        certain[0], certain[-1] = 1 - self.mean, self.mean
-        return certain
+        if self.correlation < 1:
+            return np.exp(_log_pmf(self.mean, self.correlation, samples))
+        always_or_never = np.zeros(samples + 1)
+        always_or_never[[0, -1]] = 1 - self.mean, self.mean
+        return always_or_never
 
 
 def _powers(mean: Array | float, correlation: Array | float, largest: int) -> Array:
@@ -131,18 +132,13 @@ def _powers(mean: Array | float, correlation: Array | float, largest: int) -> Ar
     return powers
 
 
-def _log_pmf(mean: Array, correlation: Array, samples: int) -> Array:
-    """Log-probability of c = 0, ..., k successes along a new last axis; 0 < mean < 1, correlation < 1."""
-    m, r, j = mean[..., None], correlation[..., None], np.arange(samples)
-
-    def rising(start: Array) -> Array:
-        steps = np.cumsum(np.log(start * (1 - r) + j * r), axis=-1)
-        return np.concatenate([np.zeros((*steps.shape[:-1], 1)), steps], axis=-1)
-
-    successes = np.arange(samples + 1)
-    ways = gammaln(samples + 1) - gammaln(successes + 1) - gammaln(samples - successes + 1)  # log C(k, c)
-    log_pmf: Array = ways + rising(m) + rising(1 - m)[..., ::-1] - rising(np.ones_like(m))[..., -1:]
-    return log_pmf
+def _log_pmf(mean: Array | float, correlation: float, samples: int) -> Array:
+    """Log-probability of c = 0, ..., k successes along a new last axis; correlation < 1."""
+    successes, mean = np.arange(samples + 1), np.asarray(mean)[..., None]
+    if correlation == 0:
+        return np.asarray(stats.binom.logpmf(successes, samples, mean))
+    total = 1 / correlation - 1
+    return np.asarray(stats.betabinom.logpmf(successes, samples, mean * total, (1 - mean) * total))
 
 
 def fit_beta_binomial(successes_N: Counts, samples: int) -> BetaBinomial:
@@ -166,7 +162,7 @@ def fit_beta_binomial(successes_N: Counts, samples: int) -> BetaBinomial:
         return BetaBinomial(mean, 1.0)
 
     def misfit(correlation: float) -> float:
-        return float(-(problems_C @ _log_pmf(np.array(mean), np.array(correlation), samples)))
+        return float(-(problems_C @ _log_pmf(mean, correlation, samples)))
 
     places = np.concatenate([[0.0], CORRELATIONS])
     best = int(np.argmin([misfit(correlation) for correlation in places]))
@@ -186,9 +182,7 @@ def _fit_draws(successes_N: Counts, samples: int, weights_DN: Array, unseen: int
     shares_DC[:, unseen] += weights_DN[:, -1]
     mean_D = np.clip(shares_DC @ np.arange(samples + 1) / samples, 1e-9, 1 - 1e-9)
     places = np.concatenate([[0.0], CORRELATIONS])
-    likelihood_DQ = np.stack(
-        [(shares_DC * _log_pmf(mean_D, np.full_like(mean_D, place), samples)).sum(axis=1) for place in places], axis=1
-    )
+    likelihood_DQ = np.stack([(shares_DC * _log_pmf(mean_D, place, samples)).sum(axis=1) for place in places], axis=1)
     correlation_D = places[likelihood_DQ.argmax(axis=1)]
     return _powers(mean_D, correlation_D, LARGEST_GROUP), _powers(1 - mean_D, correlation_D, LARGEST_GROUP)
 
@@ -200,10 +194,10 @@ def _fit_draws(successes_N: Counts, samples: int, weights_DN: Array, unseen: int
 class Forecast:
     """What groups of one size will be like under the policy that was sampled.
 
-    silent: expected share of silent groups. measured: 95 % prediction interval for the share among `groups` fresh
+    silent: expected fraction of silent groups. measured: 95 % prediction interval for the fraction among `groups` fresh
     groups of fresh problems, to be compared with the mean hpo/silent_share of the first rollouts. positives,
     negatives: expected number in a group of responses whose advantage is above, below 0. is_extrapolated: the group
-    is larger than the samples of a problem, so these figures come from the fitted beta-binomial.
+    is larger than the samples per problem, so these numbers come from the fitted beta-binomial.
     """
 
     group_size: int
@@ -216,14 +210,14 @@ class Forecast:
 
     @property
     def informative(self) -> float:
-        """Expected share of groups that are not silent; rounding errors are 0."""
-        share = 1 - self.silent.value
-        return share if share > 1e-9 else 0.0
+        """Expected fraction of groups that are not silent; rounding errors are 0."""
+        fraction = 1 - self.silent.value
+        return fraction if fraction > 1e-9 else 0.0
 
     def informative_responses(self, prompts: int) -> Estimate:
         """Expected number of responses in informative groups, in a batch of so many prompts."""
-        rows, share = prompts * self.group_size, self.silent
-        return Estimate(rows * (1 - share.value), rows * (1 - share.high), rows * (1 - share.low))
+        rows, silent = prompts * self.group_size, self.silent
+        return Estimate(rows * (1 - silent.value), rows * (1 - silent.high), rows * (1 - silent.low))
 
     def alpha(self, floor: float = 0.1) -> float | None:
         """A-HPO's first alpha, the ratio of expected counts in a batch, clipped; None if nothing is informative.
@@ -233,7 +227,7 @@ class Forecast:
         return min(max(self.positives / self.negatives, floor), 1.0) if self.informative > 0 else None
 
     def prompts_for(self, informative_groups: float) -> int | None:
-        """Prompts in a batch with so many informative groups, in expectation; None if no number will do."""
+        """Prompts per batch for this expected number of informative groups; None if no number suffices."""
         return math.ceil(informative_groups / self.informative - 1e-9) if self.informative > 0 else None
 
 
@@ -315,7 +309,7 @@ def _within(
 def _beyond(
     outcomes_NK: Counts, sizes: list[int], groups: int, weights_DN: Array, rng: np.random.Generator
 ) -> list[Forecast]:
-    """Groups larger than the samples. Their silent share is never above that of the largest group within them."""
+    """Groups larger than the samples. Their silent fraction never exceeds that of a group of all samples."""
     samples, counts_N = outcomes_NK.shape[1], outcomes_NK.sum(axis=1)
     silent_N = silent_of_problems(outcomes_NK, samples)
     fit, mostly = fit_beta_binomial(counts_N, samples), samples * int(2 * counts_N.mean() > samples)
@@ -349,14 +343,14 @@ WORDS = ("starts", "starts slowly", "will not start")
 
 
 def start(silent: float, prompts: int) -> str:
-    """By how often a batch of so many prompts has no informative group at all: silent ** prompts."""
+    """The verdict, from how often a batch of so many prompts has no informative group at all: silent ** prompts."""
     empty = silent**prompts
     return WORDS[int(empty > RARELY_EMPTY) + int(empty > OFTEN_EMPTY)]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether training starts, from which group size on, what the interval allows besides, and what to change."""
+    """Whether training starts, from which group size, what else the interval allows, and what to change."""
 
     word: str
     group_size: int
@@ -365,9 +359,9 @@ class Verdict:
 
 
 def verdict(asked: Sequence[Forecast], curve: Sequence[Forecast], prompts: int, mean_success: float | None) -> Verdict:
-    """Of the smallest group size among those asked that starts; else that starts slowly; else the largest asked.
+    """For the smallest requested group size that starts; else that starts slowly; else the largest requested.
 
-    curve: forecasts for all sizes, for the size to take instead. mean_success: None for graded rewards.
+    curve: forecasts for all sizes, from which a better size is suggested. mean_success: None for graded rewards.
     """
     by_word = {start(forecast.silent.value, prompts): forecast for forecast in reversed(asked)}
     word = next(word for word in WORDS if word in by_word)
@@ -378,10 +372,10 @@ def verdict(asked: Sequence[Forecast], curve: Sequence[Forecast], prompts: int, 
     if word != WORDS[0]:
         starting = [f.group_size for f in curve if start(f.silent.value, prompts) == WORDS[0]]
         if starting:
-            changes.append(f"a larger group: {min(starting)} responses a prompt")
+            changes.append(f"a larger group: {min(starting)} responses per prompt")
         if 0 < chosen.informative < 1:
             needed = math.ceil(math.log(RARELY_EMPTY) / math.log(silent.value))
-            changes.append(f"more prompts: {needed:,} a batch, with groups of {chosen.group_size}")
+            changes.append(f"more prompts: {needed:,} per batch, with groups of {chosen.group_size}")
             times = 1 / chosen.informative
             changes.append(f"dynamic sampling (draw until a group is informative): {times:,.1f} times the generation")
         if mean_success is not None and mean_success > 0.5:
@@ -389,5 +383,5 @@ def verdict(asked: Sequence[Forecast], curve: Sequence[Forecast], prompts: int, 
         else:
             changes.append("easier problems, or a warm start: supervised training on a few good responses first")
         if mean_success == 0:
-            changes.insert(0, "the reward function, if it is at fault: look at responses and rewards in probe.json")
+            changes.insert(0, "the reward function, if it is wrong: look at responses and rewards in probe.json")
     return Verdict(word, chosen.group_size, WORDS[best : worst + 1], tuple(changes))

@@ -1,7 +1,8 @@
 """Is one arm better than another, by how much, and how sure can a few seeds make us?
 
-Needs numpy and scipy (they come with the extra `report`), neither torch nor TRL. The seed is the unit: one number a
-run, treatment and baseline paired by seed. Why Student's t and not a bootstrap: results/intervals.md.
+Needs numpy and (except for `wilson` and `pass_at_k`) scipy, which come with the extra `report`; neither torch nor TRL.
+The seed is the unit: one number per run, treatment and baseline paired by seed. Why Student's t rather than a
+bootstrap: results/intervals.md.
 """
 
 from __future__ import annotations
@@ -12,29 +13,29 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf, isfinite, nan, sqrt
 from operator import index
+from statistics import NormalDist
 from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Numbers: TypeAlias = Sequence[float] | Array
 Verdict = Literal["better", "worse", "cannot tell", "too few seeds"]
 
 FEWEST_SEEDS = 4
-"""Fewer paired seeds get no verdict, whatever their interval: nobody can see outliers among three numbers."""
+"""Fewer paired seeds get no verdict, whatever their interval: three numbers cannot reveal an outlier."""
 
 MOST_SEEDS, POWER_TO_TELL = 1000, 0.8
-"""`seeds_to_tell` looks no further than this number of seeds, and for this power."""
+"""`seeds_to_tell` considers up to this many seeds, and aims at this power."""
 
 NOISE = 1e-12
-"""Differences below this fraction of the largest value are rounding, and count as none."""
+"""Differences below this fraction of the largest value are rounding errors and count as 0."""
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """What `paired_comparison` found; `print` it for a sentence. Intervals are (low, high) at `confidence`."""
+    """The result of `paired_comparison`; print it for a sentence. Intervals are (low, high) at `confidence`."""
 
     treatment_mean: float
     baseline_mean: float
@@ -46,7 +47,7 @@ class PairedComparison:
     """treatment_mean / baseline_mean - 1: negative for a better treatment where the baseline's mean is negative."""
     relative_interval: tuple[float, float] | None
     probability_of_improvement: float
-    """Share of the paired seeds at which treatment > baseline, a tie counting half."""
+    """Fraction of paired seeds at which treatment > baseline; a tie counts half."""
     probability_interval: tuple[float, float]
     p_value: float
     """Two-sided paired t-test; nan for one seed."""
@@ -56,13 +57,13 @@ class PairedComparison:
 
     @cached_property
     def seeds_to_tell(self) -> int | None:
-        """About how many seeds in all would tell at 80 % power, if the observed effect and spread were the true ones.
+        """About how many seeds in all give 80 % power, if the observed effect and spread are the true ones.
 
             min { n > S, n >= 4 : power(mean_difference, spread, n) >= 0.8 }
 
-        A rough guide: effect and spread are themselves known to the interval only. None when the verdict is told
-        already, when n would pass 1000 (always so without any difference), and for one seed, which shows no spread.
-        Not a field, since it takes longer than all the rest: `dataclasses.asdict` leaves it out.
+        A rough guide: effect and spread are estimates themselves. None when the verdict is already clear, when n
+        would exceed 1000 (always so without any difference), and for one seed, which has no spread. Not a field,
+        because it takes longer than everything else: `dataclasses.asdict` leaves it out.
         """
         if self.verdict in ("better", "worse") or self.seeds < 2:
             return None
@@ -72,18 +73,19 @@ class PairedComparison:
         return numbers[place] if place < len(numbers) else None
 
     def __str__(self) -> str:
-        verdict = f"fewer than {FEWEST_SEEDS} seeds, no verdict" if self.verdict == "too few seeds" else self.verdict
+        words = {"too few seeds": f"fewer than {FEWEST_SEEDS} seeds, no verdict", "cannot tell": "no clear difference"}
+        verdict = words.get(self.verdict, self.verdict)
         low, high = self.interval
         sentence = (
             f"{verdict.capitalize()}: mean {self.treatment_mean:.4g} against {self.baseline_mean:.4g}, a difference of "
             f"{self.mean_difference:+.3g} ({100 * self.confidence:g} % interval {low:+.3g} to {high:+.3g}"
         )
         if self.relative_interval is not None and self.baseline_mean > 0:
-            gain, least, most = (100 * share for share in (self.relative_gain, *self.relative_interval))
+            gain, least, most = (100 * part for part in (self.relative_gain, *self.relative_interval))
             sentence += f"; {gain:+.1f} % of the baseline, {least:+.1f} to {most:+.1f} %"
         sentence += f") over {self.seeds} paired seeds, p = {self.p_value:.2g}" if self.seeds > 1 else ") at one seed"
         if self.seeds_to_tell is not None:
-            sentence += f"; if difference and spread were just these, about {self.seeds_to_tell} seeds would tell"
+            sentence += f"; if the difference is as measured, about {self.seeds_to_tell} seeds would confirm it"
         return sentence + "."
 
 
@@ -93,18 +95,20 @@ def paired_comparison(treatment: Numbers, baseline: Numbers, confidence: float =
         d_s = treatment_s - baseline_s        m = mean of d        v = variance of d over seeds, divisor S - 1
         interval = m -+ t sqrt(v / S)         p = 2 P(T_{S-1} < -|m| / sqrt(v / S))    (Student 1908)
         relative_gain = m / b, b the baseline's mean; relative_interval = Fieller's set (`_fieller`)
-        probability_of_improvement = (#{d_s > 0} + #{d_s = 0} / 2) / S, with Wilson's interval (`_wilson`)
+        probability_of_improvement = (#{d_s > 0} + #{d_s = 0} / 2) / S, with Wilson's interval (`wilson`)
 
     t: quantile (1 + confidence) / 2 at S - 1 degrees of freedom. Verdict: "better" when the interval
-    lies above 0, "worse" when below, else "cannot tell"; "too few seeds" under 4, the figures being given all the same
-    where they exist (for one seed the interval is (-inf, inf)). The share is over paired seeds, not over all pairs of
-    runs as in Agarwal et al. (2021, arXiv 2108.13264). Where all d_s are equal, up to rounding of the values, the
-    interval has width 0, and p is 1 if they are 0, else 0.
+    lies above 0, "worse" when below, else "cannot tell"; "too few seeds" under 4, where the numbers are still given as
+    far as they exist (for one seed the interval is (-inf, inf)). The probability is over paired seeds, not over all
+    pairs of runs as in Agarwal et al. (2021, arXiv 2108.13264). Where all d_s are equal, up to rounding of the values,
+    the interval has width 0, and p is 1 if they are 0, else 0.
 
-    treatment, baseline: one number a seed, in the same order. Higher is better.
+    treatment, baseline: one number per seed, in the same order. Higher is better.
     Raises ValueError when they are empty, of unequal length, not one-dimensional or hold a value that is not finite,
     and for a confidence outside (0, 1).
     """
+    from scipy import special
+
     _check_confidence(confidence)
     remedy = "leave that seed out of both treatment and baseline, or repeat its run"
     treatment_S, baseline_S = _finite(treatment, "treatment", 1, remedy), _finite(baseline, "baseline", 1, remedy)
@@ -112,7 +116,7 @@ def paired_comparison(treatment: Numbers, baseline: Numbers, confidence: float =
     if seeds != len(baseline_S):
         found = f"treatment has {seeds} values and baseline {len(baseline_S)}"
         raise ValueError(
-            f"{found}; give one number a seed in the same order, without the seeds that one of them lacks."
+            f"{found}; give one number per seed in the same order, without the seeds that one of them lacks."
         )
     difference_S = _without_noise(treatment_S - baseline_S, NOISE * max(abs(treatment_S).max(), abs(baseline_S).max()))
     mean, base = float(difference_S.mean()), float(baseline_S.mean())
@@ -122,7 +126,7 @@ def paired_comparison(treatment: Numbers, baseline: Numbers, confidence: float =
     ratio = abs(mean) / error if error else inf if mean else 0.0
     low, high = mean - half, mean + half
     verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
-    share = float((difference_S > 0).mean() + (difference_S == 0).mean() / 2)
+    improved = float((difference_S > 0).mean() + (difference_S == 0).mean() / 2)
     return PairedComparison(
         treatment_mean=float(treatment_S.mean()),
         baseline_mean=base,
@@ -131,8 +135,8 @@ def paired_comparison(treatment: Numbers, baseline: Numbers, confidence: float =
         interval=(low, high),
         relative_gain=mean / base if base else nan,
         relative_interval=_fieller(difference_S, baseline_S, confidence),
-        probability_of_improvement=share,
-        probability_interval=_wilson(share, seeds, confidence),
+        probability_of_improvement=improved,
+        probability_interval=wilson(improved, seeds, confidence),
         p_value=float(2 * special.stdtr(seeds - 1, -ratio)),
         seeds=seeds,
         confidence=confidence,
@@ -141,7 +145,7 @@ def paired_comparison(treatment: Numbers, baseline: Numbers, confidence: float =
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for being several, in the order given: the chance of any false finding stays below the level.
+    """p-values adjusted for multiple tests, in the order given: the chance of any false finding stays below the level.
 
         adjusted_(i) = max_{j <= i} min(1, (m - j + 1) p_(j))        p_(1) <= ... <= p_(m)
 
@@ -173,7 +177,7 @@ def mean_interval(values: Numbers, confidence: float = 0.95) -> tuple[float, flo
 def mean_band(matrix_SN: Sequence[Numbers] | Array, confidence: float = 0.95) -> tuple[Array, Array, Array]:
     """Means, lows and highs of N points over S seeds: `mean_interval` of each column, so for each point by itself.
 
-    matrix_SN: one row a seed, one column a point (a step of a curve, a line of a table).
+    matrix_SN: one row per seed, one column per point (a step of a curve, a line of a table).
     Raises ValueError for an empty matrix, rows of unequal length, a value that is not finite (cut the curves to the
     steps that all seeds have) and a confidence outside (0, 1).
     """
@@ -197,7 +201,7 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     if not 0 <= correct <= samples:
         raise ValueError(f"correct is {correct} of samples = {samples}; it must be between 0 and samples.")
     if not 1 <= k <= samples:
-        raise ValueError(f"k is {k}, but there are {samples} samples a problem; choose k from 1 to samples.")
+        raise ValueError(f"k is {k}, but there are {samples} samples per problem; choose k from 1 to samples.")
     if correct == 0:
         return 0.0
     if samples - correct < k:
@@ -206,7 +210,7 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 
 
 def power(effect: float, spread: float, seeds: int, confidence: float = 0.95) -> float:
-    """Chance that `paired_comparison` tells a true mean difference apart from 0: the two-sided paired t-test's power.
+    """Chance that `paired_comparison` distinguishes a true mean difference from 0: the power of its t-test.
 
         power = P(T > t) + P(T < -t)        T noncentral with shift effect sqrt(S) / spread (Johnson and Welch 1940)
 
@@ -222,10 +226,27 @@ def power(effect: float, spread: float, seeds: int, confidence: float = 0.95) ->
         raise ValueError(f"seeds is {seeds}, but a t-test needs a spread over seeds; give 2 or more (8 is usual).")
     if not spread or not effect:
         return 1 - confidence if spread else float(effect != 0)
+    from scipy import special
+
     t, shift = _t(seeds, confidence), abs(effect) / spread * sqrt(seeds)
     # SciPy answers nan where a probability is far too small to matter.
     missed, wrong_way = np.nan_to_num(special.nctdtr(seeds - 1, shift, np.array([t, -t])), nan=0.0)
     return float(1 - missed + wrong_way)
+
+
+def wilson(fraction: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a fraction of independent trials (Wilson 1927, JASA 22, 209-212).
+
+        (f + z^2 / 2n -+ z sqrt(f (1 - f) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    fraction f: successes over trials n; ties may count half, so f n need not be whole. z: normal quantile
+    (1 + confidence) / 2.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centre = fraction + z**2 / (2 * trials)
+    half = z * sqrt(fraction * (1 - fraction) / trials + (z / (2 * trials)) ** 2)
+    scale = 1 + z**2 / trials
+    return max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
 
 
 def _fieller(difference_S: Array, baseline_S: Array, confidence: float) -> tuple[float, float] | None:
@@ -253,20 +274,10 @@ def _fieller(difference_S: Array, baseline_S: Array, confidence: float) -> tuple
     return low, high
 
 
-def _wilson(share: float, seeds: int, confidence: float) -> tuple[float, float]:
-    """Wilson's interval for a share (Wilson 1927, JASA 22, 209-212); z: normal quantile (1 + confidence) / 2.
-
-    (share + z^2 / 2S -+ z sqrt(share (1 - share) / S + z^2 / 4S^2)) / (1 + z^2 / S)
-    """
-    z = float(special.ndtri((1 + confidence) / 2))
-    centre = share + z**2 / (2 * seeds)
-    half = z * sqrt(share * (1 - share) / seeds + (z / (2 * seeds)) ** 2)
-    scale = 1 + z**2 / seeds
-    return max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
-
-
 def _t(seeds: int, confidence: float) -> float:
     """Quantile (1 + confidence) / 2 of Student's t with seeds - 1 degrees of freedom."""
+    from scipy import special
+
     return float(special.stdtrit(seeds - 1, (1 + confidence) / 2))
 
 
@@ -279,17 +290,17 @@ def _without_noise(difference_S: Array, noise: float) -> Array:
 
 def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; give a share between 0 and 1, such as 0.95.")
+        raise ValueError(f"confidence is {confidence}; give a fraction between 0 and 1, such as 0.95.")
 
 
 def _finite(values: object, name: str, axes: int, remedy: str) -> Array:
-    """The values as an array of floats, or a ValueError that says which is missing and what to do."""
+    """The values as an array of floats. Raises ValueError that names the first unusable one and says what to do."""
     try:
         array: Array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} does not hold numbers in rows of equal length ({error}); give floats.") from error
     if array.ndim != axes or not array.size:
-        wanted = "one number a seed" if axes == 1 else "one row a seed with one number a point"
+        wanted = "one number per seed" if axes == 1 else "one row per seed with one number per point"
         raise ValueError(f"{name} is {'empty' if not array.size else f'of shape {array.shape}'}; give {wanted}.")
     bad = np.argwhere(~np.isfinite(array)).tolist()
     if bad:

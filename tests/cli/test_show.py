@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from hysteretic.cli import main
-from hysteretic.html.sheet import Sheet
 from hysteretic.tasks import load
 
 OWN_TASK = """
@@ -85,21 +84,7 @@ def test_the_page_shows_a_hostile_prompt_as_text_and_cuts_it(own_task, tmp_path)
     assert "<script" not in body
     assert "&lt;b&gt;A&lt;/b&gt;" in body
     assert "<h2>Picture</h2>" not in body
-    assert "default-src &#x27;none&#x27;" in body or "default-src 'none'" in body
     assert len(body) < 40_000
-
-
-def test_a_chart_of_a_task_cannot_close_the_script(tmp_path):
-    import altair as alt
-
-    chart = alt.Chart(alt.Data(values=[{"x": "</script><script>alert(1)</script>"}])).mark_text().encode(text="x:N")
-    sheet = Sheet("</title><script>alert(2)</script>")
-    sheet.add(sheet.charts([chart]))
-    sheet.save(tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
-    assert "alert(1)" in page
-    assert "</script><script>alert" not in page
-    assert "<script>alert" not in page
 
 
 @pytest.mark.parametrize(

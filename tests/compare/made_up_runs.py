@@ -2,7 +2,8 @@
 
 import json
 
-from hysteretic.compare.spec import ComparisonFolder, read
+from hysteretic.compare.folder import ComparisonFolder
+from hysteretic.compare.spec import read
 
 
 def write_run(

@@ -1,11 +1,13 @@
-"""Curves as they are drawn: how many points, told apart by what, written to which files."""
+"""Curves as they are drawn: how many points, in which colours and patterns, written to which files."""
 
 from xml.etree import ElementTree
 
 import pytest
 from results_sample import ARMS, HOSTILE, sample_results
 
-from hysteretic.compare.figures import LONGEST_CURVE, MOST_POINTS, arm_colours, arm_dashes, save_figures, thin
+from hysteretic.compare.charts import arm_colours, arm_dashes
+from hysteretic.compare.curves import LONGEST_CURVE, MOST_POINTS, thin
+from hysteretic.compare.figures import save_figures
 
 
 def test_thinned_curves_keep_their_ends_and_a_bounded_number_of_points():
@@ -16,10 +18,21 @@ def test_thinned_curves_keep_their_ends_and_a_bounded_number_of_points():
     curves = [curve for panel in thin(results) for curve in panel["curves"]]
     for curve in curves:
         assert (curve["x"][0], curve["x"][-1]) == (1, 5000)
-        assert curve["mean"] == curve["x"]
+        assert curve["mean"] == pytest.approx(curve["x"], rel=1e-3)
         assert len(curve["x"]) <= LONGEST_CURVE
         assert curve["low"] is None
     assert sum(len(curve["x"]) for curve in curves) <= MOST_POINTS
+
+
+def test_curves_with_other_x_are_read_at_the_same_places():
+    """By token every arm has its own x; between its points a line is straight, outside them there is none."""
+    curves = [{"arm": ARMS[0], "x": [0, 10], "mean": [0, 1]}, {"arm": ARMS[1], "x": [5, 20], "mean": [1, 4]}]
+    panel = {"curves": [{**curve, "low": None, "high": None} for curve in curves]}
+    first, second = thin({**sample_results(), "panels": [panel]})[0]["curves"]
+    assert first["x"] == second["x"]
+    assert {first["x"][0], first["x"][-1]} == {0, 20}
+    assert dict(zip(first["x"], first["mean"], strict=True)) == {0: 0, 5: 0.5, 10: 1, 20: None}
+    assert second["mean"] == [None, 1, 2, 4]
 
 
 def test_a_short_curve_keeps_every_point():

@@ -48,7 +48,7 @@ def test_a_finished_run_with_torn_figures_is_refused(tmp_path):
     lines = path.read_text().splitlines(keepends=True)
     for torn in ([*lines[:3], lines[3][:9]], lines[:3] + lines[4:], lines[:-1], [*lines[:3], "3\n"], ["null\n"], []):
         path.write_text("".join(torn))
-        with pytest.raises(ValueError, match=r"torn|no rollout"):
+        with pytest.raises(ValueError, match=r"damaged|no rollout"):
             read_record(tmp_path / "run")
 
 

@@ -52,7 +52,7 @@ def test_a_difference_within_the_spread_cannot_be_told(tmp_path):
     pair = the_pair(collect(folder), "a-hpo")
     assert pair["verdict"] == "cannot tell"
     assert pair["seeds_to_tell"] > 6
-    assert f"about {pair['seeds_to_tell']} seeds in all would tell" in collect(folder)["verdicts"][0]
+    assert f"about {pair['seeds_to_tell']} seeds" in collect(folder)["verdicts"][0]
 
 
 def test_three_seeds_get_figures_and_no_verdict(tmp_path):
@@ -64,9 +64,7 @@ def test_three_seeds_get_figures_and_no_verdict(tmp_path):
 
 def test_one_seed_is_too_few(tmp_path):
     results = collect(comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 1), "a-hpo": rewards(0.9, 1)}))
-    assert results["verdicts"][0].startswith(
-        "a-hpo and grpo: 1 paired seed is too few for a verdict (4 are the least). Whole"
-    )
+    assert results["verdicts"][0].startswith("a-hpo and grpo: 1 paired seed is too few")
 
 
 def test_arms_that_are_the_same_run_by_run_are_called_identical(tmp_path):
@@ -75,7 +73,7 @@ def test_arms_that_are_the_same_run_by_run_are_called_identical(tmp_path):
     results = collect(folder)
     assert the_pair(results, "a-hpo")["verdict"] == "identical"
     assert results["verdicts"][0].startswith("a-hpo and grpo are identical (whole run): ")
-    assert "makes no difference here, or the policy hardly moved" in results["verdicts"][0]
+    assert "the policy hardly moved" in results["verdicts"][0]
     assert "1,000" not in results["verdicts"][0]
     note = next(note for note in results["notes"] if note.startswith("Identical run by run: a-hpo and grpo."))
     assert "learning rate of 0.001 and grad_norm up to 0.5" in note
@@ -88,7 +86,7 @@ def test_equal_figures_of_runs_that_differ_are_not_called_identical(tmp_path):
     assert (pair["mean_difference"], pair["verdict"]) == (0.0, "cannot tell")
     assert not any("Identical" in note for note in results["notes"])
     said = sentence(pair)
-    assert "the figure is the same at every seed" in said
+    assert "the same at every seed" in said
     assert "1,000" not in said
 
 
@@ -119,7 +117,7 @@ def test_seconds_are_doubted_where_runs_shared_the_machine(tmp_path, jobs, is_sa
             folder.note_call(folder.read(), count)
         for seed in range(2):
             write_run(folder.path / "runs" / arm / f"seed-{seed}", [0.2] * 8)
-    assert any("Seconds are those" in note for note in collect(folder)["notes"]) is is_said
+    assert any(note.startswith("Seconds") for note in collect(folder)["notes"]) is is_said
 
 
 def test_a_call_that_finds_nothing_to_do_runs_nothing_side_by_side(tmp_path):
@@ -128,7 +126,7 @@ def test_a_call_that_finds_nothing_to_do_runs_nothing_side_by_side(tmp_path):
     for arm in ("grpo", "a-hpo"):
         write_run(folder.path / "runs" / arm / "seed-0", [0.2] * 8)
     folder.note_call(folder.read(), 8)
-    assert not any("Seconds are those" in note for note in collect(folder)["notes"])
+    assert not any(note.startswith("Seconds") for note in collect(folder)["notes"])
 
 
 def test_the_command_repeats_it_where_it_was_started(tmp_path, monkeypatch):
@@ -157,8 +155,8 @@ def test_many_pairs_need_more_than_one_pair_does(tmp_path):
     assert pair["verdict"] == "cannot tell"
     assert all(p["p_holm"] >= p["p"] for p in results["pairs"])
     assert any("Holm" in note for note in results["notes"])
-    said = next(each for each in results["verdicts"] if "whether a-hpo" in each)
-    assert "by itself this pair would tell" in said
+    said = next(each for each in results["verdicts"] if "between a-hpo" in each)
+    assert "compare fewer arms" in said
     assert "1,000" not in said
 
 
@@ -186,7 +184,7 @@ def test_a_run_with_nan_rewards_is_a_failed_run_and_leaves_its_pair(tmp_path):
     results = collect(folder)
     run = next(run for run in results["runs"] if run["arm"] == "a-hpo" and run["seed"] == 2)
     assert run["state"] == "failed"
-    assert "no finite number" in run["error"]
+    assert "not a finite number" in run["error"]
     assert the_pair(results, "a-hpo")["seeds"] == 4
     assert "Failed runs: 1." in " ".join(results["notes"])
 
@@ -247,7 +245,7 @@ def test_one_arm_and_no_run_are_said_in_words(tmp_path):
         "nothing to compare" in collect(comparison_folder(tmp_path / "one", {"grpo": rewards(0.2, 4)}))["verdicts"][0]
     )
     empty = collect(comparison_folder(tmp_path / "none", {"grpo": [None], "a-hpo": [None]}))
-    assert empty["verdicts"] == ["No run is finished: there is no verdict yet."]
+    assert "no verdict yet" in empty["verdicts"][0]
 
 
 def test_runs_of_two_versions_of_the_code_are_pointed_out(tmp_path):

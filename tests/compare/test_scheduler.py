@@ -5,8 +5,9 @@ from compare.made_up_runs import write_run
 
 from hysteretic.common.errors import UsageError
 from hysteretic.common.files import write_json
+from hysteretic.compare.folder import ComparisonFolder
 from hysteretic.compare.scheduler import _kept_rates, choose_rates
-from hysteretic.compare.spec import ComparisonFolder, read
+from hysteretic.compare.spec import read
 
 TUNED = {"algorithms": "grpo,a-hpo", "seeds": 4, "tune_lr": "1e-4,3e-4,1e-3", "tuning_seeds": 2}
 

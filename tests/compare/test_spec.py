@@ -10,7 +10,8 @@ from compare.made_up_runs import write_run
 from hysteretic.cli import main
 from hysteretic.common.errors import UsageError
 from hysteretic.common.subprocesses import Command, Workers, run_all
-from hysteretic.compare.spec import ComparisonFolder, finished, read
+from hysteretic.compare.folder import ComparisonFolder, finished
+from hysteretic.compare.spec import read
 
 PLAIN = {"algorithms": "grpo,a-hpo", "seeds": 4, "max_steps": 8}
 
@@ -76,7 +77,7 @@ def test_every_run_has_a_folder_of_its_own(tmp_path):
     ("changes", "words"),
     [
         ({"algorithms": ""}, ["--algorithms"]),
-        ({"algorithms": "grpo,grpo"}, ["'grpo'", "name of its own"]),
+        ({"algorithms": "grpo,grpo"}, ["'grpo'", "distinct names"]),
         ({"algorithms": 5}, ["algorithms is 5"]),
         ({"algorithms": [None]}, ["algorithms is [None]"]),
         ({"arms": {"GRPO": {"algorithm": "grpo"}}}, ["folder", "'grpo'"]),
@@ -96,8 +97,8 @@ def test_every_run_has_a_folder_of_its_own(tmp_path):
         ({"vary": {"alpha": 0.5}}, ["vary.alpha", "list"]),
         ({"baseline": "grop"}, ["'grop'", "grpo"]),
         ({"seeds": "many"}, ["seeds", "'many'"]),
-        ({"seeds": [1, 1]}, ["each once"]),
-        ({"seeds": "1,1"}, ["'1,1'", "each once"]),
+        ({"seeds": [1, 1]}, ["distinct"]),
+        ({"seeds": "1,1"}, ["'1,1'", "distinct"]),
         ({"seeds": "0,one"}, ["seeds is '0,one'", "how many"]),
         ({"seeds": "0-3"}, ["seeds is '0-3'", "0,1,2,3"]),
         ({"seeds": 0}, ["no seed"]),
@@ -129,8 +130,8 @@ def test_a_folder_takes_more_seeds_and_arms_but_nothing_else(tmp_path):
     for changes, word in [
         ({"seeds": 4}, "seeds [4, 5, 6, 7] are gone"),
         ({"seeds": 8, "algorithms": "grpo,hpo"}, "'a-hpo' is gone"),
-        ({"seeds": 8, "max_steps": 9}, "otherwise: max_steps was 8 and is 9. "),
-        ({"seeds": 8, "beta": 0.1}, "otherwise: beta was not set and is 0.1. "),
+        ({"seeds": 8, "max_steps": 9}, "settings: max_steps was 8 and is 9. "),
+        ({"seeds": 8, "beta": 0.1}, "settings: beta was not set and is 0.1. "),
         ({"seeds": 8, "baseline": "hpo"}, "baseline was"),
         ({"seeds": 8, "measure": "early"}, "measure was"),
         ({"seeds": 8, "tune_lr": "1e-3"}, "tune_lr was"),
@@ -157,8 +158,8 @@ def test_a_refusal_names_what_differs_and_nothing_else(tmp_path):
         folder.claim(read(now | {"baseline": "x"}, "test"))
     folder.release()
     assert (
-        "otherwise: task_options.largest was 9 and is 20; max_steps was 8 and is not set any more; arm 'x': alpha was "
-        "0.3 and is 0.5; arm 'y' is gone. Its runs" in str(refused.value)
+        "settings: task_options.largest was 9 and is 20; max_steps was 8 and is no longer set; arm 'x': alpha was "
+        "0.3 and is 0.5; arm 'y' is gone. " in str(refused.value)
     )
 
 
@@ -213,7 +214,7 @@ def test_a_torn_or_changed_comparison_file_is_named(tmp_path):
     with pytest.raises(UsageError, match="no YAML"):
         folder.read()
     folder.comparison.write_text("- 1")
-    with pytest.raises(UsageError, match="no mapping"):
+    with pytest.raises(UsageError, match="not hold a mapping"):
         folder.read()
 
 

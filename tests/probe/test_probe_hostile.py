@@ -12,9 +12,9 @@ from probe.test_probe import EASY, FEW, probed
 
 from hysteretic.cli import main
 from hysteretic.probe import probe
-from hysteretic.probe.page import headline, percent, rows, sentences
 from hysteretic.probe.record import describe
 from hysteretic.probe.sampling import ProbeSettings, Sampled
+from hysteretic.probe.summary import headline, percent, rows, sentences
 from hysteretic.tasks.task import Problem, Score
 
 TASK = """\

@@ -1,11 +1,11 @@
 """The page of `hysteretic probe` in a real browser: every chart is drawn whole, on narrow screens and dark ones.
 
-Skipped without Chromium, as test_page_in_browser.py says.
+Skipped without Chromium, as test_report_in_browser.py says.
 """
 
 import numpy as np
 import pytest
-from compare.test_page_in_browser import driver as driver
+from compare.test_report_in_browser import driver as driver
 
 from hysteretic.probe.page import save_page
 from hysteretic.probe.record import describe

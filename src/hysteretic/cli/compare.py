@@ -19,10 +19,11 @@ from hysteretic.cli import dispatch
 from hysteretic.common.errors import UsageError, nearest
 from hysteretic.common.subprocesses import Stopped, Workers
 from hysteretic.compare.checks import check_comparison
+from hysteretic.compare.folder import ComparisonFolder, unfinished
 from hysteretic.compare.measures import CHOOSABLE
 from hysteretic.compare.results import write_results
 from hysteretic.compare.scheduler import Length, carry_out
-from hysteretic.compare.spec import KEYS, Comparison, ComparisonFolder, read, unfinished
+from hysteretic.compare.spec import KEYS, Comparison, read
 from hysteretic.compare.verdicts import in_words
 from hysteretic.config.recipes import read_recipe
 

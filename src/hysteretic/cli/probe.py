@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hysteretic.cli.options import add_model, add_problems, add_task, check_least, task_and_problems
 from hysteretic.common.errors import UsageError
-from hysteretic.probe.page import as_text
 from hysteretic.probe.probe import run_probe
 from hysteretic.probe.sampling import ProbeSettings
+from hysteretic.probe.summary import as_text
 from hysteretic.sparsity import LARGEST_GROUP
 
 MOST_PROMPTS = 1_000_000

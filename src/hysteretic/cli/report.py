@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hysteretic.common.errors import UsageError
+from hysteretic.compare.folder import ComparisonFolder
 from hysteretic.compare.results import write_results
-from hysteretic.compare.spec import ComparisonFolder
 from hysteretic.compare.verdicts import in_words
 
 

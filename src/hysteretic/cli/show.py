@@ -1,4 +1,4 @@
-"""`hysteretic show`: one problem of a task, with its answer and the reasons for it."""
+"""`hysteretic show`: one problem of a task, with its answer and how that can be checked."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hysteretic.cli.options import add_task, page_path, task_of
 from hysteretic.common.errors import UsageError, usage_errors
-from hysteretic.html.markup import visible
-from hysteretic.html.problem import explained, prompt_parts
+from hysteretic.html.problem import explained, pictures, prompt_parts
+from hysteretic.html.text import visible
 from hysteretic.tasks.task import Problem, Task
 
 
@@ -45,19 +45,11 @@ def as_text(task: Task, problem: Problem, where: str) -> str:
 
 
 def save(task: Task, problem: Problem, where: str, path: Path) -> None:
-    """Write the page: the expected answer and why, the picture, the prompt."""
-    from hysteretic.html.markup import tag
-    from hysteretic.html.problem import explanation_markup, pictures, prompt_markup
-    from hysteretic.html.sheet import Sheet
+    """The page: the expected answer and its reasons, the picture, then the prompt."""
+    from hysteretic.html.page import save_page
 
-    sheet = Sheet(where)
-    sheet.add(tag("p", problem.id, class_="quiet"))
-    sheet.add(tag("h2", "Expected answer"), explanation_markup(explained(task, problem)))
-    charts = sheet.charts(pictures(task, problem))
-    if charts is not None:
-        sheet.add(tag("h2", "Picture"), charts)
-    sheet.add(tag("h2", "Prompt"), prompt_markup(problem))
-    sheet.save(path)
+    values = {"problem": problem, "lines": explained(task, problem), "charts": pictures(task, problem)}
+    save_page(path, "html/problem.html", title=where, **values)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Which curves does a comparison show? Means over seeds with bands, by update, token and second."""
+"""The learning curves of a comparison: means over seeds with bands, by update, token and second."""
 
 from __future__ import annotations
 
@@ -12,30 +12,34 @@ from hysteretic.compare.measures import Record
 from hysteretic.statistics import mean_band
 
 WINDOW = 5
-"""Rollouts in the moving mean of a curve (the last ones, fewer at the start), taken run by run before the band."""
+"""Rollouts in a curve's moving mean (fewer at the start), computed for each run before the band."""
 POINTS = 60
-"""Points of a curve by token or second."""
+"""Points of a curve over tokens or seconds."""
 
 PANELS = {
     names.ALPHA: ("Weight of failures (alpha)", ""),
-    names.POSITIVE_SHARE: ("Share of positive responses", ""),
-    names.NEGATIVE_SHARE: ("Share of negative responses", ""),
-    names.SILENT_SHARE: ("Share of responses in silent groups", ""),
+    names.POSITIVE_SHARE: ("Fraction of positive responses", ""),
+    names.NEGATIVE_SHARE: ("Fraction of negative responses", ""),
+    names.SILENT_SHARE: ("Fraction of responses in silent groups", ""),
     names.MEAN_LENGTH: ("Mean response length", "tokens"),
     "clip_ratio/low_mean": ("Tokens clipped from below", ""),
     "clip_ratio/high_mean": ("Tokens clipped from above", ""),
     names.POSITIVE_MASS: ("Gradient mass of positive responses", ""),
     names.NEGATIVE_MASS: ("Gradient mass of negative responses", ""),
 }
-"""Title and unit of what is shown by update, besides the reward; keys as logged."""
+"""Title and unit of the metrics shown by update besides the reward; keys as logged."""
+
+LONGEST_CURVE = 400
+MOST_POINTS = 40_000
+"""Of all curves that are drawn together."""
 
 LOGGED = tuple(PANELS)
 MOST = {key: np.inf if "mass" in key or "length" in key else 1.0 for key in PANELS}
-"""The largest possible value; the smallest is 0. Student's bands of few seeds know no bounds and are cut there."""
+"""The largest possible value; the smallest is 0. Student's bands are clipped to this range."""
 
 
 def panels(runs: Mapping[str, Sequence[Record]], least: float = -np.inf) -> list[dict[str, Any]]:
-    """Every panel with a curve for each arm that has a finished run. least: what a reward can be at least."""
+    """Every panel, with a curve for each arm that has a finished run. least: the smallest possible reward."""
     shown = [
         {
             "key": "reward",
@@ -76,7 +80,7 @@ def _curve(
     axes: Sequence[Sequence[float]],
     possible: tuple[float, float],
 ) -> dict[str, Any]:
-    """Mean and 95 % band over seeds; runs whose axes differ are read off at common points, up to the shortest."""
+    """Mean and 95 % band over seeds; runs whose axes differ are interpolated at common points, up to the shortest."""
     smooth = [_moving_mean(row) for row in rows]
     first = list(axes[0])
     if any(list(axis) != first for axis in axes):
@@ -107,3 +111,45 @@ def _moving_mean(row: Sequence[float]) -> np.ndarray:
 def _short(value: float) -> float:
     """Five digits are more than a curve shows."""
     return float(f"{value:.5g}")
+
+
+def thin(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The panels with a limited number of points, and in each panel the same x for every arm.
+
+    At most LONGEST_CURVE points per curve and MOST_POINTS in all, evenly spaced, first and last kept. An arm has no
+    values (None) at an x outside its own range; between its points the line is straight, as drawn.
+    """
+    count = sum(len(panel["curves"]) for panel in results["panels"])
+    most = max(2, min(LONGEST_CURVE, MOST_POINTS // max(count, 1)))
+    places = {arm["name"]: i for i, arm in enumerate(results["arms"])}
+    panels = []
+    for panel in results["panels"]:
+        known = [curve for curve in panel["curves"] if curve["x"]]
+        if known:
+            ends = {x for curve in known for x in (curve["x"][0], curve["x"][-1])}
+            between = sorted({x for curve in known for x in curve["x"]})
+            x = sorted({*_evenly(between, min(most - len(ends), max(len(curve["x"]) for curve in known))), *ends})
+            panels.append({**panel, "curves": [_at(curve, x) | {"arm": places[curve["arm"]]} for curve in known]})
+    return panels
+
+
+def _evenly(values: Sequence[float], most: int) -> list[float]:
+    last = len(values) - 1
+    return [values[round(i * last / (most - 1))] for i in range(most)] if last >= most else list(values)
+
+
+def _at(curve: Mapping[str, Any], x: Sequence[float]) -> dict[str, Any]:
+    """The curve at these x, by linear interpolation within its own range."""
+
+    def values(name: str) -> list[float | None] | None:
+        if not curve.get(name):
+            return None
+        own = [np.nan if value is None else value for value in curve[name]]
+        found = np.interp(x, curve["x"], own, left=np.nan, right=np.nan)
+        return [None if np.isnan(value) else float(f"{value:.4g}") for value in found]
+
+    return {
+        **curve,
+        "x": [float(f"{value:.6g}") for value in x],
+        **{key: values(key) for key in ("mean", "low", "high")},
+    }

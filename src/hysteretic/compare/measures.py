@@ -1,4 +1,4 @@
-"""What is a finished run worth? Its measures, from the figures it left behind.
+"""The measures of a finished run, computed from the metrics it recorded.
 
 r_i: mean reward of rollout i = 1..n. c_i: cost of the run up to the end of rollout i, in tokens or seconds.
 """
@@ -21,29 +21,32 @@ MEASURES = {
     "area": ("Whole run", "mean reward over all rollouts: the area under the learning curve, per update"),
     "early": ("First quarter", "mean reward over the first quarter of the rollouts"),
     "end": ("End", "mean reward over the last tenth of the rollouts"),
-    "pass@1 greedy": ("Held-out pass@1, greedy", "share of held-out problems that the greedy response solves"),
-    "pass@1 sampled": ("Held-out pass@1, sampled", "share of sampled responses to held-out problems that are right"),
-    "pass@k": ("Held-out pass@{k}", "chance that one of {k} sampled responses is right (unbiased estimate)"),
+    "pass@1 greedy": ("Held-out pass@1, greedy", "fraction of held-out problems that the greedy response solves"),
+    "pass@1 sampled": (
+        "Held-out pass@1, sampled",
+        "fraction of sampled responses to held-out problems that are correct",
+    ),
+    "pass@k": ("Held-out pass@{k}", "chance that at least one of {k} sampled responses is correct (unbiased estimate)"),
     "area_by_token": (
         "Per generated token",
-        "mean reward over generated tokens, up to what the run with the fewest generated",
+        "mean reward over generated tokens, up to the total of the run that generated the fewest",
     ),
     "area_by_second": (
         "Per second",
-        "mean reward over seconds of rollouts and updates, up to what the fastest run took",
+        "mean reward over seconds of rollouts and updates, up to the total of the fastest run",
     ),
 }
-"""Label and meaning by measure, fixed before any run."""
+"""Label and description of each measure, fixed before any run."""
 
 CHOOSABLE = ("area", "early", "end", "pass@1 greedy", "pass@1 sampled")
-"""Measures of one run by itself, that a comparison may decide by."""
+"""Measures that a comparison may use as its primary one."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run's figures, an entry for each rollout.
+    """One run's metrics, one entry per rollout.
 
-    updates, tokens, seconds: cumulative, at the end of the rollout's updates. panels: what was logged, by key.
+    updates, tokens, seconds: cumulative, at the end of the rollout's updates. panels: logged metrics, by key.
     """
 
     updates: list[int]
@@ -56,7 +59,7 @@ class Record:
 
 
 def read_record(folder: Path, panels: Sequence[str] = ()) -> Record:
-    """The figures of a run folder, without a line torn by a power cut. Raises ValueError for what cannot be used."""
+    """The metrics of a run folder, without a line cut short by a crash. Raises ValueError for unusable ones."""
     lines = read_lines(folder / "metrics.jsonl")
     found = rollouts(lines)
     if not found:
@@ -65,8 +68,8 @@ def read_record(folder: Path, panels: Sequence[str] = ()) -> Record:
     steps = [line.get("step") for line in lines]
     if about.get("state") == "finished" and steps != list(range(1, about.get("updates", 0) + 1)):
         raise ValueError(
-            f"metrics.jsonl is torn: {len(steps)} lines for {about.get('updates')} updates; remove the run's folder to "
-            "repeat it"
+            f"metrics.jsonl is damaged: {len(steps)} lines for {about.get('updates')} updates; remove the run's folder "
+            "to run it again"
         )
     responses = about.get("settings", {}).get("generation_batch_size") or 1
     record = Record([], [], [], [], {key: [] for key in panels}, read_json(folder / "evaluation.json") or {}, about)
@@ -74,7 +77,7 @@ def read_record(folder: Path, panels: Sequence[str] = ()) -> Record:
     for rollout in found:
         first = rollout.lines[0]
         if rollout.reward is None:
-            raise ValueError(f"the reward of update {first['step']} is {first[REWARD]}, not a finite number")
+            raise ValueError(f"the reward of update {first['step']} is {first[REWARD]}, which is not a finite number")
         tokens += (first.get(COMPLETION_LENGTH) or 0.0) * responses
         seconds += sum(line.get(STEP_TIME) or 0.0 for line in rollout.lines)
         record.updates.append(rollout.step)
@@ -105,7 +108,7 @@ def measures(record: Record) -> dict[str, float]:
 
 
 def label_and_meaning(measure: str) -> tuple[str, str]:
-    """Of a measure by name, pass@4 among them."""
+    """Label and description of a measure, for pass@k with any k."""
     if measure in MEASURES:
         return MEASURES[measure]
     label, meaning = MEASURES["pass@k"]
@@ -114,7 +117,7 @@ def label_and_meaning(measure: str) -> tuple[str, str]:
 
 
 def area_up_to(rewards: Sequence[float], costs: Sequence[float], budget: float) -> float:
-    """Mean reward of a run over its cost up to a budget that it reaches.
+    """Mean reward of a run over its cost, up to a budget within that cost.
 
         1/budget sum_i r_i (min(c_i, budget) - min(c_{i-1}, budget))
 

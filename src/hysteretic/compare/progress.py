@@ -1,4 +1,4 @@
-"""What does a comparison show while it runs? A bar over all updates with its ETA, and one for each run at work."""
+"""Progress of a running comparison: a bar over all updates with its ETA, and one for each active run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from hysteretic.common.terminal import is_terminal
 from hysteretic.runs.metrics import rollouts
 
 RECENT = 10
-"""Rollouts that the reward beside a bar is the mean of."""
+"""The reward beside a bar is the mean over this many rollouts."""
 
 SECONDS = 60.0
-"""Between lines on the runs at work, where there is no terminal."""
+"""Between lines on active runs, where there is no terminal."""
 
 
 class Live:
-    """Bars on a terminal; elsewhere a line whenever a run ends, and one a minute on those at work."""
+    """Bars on a terminal; elsewhere a line whenever a run ends, and one per minute on active runs."""
 
     def __init__(self, title: str, metrics: Mapping[str, Path], updates: int, jobs: int) -> None:
         self._metrics, self._updates, self._title = metrics, updates, title
@@ -44,13 +44,13 @@ class Live:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:  # runs ended since the bars were looked at
+        if kind is None:  # runs may have ended since the last refresh
             self._all.n = self._over * self._updates
         for bar in [*self._slots, self._all]:
             bar.close()
 
     def show(self, going: Sequence[Going]) -> None:
-        """Bring the bars, or the lines, up to what the runs have written."""
+        """Update the bars, or print lines, from what the runs have written."""
         if self._all.disable:
             self._tell(going)
             return
@@ -76,13 +76,13 @@ class Live:
             print(f"  {one.command.name}: update {step}/{self._updates}{known}", flush=True)
 
     def _state_of(self, one: Going) -> tuple[int, float | None]:
-        """The last update of a run, and its mean reward over the last rollouts."""
+        """The latest update of a run, and its mean reward over recent rollouts."""
         lines = read_lines(self._metrics[one.command.name])
         rewards = [rollout.reward for rollout in rollouts(lines) if rollout.reward is not None]
         return lines[-1]["step"] if lines else 0, fmean(rewards[-RECENT:]) if rewards else None
 
     def line(self, text: str) -> None:
-        """Say that a run ended."""
+        """Report that a run ended."""
         self._over += 1
         tqdm.write(f"[{self._over}/{len(self._metrics)}] {text}", file=sys.stdout)
         sys.stdout.flush()

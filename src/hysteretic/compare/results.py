@@ -1,14 +1,14 @@
-"""What came of a comparison? results.json, results.csv, and the sentences that answer the question.
+"""The results of a comparison: results.json, results.csv, and the sentences that answer its question.
 
 results.json (schema 1; every number finite or null): what was compared (task, model, settings, arms with their
 objective, learning rate and tuning), progress, `runs` with their measures and alarms, `summary` (mean and interval by
 arm and measure), `pairs` (every pair of arms by measure: paired difference, relative gain, probability of improvement,
-p, Holm's p over the pairs of that measure, verdict), `verdicts` and `notes` in words, `panels` (curves with bands) and
-`samples` (responses before and after).
+p, Holm's p over the pairs of that measure, verdict), `verdicts` and `notes` as sentences, `panels` (curves with bands)
+and `samples` (responses before and after).
 
-Several processes may write here: `hysteretic report` is called while `hysteretic compare` is at work. They take turns,
-each reading the runs when its turn has come, so nobody puts older figures in the place of newer ones; and every file
-is moved into place whole, so whoever reads one meanwhile has the one before or the one after.
+Several processes may write here: `hysteretic report` may be called while `hysteretic compare` is running. They take
+turns, and each reads the runs only when its turn has come, so newer results are never replaced by older ones. Files
+are moved into place whole, so a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -19,54 +19,52 @@ import io
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from hysteretic.common.environment import now
 from hysteretic.common.files import read_json, read_lines, write_json, write_text
-from hysteretic.compare.curves import LOGGED, panels
-from hysteretic.compare.measures import Record, area_up_to, label_and_meaning, measures, read_record
-from hysteretic.compare.spec import Comparison, ComparisonFolder, Run, finished
-from hysteretic.compare.verdicts import Track, Values, all_pairs, notes, verdicts
+from hysteretic.compare.curves import panels
+from hysteretic.compare.folder import ComparisonFolder
+from hysteretic.compare.measures import label_and_meaning
+from hysteretic.compare.outcomes import (
+    Outcome,
+    add_costs,
+    by_seed,
+    least_reward,
+    measure_order,
+    outcome,
+    records,
+    summary,
+    tracks,
+)
+from hysteretic.compare.spec import Comparison
+from hysteretic.compare.verdicts import all_pairs, notes, verdicts
 from hysteretic.runs.alarms import alarms_of
 from hysteretic.runs.record import objective_text
-from hysteretic.statistics import mean_interval
 
-BY_COST = ("area_by_token", "area_by_second")
 SAMPLES_AN_ARM = 8
-"""Responses to show of each arm's first seed, before and after training."""
+"""Responses shown for each arm's first seed, before and after training."""
 PATIENCE = 30.0
-"""Seconds to wait for one's turn. A process that is stopped (Ctrl-Z) while it writes must not hold up the others."""
-
-
-@dataclass
-class Outcome:
-    """One run with what it came to. record: None unless it finished; error: why it failed."""
-
-    run: Run
-    state: str
-    error: str | None = None
-    record: Record | None = None
-    figures: dict[str, float] | None = None
+"""Seconds to wait for a turn: a process suspended (Ctrl-Z) while it writes must not block the others."""
 
 
 def write_results(folder: ComparisonFolder, with_report: bool = False) -> dict[str, Any]:
     """Write results.json and results.csv (and the report and figures) from what is finished; returns the results.
 
-    Where finished runs that results.json tells of are gone (a folder of results without its runs), that file and the
-    table stay as they are, and the report is made from them.
-    Raises UsageError where there is no comparison. Waits while another process writes them.
+    Where results.json knows more finished runs than the folder holds (results kept without their runs), that file and
+    the table stay as they are, and the report is made from them.
+    Raises UsageError where there is no comparison. Waits while another process writes.
     """
-    folder.read()  # before a lock is left in the folder of something else
+    folder.read()  # so that no lock is left in a folder of something else
     with _turn(folder):
         results = collect(folder)
         earlier = read_json(folder.results) or {}
         if _finished(earlier) > _finished(results):
-            results = _said_of(earlier, _finished(results))
+            results = _from_earlier(earlier, _finished(results))
         else:
             write_json(folder.results, results)
             write_table(results, folder.path / "results.csv")
@@ -84,18 +82,18 @@ def _finished(results: Mapping[str, Any]) -> int:
     return int(progress.get("finished", 0)) if results.get("schema") == 1 else 0
 
 
-def _said_of(earlier: dict[str, Any], here: int) -> dict[str, Any]:
-    """Results of runs that are gone, with a note that says so."""
+def _from_earlier(earlier: dict[str, Any], here: int) -> dict[str, Any]:
+    """Results of runs that are gone, with a note saying so."""
     note = (
-        f"Made from results.json, which tells of {_finished(earlier)} finished runs; {here} of them are in this "
-        "folder, so the file was left as it is."
+        f"Made from results.json, which has {_finished(earlier)} finished runs; {here} of them are in this folder, so "
+        "the file was left unchanged."
     )
-    return {**earlier, "notes": [note, *earlier.get("notes", [])]}
+    return {**earlier, "verdicts": verdicts(earlier), "notes": [note, *earlier.get("notes", [])]}
 
 
 @contextlib.contextmanager
 def _turn(folder: ComparisonFolder) -> Iterator[None]:
-    """Alone with the results; after PATIENCE in any case."""
+    """Exclusive access to the results; after PATIENCE seconds in any case."""
     lock = FileLock(folder.path / ".results.lock", timeout=PATIENCE)
     with contextlib.suppress(Timeout):
         lock.acquire()
@@ -115,7 +113,7 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
     done = [one for one in outcomes if one.figures is not None]
     names = measure_order(done)
     values = {name: {arm.name: by_seed(done, arm.name, name) for arm in comparison.arms} for name in names}
-    pairs = all_pairs(comparison, values, {arm.name: _tracks(done, arm.name) for arm in comparison.arms})
+    pairs = all_pairs(comparison, values, {arm.name: tracks(done, arm.name) for arm in comparison.arms})
     samples = _samples(comparison, done)
     least = least_reward(done, samples)
     about = next((one.record.about for one in done if one.record is not None), {})
@@ -146,86 +144,17 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
         "runs": [_run(one, folder.path) for one in outcomes],
         "summary": summary(values, comparison.confidence, least),
         "pairs": pairs,
-        "verdicts": verdicts(comparison, pairs, len(done)),
-        "panels": panels({arm.name: _records(done, arm.name) for arm in comparison.arms}, least),
+        "verdicts": [],
+        "panels": panels({arm.name: records(done, arm.name) for arm in comparison.arms}, least),
         "samples": samples,
     }
-    results["notes"] = notes(results)
+    results["verdicts"], results["notes"] = verdicts(results), notes(results)
     finite: dict[str, Any] = _finite(results)
     return finite
 
 
-def outcome(run: Run) -> Outcome:
-    """What a run came to, so far."""
-    record = read_json(run.folder / "run.json")
-    failure = read_json(run.failure)
-    if failure is not None:
-        return Outcome(run, "failed", f"{failure.get('error')}\n{failure.get('last_lines', '')}".strip())
-    if record is None:
-        return Outcome(run, "planned")
-    if not finished(run):
-        return Outcome(run, "running")
-    try:
-        found = read_record(run.folder, (*LOGGED, "grad_norm"))
-    except ValueError as error:
-        return Outcome(run, "failed", str(error))
-    return Outcome(run, "finished", None, found, measures(found))
-
-
-def add_costs(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
-    """Adds measures up to a common budget, the smallest total among all finished runs.
-
-    Returns by measure the budget and the median of the totals.
-    """
-    budgets = {}
-    done = [(one.figures, one.record) for one in outcomes if one.figures is not None and one.record is not None]
-    for name, costs in zip(BY_COST, ("tokens", "seconds"), strict=True):
-        totals = [getattr(record, costs)[-1] for _, record in done]
-        budget = min(totals, default=0.0)
-        if budget > 0:
-            budgets[name] = {"budget": budget, "median_total": median(totals)}
-            for figures, record in done:
-                figures[name] = area_up_to(record.rewards, getattr(record, costs), budget)
-    return budgets
-
-
-def measure_order(done: Sequence[Outcome]) -> list[str]:
-    """The measures that every finished run has, in their order."""
-    each = [one.figures or {} for one in done]
-    return [name for name in each[0] if all(name in figures for figures in each)] if each else []
-
-
-def by_seed(done: Sequence[Outcome], arm: str, measure: str) -> dict[int, float]:
-    """A measure of one arm's finished runs."""
-    return {one.run.seed: one.figures[measure] for one in done if one.run.arm.name == arm and one.figures is not None}
-
-
-def least_reward(done: Sequence[Outcome], samples: Sequence[Mapping[str, Any]]) -> float:
-    """The least that a reward can be, as far as it is known: 0 where none was seen below it."""
-    seen = [reward for one in done if one.record is not None for reward in one.record.rewards]
-    seen += [sample["reward"] for sample in samples if isinstance(sample.get("reward"), int | float)]
-    return 0.0 if min(seen, default=0.0) >= 0 else -math.inf
-
-
-def summary(values: Values, confidence: float, least: float) -> list[dict[str, Any]]:
-    """Mean and interval over seeds, by measure and arm; intervals end where the measure does.
-
-    least: what a reward can be at least. pass@k is a share.
-    """
-    rows = []
-    for name, by_arm in values.items():
-        for arm, by_its_seed in by_arm.items():
-            if by_its_seed:
-                mean, low, high = mean_interval(list(by_its_seed.values()), confidence)
-                bounds = (0.0, 1.0) if name.startswith("pass@") else (least, math.inf)
-                interval = [max(low, bounds[0]), min(high, bounds[1])] if len(by_its_seed) > 1 else None
-                seeds = len(by_its_seed)
-                rows.append({"arm": arm, "measure": name, "mean": mean, "interval": interval, "seeds": seeds})
-    return rows
-
-
 def write_table(results: Mapping[str, Any], path: Path) -> None:
-    """A line for each run, a column for each measure."""
+    """One row per run, one column per measure."""
     names = list(results["measures"])
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -245,15 +174,6 @@ def _title(comparison: Comparison) -> str:
     return f"{', '.join(arm.name for arm in comparison.arms)} on {Path(str(task)).name} with {Path(str(model)).name}"
 
 
-def _records(done: Sequence[Outcome], arm: str) -> list[Record]:
-    return [one.record for one in done if one.run.arm.name == arm and one.record is not None]
-
-
-def _tracks(done: Sequence[Outcome], arm: str) -> dict[int, Track]:
-    found = ((one.run, one.record) for one in done if one.record is not None)
-    return {run.seed: (record.rewards, record.tokens) for run, record in found if run.arm.name == arm}
-
-
 def _largest(values: Sequence[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
@@ -261,7 +181,7 @@ def _largest(values: Sequence[float | None]) -> float | None:
 def _arm(
     name: str, settings: Mapping[str, Any], tuning: Mapping[str, Any] | None, done: Sequence[Outcome]
 ) -> dict[str, Any]:
-    about = next((record.about for record in _records(done, name)), {})
+    about = next((record.about for record in records(done, name)), {})
     rate = (tuning or {}).get("learning_rate") or about.get("settings", {}).get("learning_rate")
     return {
         "name": name,

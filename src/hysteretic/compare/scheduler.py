@@ -1,4 +1,4 @@
-"""In which order are a comparison's runs made? A trial for the time, then those that choose rates, then the others."""
+"""Makes the runs of a comparison: a trial for the expected time, then runs that choose rates, then the others."""
 
 from __future__ import annotations
 
@@ -14,31 +14,26 @@ from hysteretic.common.errors import UsageError
 from hysteretic.common.files import read_json, write_json, write_text
 from hysteretic.common.subprocesses import Command, Ended, Workers, run_all
 from hysteretic.common.terminal import clock
+from hysteretic.compare.folder import ComparisonFolder, Run, finished, unfinished
 from hysteretic.compare.measures import measures, read_record
 from hysteretic.compare.progress import Live
 from hysteretic.compare.results import write_results
-from hysteretic.compare.spec import (
-    Comparison,
-    ComparisonFolder,
-    Run,
-    finished,
-    unfinished,
-)
+from hysteretic.compare.spec import Comparison
 
 TRIAL_ROLLOUTS = 2
-"""Rollouts of the trial that the expected time comes from."""
+"""Length of the trial from which the expected time is computed."""
 
 
 @dataclass(frozen=True)
 class Length:
-    """Updates of a run, and updates of a rollout (the most that an arm makes)."""
+    """Updates per run, and updates per rollout (of the arm with the most)."""
 
     updates: int
     of_rollout: int
 
 
 def carry_out(comparison: Comparison, folder: ComparisonFolder, length: Length, workers: Workers) -> list[str]:
-    """Make every run that is not finished; returns the names of those that failed. Raises Stopped and UsageError."""
+    """Make every unfinished run; returns the names of those that failed. Raises Stopped and UsageError."""
     for run in [*folder.tuning_runs(comparison), *folder.runs(comparison, {})]:
         if finished(run):
             tidy(run)
@@ -58,7 +53,7 @@ def carry_out(comparison: Comparison, folder: ComparisonFolder, length: Length, 
 def _train(
     comparison: Comparison, folder: ComparisonFolder, runs: Sequence[Run], updates: int, workers: Workers, title: str
 ) -> list[str]:
-    """Make the runs that are not finished; results are written whenever one ends. Returns the names of failed ones."""
+    """Make the unfinished runs, and write results whenever one ends. Returns the names of failed runs."""
     waiting = unfinished(runs)
     if not waiting:
         return []
@@ -87,7 +82,7 @@ def _train(
 
 
 def _command_of(run: Run, comparison: Comparison, **changes: Any) -> Command:
-    """`hysteretic train` for a run, going on where it was stopped."""
+    """The `hysteretic train` command of a run, resuming where it was stopped."""
     config = run.folder.with_name(f"{run.folder.name}.yaml")
     config.parent.mkdir(parents=True, exist_ok=True)
     write_text(config, yaml.safe_dump({**run.settings(comparison), **changes}))
@@ -101,7 +96,7 @@ def _command_of(run: Run, comparison: Comparison, **changes: Any) -> Command:
 
 
 def tidy(run: Run) -> None:
-    """Remove what a finished run needs no more: what --resume goes on from, and the model of a tuning run."""
+    """Remove what a finished run no longer needs: its checkpoints, and the model of a tuning run."""
     for folder in [*run.folder.glob("checkpoint-*"), *([run.folder / "model"] if run.is_tuning else [])]:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -109,7 +104,7 @@ def tidy(run: Run) -> None:
 def _expect(comparison: Comparison, folder: ComparisonFolder, length: Length, workers: Workers) -> None:
     """Print the expected time, from a trial of a few rollouts that is made once.
 
-    Raises UsageError when not one arm can make a trial: then nothing would come of the rest.
+    Raises UsageError when no arm completes a trial: the real runs would fail too.
     """
     left = len(unfinished([*folder.tuning_runs(comparison), *folder.runs(comparison, {})]))
     if not left:
@@ -117,15 +112,15 @@ def _expect(comparison: Comparison, folder: ComparisonFolder, length: Length, wo
     timing = read_json(folder.timing)
     if timing is None:
         steps = min(TRIAL_ROLLOUTS * length.of_rollout, length.updates)
-        print(f"A trial of {steps} updates, for the expected time …", flush=True)
+        print(f"Trial of {steps} updates, to estimate the time …", flush=True)
         timing = _trial(comparison, folder, steps, replace(workers, jobs=min(workers.jobs, left)))
         write_json(folder.timing, timing)
     seconds = (timing["seconds_around_a_run"] + length.updates * timing["seconds_an_update"]) * left / workers.jobs
-    print(f"{left} runs to make: about {clock(seconds)}.", flush=True)
+    print(f"{left} runs left: about {clock(seconds)}.", flush=True)
 
 
 def _trial(comparison: Comparison, folder: ComparisonFolder, steps: int, workers: Workers) -> dict[str, float]:
-    """Seconds of a run besides its updates, and of an update, with as many runs side by side as there will be."""
+    """Seconds of a run outside its updates, and of one update, with the usual number of runs side by side."""
     trials = [Run(arm, comparison.seeds[0], None, folder.path / "trial" / arm.folder) for arm in comparison.arms]
     over: list[Ended] = []
     for start in range(0, len(trials), workers.jobs):
@@ -144,11 +139,11 @@ def _trial(comparison: Comparison, folder: ComparisonFolder, steps: int, workers
                 "seconds_around_a_run": fmean(all_of_it - updates for all_of_it, updates in timed),
                 "seconds_an_update": fmean(updates / steps for _, updates in timed),
             }
-    raise UsageError(f"No arm can be trained; the end of {over[0].command.log}:\n{over[0].last_lines}")
+    raise UsageError(f"No arm could be trained; the end of {over[0].command.log}:\n{over[0].last_lines}")
 
 
 def _kept_rates(comparison: Comparison, folder: ComparisonFolder) -> dict[str, Any]:
-    """Rates that runs were started with: they stay, whatever a tuning run that is made later says."""
+    """Rates with which runs were already started: they stay, whatever later tuning runs show."""
     before = folder.rates()
     started = {run.arm.name for run in folder.runs(comparison, {}) if (run.folder / "run.json").is_file()}
     return {arm: entry for arm, entry in before.items() if arm in started}
@@ -157,8 +152,8 @@ def _kept_rates(comparison: Comparison, folder: ComparisonFolder) -> dict[str, A
 def choose_rates(comparison: Comparison, tuning: Sequence[Run]) -> dict[str, Any]:
     """Each arm's rate with the largest mean measure over the tuning seeds.
 
-    A rate at which a run failed is not chosen: it is not known to be safe, and its mean would be of other seeds than
-    the others'. Raises UsageError for an arm that has no rate left.
+    A rate at which a run failed is not chosen: it may be unsafe, and its mean would be over fewer seeds.
+    Raises UsageError for an arm that has no rate left.
     """
     chosen = {}
     for arm in comparison.arms:
@@ -168,12 +163,12 @@ def choose_rates(comparison: Comparison, tuning: Sequence[Run]) -> dict[str, Any
                 try:
                     values[run.rate].append(measures(read_record(run.folder))[comparison.measure])
                 except ValueError:
-                    continue  # as good as failed, and shown as such when it ended
+                    continue  # reported as failed when it ended
         whole = {rate: fmean(found) for rate, found in values.items() if len(found) == len(comparison.tuning_seeds)}
         if not whole:
             raise UsageError(
-                f"Tuning {arm.name} failed at every rate; see the logs in the tuning folder, mend the settings, and "
-                "call this again."
+                f"Tuning {arm.name} failed at every rate; see the logs in the tuning folder, fix the settings, and "
+                "run the same command again."
             )
         best = max(whole, key=lambda rate: whole[rate])
         chosen[arm.name] = {

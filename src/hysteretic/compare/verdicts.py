@@ -1,4 +1,4 @@
-"""What do the figures of a comparison say, pair by pair and in words?"""
+"""What the numbers of a comparison say, pair by pair and in sentences."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from typing import Any
 
 from hysteretic.compare.measures import label_and_meaning
 from hysteretic.compare.spec import Comparison
-from hysteretic.statistics import PairedComparison, holm, paired_comparison
+from hysteretic.statistics import FEWEST_SEEDS, PairedComparison, holm, paired_comparison
 
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 """By measure, arm and seed."""
 
 Track = tuple[Sequence[float], Sequence[float]]
-"""Rewards and generated tokens of a run's rollouts: where both are the same, two runs are the same run."""
+"""Rewards and generated tokens of a run's rollouts: two runs that agree in both are the same run."""
 
-ORDER = ("better", "worse", "identical", "cannot tell", "too few seeds")
-"""The surest verdict first."""
+WORDS = {
+    "better": "better",
+    "worse": "worse",
+    "identical": "identical",
+    "cannot tell": "no clear difference",
+    "too few seeds": "too few seeds",
+}
+"""What readers see for each verdict in results.json, the clearest first."""
 
 
 def all_pairs(
@@ -27,8 +33,7 @@ def all_pairs(
 ) -> list[dict[str, Any]]:
     """Every arm against the baseline first, then every other pair, on the seeds that both finished.
 
-    Verdicts are of p-values corrected (Holm) over the pairs of one measure. tracks: of every finished run, by arm and
-    seed.
+    Verdicts use p-values corrected (Holm) over the pairs of one measure. tracks: by arm and seed, for finished runs.
     """
     arms = [arm.name for arm in comparison.arms]
     others = [arm for arm in arms if arm != comparison.baseline]
@@ -43,8 +48,8 @@ def all_pairs(
             if shared:
                 each = [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
                 found.append((treatment, baseline, paired_comparison(*each, comparison.confidence)))
-        told = [pair for _, _, pair in found if pair.verdict != "too few seeds"]
-        corrected = dict(zip(map(id, told), holm([pair.p_value for pair in told]), strict=True)) if told else {}
+        tested = [pair for _, _, pair in found if pair.verdict != "too few seeds"]
+        corrected = dict(zip(map(id, tested), holm([pair.p_value for pair in tested]), strict=True)) if tested else {}
         for treatment, baseline, pair in found:
             row = _pair(treatment, baseline, name, pair, corrected.get(id(pair)), comparison.confidence)
             first, second = tracks[treatment], tracks[baseline]
@@ -86,35 +91,68 @@ def _no_difference(pair: Mapping[str, Any]) -> bool:
     return pair["mean_difference"] == 0 and pair["interval"] in (None, [0.0, 0.0])
 
 
-def verdicts(comparison: Comparison, pairs: Sequence[Mapping[str, Any]], finished_runs: int) -> list[str]:
-    """The answer in sentences: every arm against the baseline on the measure that decides, the surest first."""
-    if len(comparison.arms) == 1:
-        return [f"{comparison.arms[0].name} alone was run: there is nothing to compare it with."]
-    chosen = [p for p in pairs if p["measure"] == comparison.measure and p["baseline"] == comparison.baseline]
+def verdicts(results: Mapping[str, Any]) -> list[str]:
+    """The answer in sentences: every arm against the baseline on the primary measure, the clearest first."""
+    baseline, finished_runs = results["baseline"], results["progress"]["finished"]
+    if len(results["arms"]) == 1:
+        return [f"{baseline} is the only arm: there is nothing to compare it with."]
+    chosen = _primary_pairs(results)
+    if not chosen and not finished_runs:
+        return ["No run has finished: there is no verdict yet."]
     if not chosen:
-        if not finished_runs:
-            return ["No run is finished: there is no verdict yet."]
         return [
-            f"No verdict yet: there is no seed at which {comparison.baseline} and another arm both finished with the "
-            f"measure that decides ({comparison.measure}); finished runs: {finished_runs}."
+            f"No verdict yet: there is no seed at which {baseline} and another arm both finished with the primary "
+            f"measure ({results['primary']}); finished runs: {finished_runs}."
         ]
-    chosen.sort(key=lambda p: (ORDER.index(p["verdict"]), p["p"] if p["p"] is not None else 1.0))
     return [sentence(pair) for pair in chosen]
 
 
+def _primary_pairs(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The pairs with the baseline on the primary measure, the clearest verdict first."""
+    order, baseline = list(WORDS), results["baseline"]
+    chosen = [p for p in results["pairs"] if p["measure"] == results["primary"] and p["baseline"] == baseline]
+    return sorted(chosen, key=lambda p: (order.index(p["verdict"]), p["p"] if p["p"] is not None else 1.0))
+
+
+def next_step(results: Mapping[str, Any]) -> str | None:
+    """One line on what to do about the verdict; None where nothing needs doing."""
+    progress, pairs = results["progress"], _primary_pairs(results)
+    if progress["failed"]:
+        return "Next: find out why runs failed (see their errors below), then run the same command to try them again."
+    if progress["finished"] < progress["planned"]:
+        return "Next: let the comparison finish; the same command goes on where it stopped."
+    if not pairs:
+        return None
+    best = max(pairs, key=lambda p: p["mean_difference"])
+    if best["verdict"] == "better":
+        return (
+            f"Next: train with the settings of {best['treatment']}, and check it once on a task or model of your own."
+        )
+    kinds = {pair["verdict"] for pair in pairs}
+    if "too few seeds" in kinds:
+        return f"Next: give more --seeds in the same folder; {FEWEST_SEEDS} are the minimum for a verdict, 8 are usual."
+    needed = [p["seeds_to_tell"] for p in pairs if p["seeds_to_tell"] and p["mean_difference"] > 0]
+    if needed:
+        return f"Next: if such a gain would matter to you, go on in the same folder with --seeds {min(needed)}."
+    if kinds == {"identical"}:
+        return "Next: see the notes on why the arms are identical, and change the settings they name."
+    return f"Next: keep {results['baseline']}; nothing here is clearly better."
+
+
 def in_words(results: Mapping[str, Any]) -> str:
-    """For the terminal: the answer, and what must be known to trust it."""
-    return "\n".join([*results["verdicts"], *(f"Note: {note}" for note in results["notes"])])
+    """For the terminal: the answer, what must be known to trust it, and what to do next."""
+    step = next_step(results)
+    return "\n".join([*results["verdicts"], *(f"Note: {note}" for note in results["notes"]), *([step] if step else [])])
 
 
 def headline(pair: Mapping[str, Any]) -> str:
-    """What `sentence` begins with: the verdict without its figures."""
+    """What `sentence` begins with: the verdict without its numbers."""
     ours, theirs, n = pair["treatment"], pair["baseline"], pair["seeds"]
     if pair["verdict"] == "too few seeds":
         seeds = "1 paired seed is" if n == 1 else f"{n} paired seeds are"
         return f"{ours} and {theirs}: {seeds} too few for a verdict"
     if pair["verdict"] == "cannot tell":
-        return f"Cannot tell whether {ours} is better than {theirs}"
+        return f"No clear difference between {ours} and {theirs}"
     if pair["verdict"] == "identical":
         return f"{ours} and {theirs} are identical"
     return f"{ours} is {pair['verdict']} than {theirs}"
@@ -124,33 +162,33 @@ def sentence(pair: Mapping[str, Any]) -> str:
     """One pair in words."""
     label = label_and_meaning(pair["measure"])[0].lower()
     head, seeds = headline(pair), f"{pair['seeds']} paired seeds"
-    figures = f"{pair['mean_difference']:+.4f}"
+    numbers = f"{pair['mean_difference']:+.4f}"
     if pair["interval"] is not None:
-        figures += f" (95 % interval {pair['interval'][0]:+.4f} to {pair['interval'][1]:+.4f})"
+        numbers += f" (95 % interval {pair['interval'][0]:+.4f} to {pair['interval'][1]:+.4f})"
     if pair["relative_gain"] is not None:
-        figures += f", {100 * abs(pair['relative_gain']):.0f} % {'more' if pair['relative_gain'] >= 0 else 'less'}"
+        numbers += f", {100 * abs(pair['relative_gain']):.0f} % {'more' if pair['relative_gain'] >= 0 else 'less'}"
     if pair["verdict"] == "too few seeds":
-        return f"{head} (4 are the least). {label.capitalize()}: {figures}."
+        return f"{head} ({FEWEST_SEEDS} are the minimum). {label.capitalize()}: {numbers}."
     if pair["verdict"] == "identical":
         return (
-            f"{head} ({label}): the same rewards in every rollout, {seeds}. Either what they differ in makes no "
-            "difference here, or the policy hardly moved; see the notes."
+            f"{head} ({label}): the same rewards in every rollout, {seeds}. Either the settings in which they differ "
+            "have no effect here, or the policy hardly moved; see the notes."
         )
     if pair["verdict"] == "cannot tell":
         if pair["p"] is not None and pair["p_holm"] is not None and pair["p"] <= 0.05 < pair["p_holm"]:
-            hint = "by itself this pair would tell, among so many it may be chance: add seeds, or compare fewer arms"
+            hint = "significant by itself, but not among this many pairs: add seeds, or compare fewer arms"
         elif _no_difference(pair):
-            hint = "the figure is the same at every seed"
+            hint = "the value is the same at every seed"
         elif pair["seeds_to_tell"] is None:
-            hint = "so small a difference would take over 1,000 seeds"
+            hint = "confirming so small a difference would take over 1,000 seeds"
         else:
-            hint = f"about {pair['seeds_to_tell']} seeds in all would tell, if the difference is as measured"
-        return f"{head} ({label}): {figures}, {seeds}; {hint}."
-    return f"{head} ({label}): {figures}, {seeds}."
+            hint = f"if the difference is as measured, about {pair['seeds_to_tell']} seeds in all would confirm it"
+        return f"{head} ({label}): {numbers}, {seeds}; {hint}."
+    return f"{head} ({label}): {numbers}, {seeds}."
 
 
 def _about_stillness(results: Mapping[str, Any]) -> list[str]:
-    """Why arms may be identical: no gradient, no time, too small a step, or nothing in which they differ."""
+    """Why arms may be identical: no gradient, too few updates, too small a step, or settings without effect."""
     norms: dict[str, list[float | None]] = {}
     for run in results["runs"]:
         if run["state"] == "finished":
@@ -159,8 +197,8 @@ def _about_stillness(results: Mapping[str, Any]) -> list[str]:
     said = []
     if still:
         said.append(
-            f"No update of {', '.join(still)} had a gradient (grad_norm is 0 throughout): in no group was one response "
-            "better than another, so the policy stayed as it was. `hysteretic probe` says what would change that."
+            f"No update of {', '.join(still)} had a gradient (grad_norm is 0 throughout): all responses of every group "
+            "had the same reward, so the policy never changed. `hysteretic probe` says what would help."
         )
     pairs = [p for p in results["pairs"] if p["measure"] == results["primary"] and p["is_identical"]]
     pairs = [p for p in pairs if p["treatment"] not in still]
@@ -177,18 +215,18 @@ def _about_stillness(results: Mapping[str, Any]) -> list[str]:
         facts += [f"grad_norm up to {max(sizes):.2g}"] if sizes else []
         had = f"They had {' and '.join(facts)}. " if facts else ""
         why = (
-            f"{had}If that is too little to move the policy, raise the learning rate or max_steps; else what the arms "
-            "differ in makes no difference on this task."
+            f"{had}If that is too little to move the policy, raise the learning rate or max_steps; otherwise the "
+            "settings in which the arms differ have no effect on this task."
         )
     return [*said, f"Identical run by run: {couples}. {why}"]
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
-    """What a reader must know to trust the figures."""
+    """What a reader must know to trust the numbers."""
     found = []
     progress = results["progress"]
     if progress["finished"] < progress["planned"]:
-        found.append(f"{progress['finished']} of {progress['planned']} runs are finished: the figures are not final.")
+        found.append(f"{progress['finished']} of {progress['planned']} runs have finished: the numbers are not final.")
     if progress["failed"]:
         found.append(
             f"Failed runs: {progress['failed']}. Pairs leave out their seeds, which may flatter an arm that fails."
@@ -199,35 +237,40 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         tried = arm["tuning"]["rates"] if arm["tuning"] else []
         unsafe = [f"{entry['learning_rate']:g}" for entry in tried if entry["seeds"] < len(arm["tuning"]["seeds"])]
         if unsafe:
-            found.append(f"Runs of {arm['name']} failed while tuning at {', '.join(unsafe)}: not chosen.")
+            found.append(
+                f"Runs of {arm['name']} failed while tuning at {', '.join(unsafe)}: these rates were not chosen."
+            )
         if arm["tuning"] and arm["tuning"]["at_edge"]:
             found.append(
-                f"{arm['name']}'s best learning rate, {arm['learning_rate']:g}, is at the edge of those tried: a rate "
-                "beyond it may be better."
+                f"{arm['name']}'s best learning rate, {arm['learning_rate']:g}, is at the edge of the rates tried: "
+                "one beyond it may be better."
             )
     if not any(arm["tuning"] for arm in results["arms"]):
-        found.append("No learning rate was tuned: every arm has the settings it was given.")
+        found.append("Learning rates were not tuned: every arm uses the settings it was given.")
     if len(results["source_sha256"]) > 1:
-        found.append(f"The runs were made by {len(results['source_sha256'])} versions of this package's code.")
+        found.append(f"The runs were made with {len(results['source_sha256'])} versions of this package's code.")
     if len([p for p in results["pairs"] if p["measure"] == results["primary"]]) > 1:
         found.append(
-            "Verdicts are by p-values corrected for the number of pairs (Holm); intervals are of each pair alone."
+            "Verdicts use p-values corrected for the number of pairs (Holm); intervals are for each pair alone."
         )
     for name, budget in results["budgets"].items():
         if budget["budget"] < budget["median_total"] / 2:
             what = results["measures"].get(name, {}).get("label", name).lower()
             found.append(
-                f"One run cost less than half of the others': figures {what} are of the first part of the runs."
+                f"One run cost less than half as much as the others: numbers {what} cover only the first part of "
+                "the runs."
             )
     if len({entry["problems"] for entry in results["runs"] if entry["problems"]}) > 1:
-        found.append("Arms take different numbers of problems at a time: they share their order, not their rollouts.")
+        found.append(
+            "Arms use different numbers of problems per rollout: they share the order of problems, not the rollouts."
+        )
     if "area_by_second" in results["measures"] and results.get("most_jobs") != 1:
-        found.append("Seconds are those of a machine that several runs shared.")
+        found.append("Seconds were measured while several runs shared the machine.")
     return found
 
 
 def alarm_notes(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One note an alarm: in how many runs of which arms it sounded, and the first of them in full."""
+    """One note per alarm: in how many runs of which arms it was raised, and the first of them in full."""
     by_name: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
     for run in runs:
         for alarm in run.get("alarms", []):

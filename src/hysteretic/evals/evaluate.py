@@ -12,6 +12,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hysteretic.rewards.scoring import Scoring, here
+from hysteretic.statistics import wilson
 from hysteretic.tasks.scored import Unscored
 from hysteretic.tasks.task import Problem, RewardError, Score, Task
 
@@ -45,9 +46,7 @@ def rate(successes_by_problem: Sequence[Sequence[float]]) -> Rate:
     if n > 1 and len(successes_by_problem[0]) > 1 and (spread := stdev(shares)) > 0:
         half = Z * spread / math.sqrt(n)
         return Rate(mean, max(mean - half, 0.0), min(mean + half, 1.0), n)
-    centre = (mean + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * math.sqrt(mean * (1 - mean) / n + Z**2 / (4 * n**2))
-    return Rate(mean, max(centre - half, 0.0), min(centre + half, 1.0), n)
+    return Rate(mean, *wilson(mean, n), n)
 
 
 def report(scores: dict[str, list[list[Score]]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How is an evaluation handed on? As a page: figures, confusions as pictures, and a few wrong answers to look at."""
+"""The page of an evaluation: results, confusions as pictures, and a few wrong answers to look at."""
 
 from __future__ import annotations
 
@@ -13,59 +13,51 @@ import altair as alt
 from hysteretic.evals.metrics import Answered
 from hysteretic.evals.summary import confusion_rows, headline, sentences, sets, table_rows
 from hysteretic.evals.variants import Judged, Variant
-from hysteretic.html.markup import Markup, items, markup, shorten, table, tag, visible
-from hysteretic.html.problem import explained, explanation_markup, pictures, prompt_markup, text_block
-from hysteretic.html.sheet import Sheet
+from hysteretic.html import page
+from hysteretic.html.problem import explained, pictures
+from hysteretic.html.text import shorten, visible
 from hysteretic.tasks.task import Classifies, Task
 
 MOST_WRONG = 8
 """Wrong answers on the page."""
 
 WIDEST_PICTURE = 24
-"""Classes that a confusion is drawn for."""
+"""The most classes for which a confusion is drawn."""
 
 
 def save_page(record: Mapping[str, Any], variants: Sequence[Variant], judged: Judged, path: Path) -> None:
-    """Writes the page of an evaluation."""
+    """Write the page of an evaluation."""
     task = shorten(record["task"], 80)
     who = "are these responses to" if record["model"] is None else f"is {shorten(record['model'], 80)} on"
-    sheet = Sheet(f"How good {who} {task}?")
     header, *rows = table_rows(record)
-    sheet.add(tag("p", headline(record)), table("Figures", header, rows))
-    if agreement := sentences(record):
-        sheet.add(items(agreement, "plain"))
-    sheet.add(_confusions(sheet, record))
-    variant = next(variant for variant in variants if variant.name in judged)
-    sheet.add(_wrong(sheet, variant.task, judged[variant.name]))
-    sheet.save(path)
+    first = next(variant for variant in variants if variant.name in judged)
+    page.save_page(
+        path,
+        "evals/page.html",
+        title=f"How good {who} {task}?",
+        headline=headline(record),
+        header=header,
+        rows=rows,
+        agreement=sentences(record),
+        confusions=_confusions(record),
+        **_wrong(first.task, judged[first.name]),
+    )
 
 
-def _confusions(sheet: Sheet, record: Mapping[str, Any]) -> Markup | None:
-    found = [(g, d, figure["confusion"]) for g, d, figure in sets(record) if "confusion" in figure]
-    if not found:
-        return None
-    titled = [
-        (f"{variant}, {decoding}" if "randomised" in record else decoding, counts)
-        for variant, decoding, counts in found
-    ]
-    charts = [
-        confusion_chart(counts).properties(title=alt.Title(title.capitalize(), subtitle="expected: row, given: column"))
-        for title, counts in titled
-        if len(counts["classes"]) <= WIDEST_PICTURE
-    ]
-    tables = (table(title.capitalize(), *_head_and_body(counts)) for title, counts in titled)
-    note = "Responses by the expected answer and the given one; none: no answer. Right ones are framed."
-    numbers = tag("details", tag("summary", "The same in numbers"), *tables)
-    return markup(tag("h2", "Which is taken for which?"), tag("p", note), sheet.charts(charts), numbers)
-
-
-def _head_and_body(counts: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    header, *rows = confusion_rows(counts)
-    return header, rows
+def _confusions(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for variant, decoding, metrics in sets(record):
+        if counts := metrics.get("confusion"):
+            title = (f"{variant}, {decoding}" if "randomised" in record else decoding).capitalize()
+            heading = alt.Title(title, subtitle="rows: expected, columns: given")
+            is_drawn = len(counts["classes"]) <= WIDEST_PICTURE
+            chart = confusion_chart(counts).properties(title=heading) if is_drawn else None
+            found.append({"title": title, "chart": chart, "table": confusion_rows(counts)})
+    return found
 
 
 def confusion_chart(counts: Mapping[str, Any]) -> alt.LayerChart:
-    """A square for each pair of classes: the darker, the larger its share of the row."""
+    """A square for each pair of classes: the darker, the larger its fraction of the row."""
     header, *_ = confusion_rows(counts)
     columns, classes = header[1:], counts["classes"]
     extra = [counts[name] for name in ("other", "none") if name in columns[len(classes) :]]
@@ -73,8 +65,8 @@ def confusion_chart(counts: Mapping[str, Any]) -> alt.LayerChart:
     for i, found in enumerate(counts["counts"]):
         line = [*found, *(column[i] for column in extra)]
         for j, count in enumerate(line):
-            share = count / max(sum(line), 1)
-            cells.append({"row": i, "column": j, "count": count, "share": share, "right": i == j})
+            fraction = count / max(sum(line), 1)
+            cells.append({"row": i, "column": j, "count": count, "fraction": fraction, "right": i == j})
     rotated = -90 if max(map(len, classes)) > 4 else 0
     names = [shorten(visible(name), 24) for name in classes], [shorten(visible(name), 24) for name in columns]
     base = alt.Chart(alt.Data(values=cells)).encode(
@@ -82,7 +74,7 @@ def confusion_chart(counts: Mapping[str, Any]) -> alt.LayerChart:
         y=alt.Y("row:O", title=None, axis=_axis(names[0])),
     )
     squares = base.mark_rect(color="var(--arm1)").encode(
-        opacity=alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.03, 0.7]), legend=None)
+        opacity=alt.Opacity("fraction:Q", scale=alt.Scale(domain=[0, 1], range=[0.03, 0.7]), legend=None)
     )
     right = base.transform_filter("datum.right").mark_rect(filled=False, stroke="var(--ink)", strokeWidth=1)
     numbers = base.transform_filter("datum.count > 0").mark_text(fontSize=12).encode(text="count:Q")
@@ -90,7 +82,7 @@ def confusion_chart(counts: Mapping[str, Any]) -> alt.LayerChart:
 
 
 def _axis(names: Sequence[str], **more: Any) -> alt.Axis:
-    """Places are numbers and names are put on them, so that equal names stay apart."""
+    """Positions are numbers labelled with names, so that equal names stay apart."""
     quoted = "[" + ", ".join(_quoted(name) for name in names) + "]"
     return alt.Axis(labelExpr=f"{quoted}[datum.value]", domain=False, ticks=False, labelLimit=110, **more)
 
@@ -99,39 +91,30 @@ def _quoted(name: str) -> str:
     return "'" + name.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ") + "'"
 
 
-def _wrong(sheet: Sheet, task: Task, judged: Mapping[str, list[Answered]]) -> Markup:
-    """Of the first decoding: wrong responses, every class in turn."""
+def _wrong(task: Task, judged: Mapping[str, list[Answered]]) -> dict[str, Any]:
+    """Wrong responses of the first decoding, taking the classes in turn."""
     decoding, rows = next(iter(judged.items()))
-    wrong = [(row, place) for row in rows if (place := _first_wrong(row)) is not None]
-    title = tag("h2", f"Wrong answers ({decoding})")
-    if not wrong:
-        return markup(title, tag("p", "No problem has a wrong response."))
+    wrong = [(row, row.is_correct.index(False)) for row in rows if False in row.is_correct]
     by_class: dict[str | None, list[tuple[Answered, int]]] = defaultdict(list)
     for row, place in wrong:
         by_class[task.class_of(row.problem) if isinstance(task, Classifies) else None].append((row, place))
     in_turn = [found for found in chain(*zip_longest(*by_class.values())) if found is not None][:MOST_WRONG]
-    note = f"{len(wrong)} of {len(rows)} problems have a wrong response; shown: {len(in_turn)}."
-    return markup(title, tag("p", note), *(_article(sheet, task, row, place) for row, place in in_turn))
+    shown = [
+        {
+            "problem": row.problem,
+            "about": _about(row, place),
+            "response": row.responses[place],
+            "lines": explained(task, row.problem),
+            "charts": pictures(task, row.problem),
+        }
+        for row, place in in_turn
+    ]
+    return {"decoding": decoding, "wrong": shown, "wrong_problems": len(wrong), "problems": len(rows)}
 
 
-def _first_wrong(row: Answered) -> int | None:
-    return next((i for i, right in enumerate(row.is_correct) if not right), None)
-
-
-def _article(sheet: Sheet, task: Task, row: Answered, place: int) -> Markup:
+def _about(row: Answered, place: int) -> str:
+    """The answer that was found in a response, and whether its format is right."""
     answer = row.answers[place] if row.answers else None
     given = f"given: {answer}" if answer is not None else "no answer" if row.answers else None
-    form = None if row.scores[place].has_format else "not in the form asked for"
-    about = "; ".join(part for part in (given, form) if part)
-    charts = sheet.charts(pictures(task, row.problem))
-    lines = explained(task, row.problem)
-    return tag(
-        "article",
-        tag("h3", shorten(row.problem.id, 200)),
-        tag("p", tag("b", "Response"), f" ({shorten(about, 200)})" if about else None),
-        text_block(row.responses[place]),
-        tag("p", tag("b", "Expected")),
-        explanation_markup(lines),
-        tag("details", tag("summary", "Picture"), charts) if charts is not None else None,
-        tag("details", tag("summary", "Prompt"), prompt_markup(row.problem)),
-    )
+    form = None if row.scores[place].has_format else "wrong format"
+    return "; ".join(part for part in (given, form) if part)

@@ -9,7 +9,7 @@ from hysteretic.common.terminal import text_table
 from hysteretic.evals.evaluate import Rate
 from hysteretic.evals.metrics import consistency, metrics_by_decoding
 from hysteretic.evals.variants import Judged, Variant
-from hysteretic.html.markup import NONE, visible
+from hysteretic.html.text import NONE, visible
 
 Record = Mapping[str, Any]
 DECODINGS = ("greedy", "sampled", "given")

@@ -1,14 +1,14 @@
 """The pages of `hysteretic show` and `eval` in a real browser: whole and readable on narrow screens and dark ones.
 
-Skipped without Chromium, as test_page_in_browser.py says.
+Skipped without Chromium, as test_report_in_browser.py says.
 """
 
 import json
 import random
 
 import pytest
-from compare.test_page_in_browser import Screen
-from compare.test_page_in_browser import driver as driver
+from compare.test_report_in_browser import Screen
+from compare.test_report_in_browser import driver as driver
 
 from hysteretic.cli import main
 from hysteretic.tasks import load
