@@ -75,7 +75,7 @@ class Twice(Mine):
         ("Text", ["p0", "'1'", "finite reward"]),
         ("Number", ["p0", "1.0", "finite reward"]),
         ("Raises", ["p0", "RuntimeError", "no luck"]),
-        ("Empty", ["mine has no problems of split"]),
+        ("Empty", ["mine has no problems in split"]),
         ("Twice", ["4 problems with the id 'p0'"]),
     ],
 )
