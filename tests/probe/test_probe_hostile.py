@@ -75,8 +75,8 @@ class Twice(Mine):
         ("Text", ["p0", "'1'", "finite reward"]),
         ("Number", ["p0", "1.0", "finite reward"]),
         ("Raises", ["p0", "RuntimeError", "no luck"]),
-        ("Empty", ["mine gave no problems of split"]),
-        ("Twice", ["4 problems called 'p0'"]),
+        ("Empty", ["mine has no problems in split"]),
+        ("Twice", ["4 problems with the id 'p0'"]),
     ],
 )
 @pytest.mark.parametrize("command", ["probe", "eval"])
@@ -98,7 +98,7 @@ def test_training_refuses_two_problems_of_one_name(random_model, tmp_path, capsy
     file.write_text(TASK)
     flags = ["--task", f"{file}:Twice", "--model", str(random_model), "--train_problems", "4", "--use_cpu", "true"]
     assert main(["train", *flags, "--bf16", "false", "--max_steps", "1", "--output", str(tmp_path / "out")]) == 2
-    assert "4 problems called 'p0'" in capsys.readouterr().err
+    assert "4 problems with the id 'p0'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_training_refuses_two_problems_of_one_name(random_model, tmp_path, capsy
         (["--temperature", "nan"], "--temperature is nan"),
         (["--informative", "nan"], "--informative is nan"),
         (["--problems", "1000000000"], "1000000000 problems asked"),
-        (["--prompts-per-batch", str(10**18)], "1000000 at most"),
+        (["--prompts-per-batch", str(10**18)], "at most 1000000"),
         (["--seed", "-1"], "--seed is -1"),
         (["--seed", str(2**64)], f"--seed is {2**64}"),
         (["--model", ""], "Cannot load the model ''"),
@@ -156,7 +156,7 @@ def test_two_probes_never_write_one_folder_at_once(random_model, tmp_path, capsy
     command = ["probe", *EASY, *FEW, "--model", str(random_model), "--output", str(out)]
     with FileLock(out / ".lock"):
         assert main(command) == 2
-        assert "Another `hysteretic probe` is at work" in capsys.readouterr().err
+        assert "Another `hysteretic probe` is running" in capsys.readouterr().err
     (out / "probe.json.123.part").write_text("{")  # of one that was killed while it wrote
     assert main(command) == 0
 
