@@ -91,11 +91,12 @@ def _as_yaml(value: Any) -> str:
 
 def algorithms() -> Sequence[str]:
     """The presets and their parts."""
-    from hysteretic.presets import ALGORITHMS, dr_grpo
+    from hysteretic.presets import ALGORITHMS
 
     rows = ["| algorithm | ratio | gate | weight | length | divided by std |", "|---|---|---|---|---|---|"]
     for name, preset in ALGORITHMS.items():
-        made = dr_grpo(max_length=1024) if preset is dr_grpo else preset()
+        required = [p.name for p in inspect.signature(preset).parameters.values() if p.default is p.empty]
+        made = preset(**dict.fromkeys(required, 1024))  # dr-grpo asks for max_length
         parts = [_part(getattr(made, part)) for part in ("ratio", "gate", "weight", "length")]
         rows.append(f"| `{name}` | {' | '.join(parts)} | {'yes' if made.scale == 'std' else 'no'} |")
     return rows

@@ -20,8 +20,7 @@ OUTSIDE = re.compile(r"\]\(((?:\.\./)+)([\w./-]+)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the files outside docs/ that pages link to (measurements, examples), and all pages of results/."""
-    wanted = {str(path.relative_to(ROOT)) for path in (ROOT / "results").rglob("*.md")}
-    wanted |= {"CHANGELOG.md", "CONTRIBUTING.md"}
+    wanted = {str(path.relative_to(ROOT)) for path in (ROOT / "results").rglob("*.md")} | {"CHANGELOG.md"}
     docs = Path(config.docs_dir)
     for path in docs.rglob("*.md"):
         for _, target in _outside(path.relative_to(docs).parent, path.read_text(encoding="utf-8")):
