@@ -147,6 +147,8 @@ def test_commands_are_taken_by_their_own_parser(line):
     elif command == "compare":
         _, content = compare._command(words)
         assert set(content["algorithms"].split(",")) <= set(ALGORITHMS)
+    elif command == "report":
+        assert len(words) == 1
     elif command == "plan":
         options, rest = plan._options(words)
         assert plan.parse_for(options.gpus, rest)
