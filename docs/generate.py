@@ -118,15 +118,20 @@ def names(what: str) -> Sequence[str]:
     return [f"| {what[:-1]} | |", "|---|---|", *(f"| {link[name]} | {text} |" for name, text in found.items())]
 
 
-def help_of(command: str) -> Sequence[str]:
-    """What `hysteretic COMMAND --help` prints."""
-    from hysteretic.cli import main
+def help_except(*commands: str) -> Sequence[str]:
+    """What `hysteretic COMMAND --help` prints, a section for each command but these."""
+    from hysteretic.cli import COMMANDS, main
 
-    printed = io.StringIO()
+    lines: list[str] = []
     os.environ.update(COLUMNS="88", NO_COLOR="1")
-    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        main([command, "--help"])
-    return ["```text", printed.getvalue().rstrip(), "```"]
+    for command in (name for name in COMMANDS if name not in commands):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            main([command, "--help"])
+        # Python 3.13 names an option's value once: --task-options, --task_options TASK_OPTIONS
+        text = re.sub(r"(--[\w-]+) (\S+), (--\w+ \2)", r"\1, \3", printed.getvalue().rstrip())
+        lines += ["", f"## {command}", "", "```text", text, "```"]
+    return lines[1:]
 
 
 # Results.
@@ -192,7 +197,7 @@ MAKERS: dict[str, Callable[..., Sequence[str]]] = {
     "options": options,
     "algorithms": algorithms,
     "list": names,
-    "help": help_of,
+    "help-except": help_except,
     "comparison": comparison,
     "against-grpo": against_grpo,
     "step-times": step_times,
