@@ -28,6 +28,7 @@ def test_a_wheel_holds_code_types_model_and_recipes_and_nothing_else(wheel):
         "hysteretic/models/tiny_telelogs/model.safetensors",
         "hysteretic/recipes/tiny-telelogs-compact.yaml",
         "hysteretic/recipes/tiny-countdown-3.yaml",
+        "hysteretic/compare/demo.yaml",
         "hysteretic/recipes/combinations.yaml",
         "hysteretic/recipes/models/qwen2.5-7b.yaml",
         "hysteretic/recipes/shared/published.yaml",

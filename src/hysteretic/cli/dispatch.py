@@ -19,7 +19,7 @@ COMMANDS = {
     "eval": "Evaluate a model, or responses in a file, on a task: pass@1, majority votes, confusions.",
     "export": "Write a task's problems as parquet files for verl.",
     "launch": "Run a recipe in verl, on one node or on many.",
-    "demo": "Compare A-HPO with GRPO from the same sparse start, on this machine's CPU.",
+    "demo": "Try it: four algorithms from the same sparse start, on this machine's CPU.",
     "list": "List tasks, algorithms and recipes.",
     "env": "Print versions and devices, for a bug report.",
 }
@@ -32,15 +32,16 @@ Reinforcement learning of language models when rewards are sparse (HPO, A-HPO).
 commands:
 {commands}
 
-examples:
-  hysteretic train --task countdown-3 --algorithm a-hpo --model tiny
+examples, from the first look to a long run:
+  hysteretic demo
   hysteretic probe --task countdown-3 --model tiny
-  hysteretic compare --task countdown-3 --model tiny --algorithms grpo,a-hpo --seeds 4
-  hysteretic train --config qwen2.5-1.5b-countdown-3-lora
-  hysteretic train --dry-run qwen2.5-1.5b-countdown-3-lora
-  hysteretic plan qwen2.5-7b-countdown-3-full --gpu h100 --gpus 8
+  hysteretic train --task countdown-3 --model tiny --algorithm adaptive-grpo
+  hysteretic eval --task countdown-3 --model runs/countdown-3-adaptive-grpo-tiny-seed0/model
+  hysteretic compare --task countdown-3 --model tiny --algorithms grpo,adaptive-grpo --seeds 4
   hysteretic show --task telelogs-synthetic --seed 7 --output problem.html
-  hysteretic eval --task countdown-3 --model runs/countdown-3-a-hpo-tiny-seed0/model
+  hysteretic plan qwen2.5-7b-countdown-3-full --gpu h100 --gpus 8
+  hysteretic train --dry-run qwen2.5-1.5b-countdown-3-lora
+  hysteretic train --config qwen2.5-1.5b-countdown-3-lora
 """
 
 

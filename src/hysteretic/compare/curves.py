@@ -134,8 +134,11 @@ def thin(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _evenly(values: Sequence[float], most: int) -> list[float]:
+    """At most `most` of the values; the ends, which are kept anyway, may be all there is room for."""
     last = len(values) - 1
-    return [values[round(i * last / (most - 1))] for i in range(most)] if last >= most else list(values)
+    if last < most:
+        return list(values)
+    return [values[round(i * last / (most - 1))] for i in range(most)] if most > 1 else []
 
 
 def _at(curve: Mapping[str, Any], x: Sequence[float]) -> dict[str, Any]:

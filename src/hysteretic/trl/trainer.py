@@ -69,14 +69,16 @@ class HPOTrainer(PackedUpdates, WeightedAdvantages, FaultTolerance, GRPOTrainer)
         "title": "HPO: Hysteretic Policy Optimization for Stable and Efficient Training under Sparse-Reward Regime",
         "id": "2605.30201",
         "citation": textwrap.dedent("""\
-            @misc{hpo2026,
-                title         = {{HPO}: Hysteretic Policy Optimization for Stable and Efficient Training
-                                 under Sparse-Reward Regime},
-                author        = {{Author list: see arXiv}},
-                year          = {2026},
-                eprint        = {2605.30201},
-                archivePrefix = {arXiv},
-                url           = {https://arxiv.org/abs/2605.30201},
+            @misc{sana2026hpo,
+              title         = {{HPO}: Hysteretic Policy Optimization for Stable and Efficient Training
+                               under Sparse-Reward Regime},
+              author        = {Sana, Mohamed and Piovesan, Nicola and De Domenico, Antonio and Ayed, Fadhel and
+                               Zhang, Haozhe},
+              year          = {2026},
+              eprint        = {2605.30201},
+              archivePrefix = {arXiv},
+              primaryClass  = {cs.LG},
+              url           = {https://arxiv.org/abs/2605.30201}
             }"""),
     }
 
