@@ -11,20 +11,12 @@ SMALLEST = 40
 """Lines of a module that is not a command or an __init__."""
 MOST_FILES = 20
 """In one folder."""
-TO_BE_REMOVED = {"hysteretic.models.tiny": {"hysteretic.models"}}
-"""Arrows of cycles that are known and still stand."""
-STILL_SMALL = {"tasks/telelogs/trace.py", "tasks/telelogs/solver.py", "verl/without_trl.py"}
-STILL_LARGE = {"tasks/telelogs"}
-"""To be removed too."""
 
 
 def test_no_module_imports_itself_through_others():
     """Imports within functions and under TYPE_CHECKING count too: a cycle means that neither file stands alone."""
     graph = grimp.build_graph("hysteretic", exclude_type_checking_imports=False)
-    arrows = {
-        module: graph.find_modules_directly_imported_by(module) - TO_BE_REMOVED.get(module, set())
-        for module in graph.modules
-    }
+    arrows = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     try:
         TopologicalSorter(arrows).prepare()
     except CycleError as error:
@@ -40,6 +32,6 @@ def test_folders_and_files_keep_a_size_that_can_be_surveyed():
         for path in files
         if path.parent.name != "cli" and (lines := len(path.read_text(encoding="utf-8").splitlines())) < SMALLEST
     }
-    assert not small.keys() - STILL_SMALL
-    for folder in {path.parent for path in files if str(path.parent.relative_to(package)) not in STILL_LARGE}:
+    assert not small
+    for folder in {path.parent for path in files}:
         assert len(list(folder.glob("*.py"))) <= MOST_FILES, folder

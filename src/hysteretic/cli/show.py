@@ -8,9 +8,8 @@ from pathlib import Path
 
 from hysteretic.cli.options import add_task, page_path, task_of
 from hysteretic.common.errors import UsageError, usage_errors
-from hysteretic.html.problem import explained, pictures, prompt_parts
 from hysteretic.html.text import visible
-from hysteretic.tasks.task import Problem, Task
+from hysteretic.tasks.task import Problem, Task, explained, pictures, prompt_parts
 
 
 def main(arguments: Sequence[str]) -> int:

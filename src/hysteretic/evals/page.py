@@ -14,9 +14,8 @@ from hysteretic.evals.metrics import Answered
 from hysteretic.evals.summary import confusion_rows, headline, sentences, sets, table_rows
 from hysteretic.evals.variants import Judged, Variant
 from hysteretic.html import page
-from hysteretic.html.problem import explained, pictures
 from hysteretic.html.text import shorten, visible
-from hysteretic.tasks.task import Classifies, Task
+from hysteretic.tasks.task import Classifies, Task, explained, pictures
 
 MOST_WRONG = 8
 """Wrong answers on the page."""

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from hysteretic.common.errors import UsageError
 from hysteretic.common.files import write_text
 from hysteretic.html import text, theme
-from hysteretic.html.problem import prompt_parts
+from hysteretic.tasks.task import prompt_parts
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = range(22, 71, 6)

@@ -8,7 +8,8 @@ path = tiny_model(task="telelogs-compact")  the model for the task telelogs-comp
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+from .countdown_demonstrations import LONGEST_RESPONSE, TASK
 
 __all__ = ["LONGEST_RESPONSE", "SHIPPED", "TASK", "model_path", "tiny_model"]
 
@@ -17,18 +18,6 @@ SHIPPED = Path(__file__).parent / "tiny_countdown"
 
 OF_TASK = {"telelogs-compact": Path(__file__).parent / "tiny_telelogs"}
 """Other models that ship with the package, by the task they are made for (`--task` of the same command)."""
-
-TASK: dict[str, Any] = {
-    "size": 3,
-    "largest": 9,
-    "largest_target": 99,
-    "prompt": "terse",
-    "guess_rate_below": 0.06,
-}
-"""Options of Countdown for the tiny model."""
-
-LONGEST_RESPONSE = 72
-"""Most tokens in a response of the tiny model; no demonstration is longer."""
 
 
 def tiny_model(cache_dir: Path | str | None = None, seed: int = 0, task: str = "countdown-3") -> Path:

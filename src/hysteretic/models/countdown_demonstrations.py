@@ -19,9 +19,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations_with_replacement, permutations
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hysteretic.tasks.countdown_problems import shown_order, split_of
+
+TASK: dict[str, Any] = {
+    "size": 3,
+    "largest": 9,
+    "largest_target": 99,
+    "prompt": "terse",
+    "guess_rate_below": 0.06,
+}
+"""Options of Countdown for the tiny model."""
+
+LONGEST_RESPONSE = 72
+"""Most tokens in a response of the tiny model; no demonstration is longer."""
 
 LARGEST_NUMBER = 9
 LARGEST_TARGET = 99

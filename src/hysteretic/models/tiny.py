@@ -16,7 +16,8 @@ from types import ModuleType
 from hysteretic.tasks import countdown_problems
 from hysteretic.tasks.telelogs import compact, drive, faults, radio, rules, scenario
 
-from . import LONGEST_RESPONSE, TASK, countdown_demonstrations, telelogs_demonstrations, tokenizer, warmup
+from . import countdown_demonstrations, telelogs_demonstrations, tokenizer, warmup
+from .countdown_demonstrations import LONGEST_RESPONSE, TASK
 from .telelogs_demonstrations import ReportHabits
 from .warmup import Phase, Warmup, warm_up
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -190,3 +191,25 @@ class RewardError(ValueError):
 
 class NotFiniteError(RewardError):
     """The reward is NaN or infinite: the function works, but has no reward for this response."""
+
+
+def prompt_parts(problem: Problem) -> list[tuple[str | None, str]]:
+    """Role and text of each message; a plain prompt is one text without a role."""
+    if isinstance(problem.prompt, str):
+        return [(None, problem.prompt)]
+    return [(str(message.get("role", "?")), str(message.get("content", ""))) for message in problem.prompt]
+
+
+def explained(task: Task, problem: Problem) -> list[str]:
+    """The right answer, then how it can be checked, one line each."""
+    if isinstance(task, Explains):
+        lines = task.explanation(problem).splitlines()
+        if lines:
+            return lines
+    answer = problem.answer
+    return [answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, default=str)]
+
+
+def pictures(task: Task, problem: Problem) -> Sequence[Any]:
+    """The charts of a problem; none where the task has none."""
+    return task.picture(problem) if isinstance(task, Pictures) else ()

@@ -12,14 +12,13 @@ environment, a failure stops the run. `hysteretic.verl.trainer` adds alpha and t
 from __future__ import annotations
 
 from hysteretic.tasks.exported import compute_score
-from hysteretic.verl.supported import check_version, installed_version
+from hysteretic.verl.supported import check_version, hide_trl, installed_version
 
 __all__ = ["compute_score"]
 
 check_version(installed_version())
 
 from hysteretic.verl.estimator import register  # noqa: E402 - it imports verl, whose version is known by now
-from hysteretic.verl.without_trl import hide_trl  # noqa: E402
 
 register()
 hide_trl()

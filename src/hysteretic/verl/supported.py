@@ -1,9 +1,12 @@
-"""The versions of verl that this package supports."""
+"""The versions of verl that this package supports, and TRL beside it."""
 
 from __future__ import annotations
 
 import re
+import sys
 from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
 
 OLDEST = "0.9.0"
 NEWEST = "0.9.1"
@@ -45,3 +48,23 @@ def _numbers(version: str) -> tuple[int, ...]:
     """(0, 9, 1) of 0.9.1, 0.9.1.dev0 or 0.9.1+cu130."""
     found = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, found.group().split("."))) if found else (0,)
+
+
+def hide_trl() -> None:
+    """Make verl believe that TRL is not installed, unless TRL has what verl imports from it. Idempotent.
+
+    verl's FSDP engine patches TRL's AutoModelForCausalLMWithValueHead, which current TRL has not, so that every model
+    would end in an ImportError. Only verl's critic uses that class, and HPO has no critic.
+    """
+    if has_value_head():
+        return
+    import_module("verl.utils.import_utils")
+    for name in ("verl.utils.import_utils", "verl.models.transformers.monkey_patch", "verl.utils.model"):
+        if name in sys.modules:  # what is loaded later takes it from import_utils
+            sys.modules[name].is_trl_available = lambda: False  # type: ignore[attr-defined]
+
+
+def has_value_head() -> bool:
+    """Whether the installed TRL has the package that verl asks for first. Loads no TRL."""
+    found = find_spec("trl")
+    return found is not None and found.origin is not None and (Path(found.origin).parent / "experimental/ppo").is_dir()
