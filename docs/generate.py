@@ -147,24 +147,29 @@ def comparison(name: str) -> Sequence[str]:
     return lines
 
 
-def against_grpo(*arms: str) -> Sequence[str]:
-    """Some arms against GRPO in all three comparisons, on the measure chosen in advance."""
+def against(baselines: str, *arms: str) -> Sequence[str]:
+    """Some arms against each of the baselines (a,b) in all comparisons, on the measure chosen in advance."""
     starts = {
-        "sparse": "countdown-3, sparse start",
+        "default": "countdown-3, sparse start",
+        "sparse": "the same, other seeds",
         "easy": "countdown-3, easier start",
         "telelogs": "telelogs-compact",
     }
-    rows = ["| start | arm | verdict | gain | difference (95 % interval) | seeds |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| start | arm | against | verdict | gain | difference (95 % interval) | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, words in starts.items():
         found = _results(f"{name}/results")
         for pair in found["pairs"]:
-            if pair["treatment"] in arms and (pair["baseline"], pair["measure"]) == ("grpo", found["primary"]):
+            known = pair["treatment"] in arms and pair["baseline"] in baselines.split(",")
+            if known and pair["measure"] == found["primary"]:
                 low, high = pair["interval"]
                 difference = f"{pair['mean_difference']:+.4f} ({low:+.4f} to {high:+.4f})"
                 gain = f"{100 * pair['relative_gain']:+.0f} %"
                 link = f"[{words}](../results/{name}/results.csv)"
-                cells = [link, pair["treatment"], pair["verdict"], gain, difference, str(pair["seeds"])]
-                rows.append(f"| {' | '.join(cells)} |")
+                cells = [link, pair["treatment"], pair["baseline"], pair["verdict"], gain, difference, pair["seeds"]]
+                rows.append(f"| {' | '.join(map(str, cells))} |")
     return rows
 
 
@@ -198,7 +203,7 @@ MAKERS: dict[str, Callable[..., Sequence[str]]] = {
     "list": names,
     "help-except": help_except,
     "comparison": comparison,
-    "against-grpo": against_grpo,
+    "against": against,
     "step-times": step_times,
 }
 

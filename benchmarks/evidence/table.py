@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "results"
-HEAD = [
-    "| arm | whole run | against GRPO (95 % interval) | gain | first quarter | end | held-out pass@1, sampled "
-    "| verdict |",
-    "|---|---|---|---|---|---|---|---|",
-]
+COLUMNS = (
+    "| arm | whole run | against {} (95 % interval) | gain | first quarter | end | held-out pass@1, sampled | verdict |"
+)
 
 
 def table(results: Mapping[str, Any]) -> list[str]:
@@ -24,7 +22,7 @@ def table(results: Mapping[str, Any]) -> list[str]:
         for pair in results["pairs"]
         if pair["baseline"] == results["baseline"] and pair["measure"] == results["primary"]
     }
-    lines = list(HEAD)
+    lines = [COLUMNS.format(results["baseline"]), "|---|---|---|---|---|---|---|---|"]
     for arm in (arm["name"] for arm in results["arms"]):
         difference = gain = verdict = ""
         if arm in pairs:

@@ -14,6 +14,7 @@ from torch import Tensor
 from trl import GRPOConfig
 
 from hysteretic.advantages import BatchStatistics
+from hysteretic.common import metric_names as names
 from hysteretic.objective import Objective
 from hysteretic.parts import AdaptiveWeight, FixedWeight
 from hysteretic.trl.compat import setting
@@ -110,13 +111,13 @@ class WeightedAdvantages(ExtraState):
             if self.accelerator.num_processes > 1:
                 mass = self.accelerator.reduce(torch.tensor(mass, device=weighted_B.device), reduction="sum").tolist()
         metrics = {
-            "hpo/alpha": objective.alpha(statistics),
-            "hpo/positive_share": statistics.positives / statistics.responses,
-            "hpo/negative_share": statistics.negatives / statistics.responses,
-            "hpo/silent_share": float(rewards.is_silent.float().mean()),
-            "hpo/positive_mass": mass[0],
-            "hpo/negative_mass": mass[1],
-            "hpo/mean_length": statistics.mean_length,
+            names.ALPHA: objective.alpha(statistics),
+            names.POSITIVE_SHARE: statistics.positives / statistics.responses,
+            names.NEGATIVE_SHARE: statistics.negatives / statistics.responses,
+            names.SILENT_SHARE: float(rewards.is_silent.float().mean()),
+            names.POSITIVE_MASS: mass[0],
+            names.NEGATIVE_MASS: mass[1],
+            names.MEAN_LENGTH: statistics.mean_length,
         }
         self._rollout_metrics = {name: value for name, value in metrics.items() if value is not None}
         for name, value in self._rollout_metrics.items():
