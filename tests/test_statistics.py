@@ -207,7 +207,9 @@ def test_the_sentence_says_the_verdict_the_figures_and_what_more_seeds_would_do(
         "+16.4 % of the baseline, +1.4 to +33.0 %) over 8 paired seeds, p = 0.036."
     )
     unclear = paired_comparison(TREATMENT[:4], BASELINE[:4])
-    assert str(unclear).startswith("Cannot tell: mean 0.3325 against 0.2875, a difference of +0.045 (95 % interval -")
+    assert str(unclear).startswith(
+        "No clear difference: mean 0.3325 against 0.2875, a difference of +0.045 (95 % interval -"
+    )
     assert str(unclear).endswith(f", about {unclear.seeds_to_tell} seeds would tell.")
     assert str(paired_comparison([0.4], [0.3])).endswith("(95 % interval -inf to +inf) at one seed.")
 
@@ -432,9 +434,9 @@ def test_pass_at_k_is_unbiased():
     [
         (
             lambda: paired_comparison([1.0, 2.0], [1.0]),
-            r"treatment has 2 values and baseline 1; give one number a seed",
+            r"treatment has 2 values and baseline 1; give one number per seed",
         ),
-        (lambda: paired_comparison([], []), r"treatment is empty; give one number a seed"),
+        (lambda: paired_comparison([], []), r"treatment is empty; give one number per seed"),
         (lambda: paired_comparison([1.0], []), r"baseline is empty"),
         (
             lambda: paired_comparison([1.0, math.nan, 2.0], [1.0, 1.0, 1.0]),
@@ -446,7 +448,7 @@ def test_pass_at_k_is_unbiased():
         ),
         (lambda: paired_comparison([[1.0, 2.0]], [[1.0, 2.0]]), r"treatment is of shape \(1, 2\); give one number"),
         (lambda: paired_comparison(["high"], [1.0]), r"treatment does not hold numbers .*'high'"),
-        (lambda: paired_comparison([1.0], [1.0], confidence=95), r"confidence is 95; give a share between 0 and 1"),
+        (lambda: paired_comparison([1.0], [1.0], confidence=95), r"confidence is 95; give a fraction between 0 and 1"),
         (lambda: paired_comparison([1.0], [1.0], confidence=math.nan), r"confidence is nan"),
         (lambda: holm([0.1, math.nan]), r"p_values\[1\] is nan; .* leave out tests that have none"),
         (lambda: holm([-0.1]), r"p_values\[0\] is -0.1"),
@@ -455,9 +457,9 @@ def test_pass_at_k_is_unbiased():
         (lambda: mean_interval([1.0, 2.0], 1.0), r"confidence is 1.0"),
         (lambda: mean_band([[1.0, 2.0], [1.0, math.nan]]), r"matrix_SN\[1, 1\] is nan; .* cut all curves"),
         (lambda: mean_band([[1.0, 2.0], [1.0]]), r"matrix_SN does not hold numbers in rows of equal length"),
-        (lambda: mean_band([1.0, 2.0]), r"matrix_SN is of shape \(2,\); give one row a seed"),
+        (lambda: mean_band([1.0, 2.0]), r"matrix_SN is of shape \(2,\); give one row per seed"),
         (lambda: pass_at_k(0, 0, 1), r"k is 1, but there are 0 samples"),
-        (lambda: pass_at_k(4, 2, 5), r"k is 5, but there are 4 samples a problem; choose k from 1"),
+        (lambda: pass_at_k(4, 2, 5), r"k is 5, but there are 4 samples per problem; choose k from 1"),
         (lambda: pass_at_k(4, 2, 0), r"k is 0"),
         (lambda: pass_at_k(4, 5, 1), r"correct is 5 of samples = 4; it must be between 0 and samples"),
         (lambda: pass_at_k(4, -1, 1), r"correct is -1"),

@@ -35,7 +35,7 @@ def test_list_names_tasks_algorithms_and_recipes(capsys):
         (["train", "--config", "qwen2.5-1.5b-countdown-3-lore"], ["lore", "Did you mean"]),
         (["train", "--task_options", "{largest: 9", "--output", "OUT"], ["task_options", "JSON"]),
         (["train", "--task_options", '{"biggest": 9}', "--output", "OUT"], ["biggest", "largest"]),
-        (["train", "--loss_type", "bnpo", "--output", "OUT"], ["loss_type", "bnpo"]),
+        (["train", "--algorithm", "a-hpo", "--loss_type", "bnpo", "--output", "OUT"], ["loss_type", "bnpo"]),
         (["train", "--eval_problems", "-1", "--output", "OUT"], ["eval_problems is -1"]),
         (["train", "--resume", "--output", "OUT"], ["no run to resume"]),
         (["train", "--output", "/proc/nowhere/run"], ["/proc/nowhere/run", "--output"]),

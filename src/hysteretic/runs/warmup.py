@@ -7,30 +7,33 @@ TRL's SFTTrainer does it; only the responses have a loss.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset
 from trl import SFTTrainer, get_peft_config, get_quantization_config
 
 from hysteretic.common.errors import UsageError
-from hysteretic.config.settings import setting
 from hysteretic.models import model_path
 from hysteretic.models.loading import load_tokenizer, model_arguments
 from hysteretic.tasks.checked import draw, load_task
 from hysteretic.tasks.task import Demonstrates, Problem
 
 
+def _setting(text: str, default: Any = None) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass
 class WarmupConfig:
     """What to fine-tune on and where to write; the rest is TRL's SFTConfig and ModelConfig."""
 
-    task: str = setting("A task that provides worked solutions, such as telelogs-synthetic.", "telelogs-synthetic")
-    task_options: str | None = setting('Options of the task as JSON: {"false_leads": 0.5}.')
-    model: str | None = setting("A hub name or a folder; 'tiny' for the task's tiny model.")
-    output: str = setting("The folder for the model.", "runs/warmup")
-    problems: int = setting("Number of solutions to train on.", 2000)
-    data_problem_seed: int = setting("Seed of the problems; `hysteretic train` draws its own with seed 0.", 1)
+    task: str = _setting("A task that provides worked solutions, such as telelogs-synthetic.", "telelogs-synthetic")
+    task_options: str | None = _setting('Options of the task as JSON: {"false_leads": 0.5}.')
+    model: str | None = _setting("A hub name or a folder; 'tiny' for the task's tiny model.")
+    output: str = _setting("The folder for the model.", "runs/warmup")
+    problems: int = _setting("Number of solutions to train on.", 2000)
+    data_problem_seed: int = _setting("Seed of the problems; `hysteretic train` draws its own with seed 0.", 1)
 
 
 def warm_up(config: WarmupConfig, task_options: dict[str, Any], training: Any, model: Any) -> bool:
