@@ -101,6 +101,14 @@ def algorithms() -> Sequence[str]:
     return rows
 
 
+def metrics() -> Sequence[str]:
+    """Our own metrics, as the trainer logs them."""
+    from hysteretic.common.metric_names import MEANINGS
+
+    rows = ["| metric | meaning |", "|---|---|", "| `reward` | Mean reward of the rollout. |"]
+    return [*rows, *(f"| `{name}` | {text} |" for name, text in MEANINGS.items())]
+
+
 def _part(part: Any) -> str:
     values = ", ".join("max length" if key == "max_length" else f"{value:g}" for key, value in vars(part).items())
     name = type(part).__name__
@@ -201,6 +209,7 @@ MAKERS: dict[str, Callable[..., Sequence[str]]] = {
     "options": options,
     "algorithms": algorithms,
     "list": names,
+    "metrics": metrics,
     "help-except": help_except,
     "comparison": comparison,
     "against": against,

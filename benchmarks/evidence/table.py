@@ -10,9 +10,6 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "results"
 COLUMNS = (
-    "| arm | whole run | against {} (95 % interval) | gain | first quarter | end | held-out pass@1, sampled "
-    "| verdict |"
-)
     "| arm | whole run | against {} (95 % interval) | gain | first quarter | end | held-out pass@1, sampled | verdict |"
 )
 

@@ -43,7 +43,7 @@ def test_the_recipes_numbers_arrive(capsys):
         "data.max_response_length": "1024",
         "actor_rollout_ref.actor.optim.lr": "1e-06",
         "actor_rollout_ref.actor.fsdp_config.model_dtype": "fp32",
-        "actor_rollout_ref.actor.loss_agg_mode": "token-mean",
+        "actor_rollout_ref.actor.loss_agg_mode": "seq-mean-token-mean",
         "algorithm.adv_estimator": "a_hpo",
         "actor_rollout_ref.model.path": "Qwen/Qwen2.5-1.5B-Instruct",
     }.items():

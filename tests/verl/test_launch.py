@@ -59,7 +59,7 @@ def test_every_recipe_composes(capsys, recipe):
     config = configuration(capsys, recipe, "--gpus-per-node", "8")
     assert not need_critic(config)
     assert config.algorithm.adv_estimator == "a_hpo"
-    assert config.actor_rollout_ref.actor.loss_agg_mode == "token-mean"
+    assert config.actor_rollout_ref.actor.loss_agg_mode == "seq-mean-token-mean"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -194,11 +194,11 @@ def test_the_trainer_checks_before_it_takes_a_gpu(capsys):
     from hysteretic.verl.trainer import HPOTrainerSync
 
     config = configuration(capsys, "qwen2.5-1.5b-countdown-4-full")
-    config.actor_rollout_ref.actor.loss_agg_mode = "seq-mean-token-mean"
-    with pytest.raises(ValueError, match="loss_agg_mode is seq-mean-token-mean"):
+    config.actor_rollout_ref.actor.loss_agg_mode = "token-mean"
+    with pytest.raises(ValueError, match="loss_agg_mode is token-mean"):
         HPOTrainerSync(config)
     config.algorithm.adv_estimator = "grpo"
-    with pytest.raises(ValueError, match=r"reports on the estimators hpo, a_hpo; found .*=grpo"):
+    with pytest.raises(ValueError, match=r"reports on the estimators hpo, a_hpo, adaptive_grpo; found .*=grpo"):
         HPOTrainerSync(config)
 
 

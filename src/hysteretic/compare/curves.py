@@ -17,25 +17,23 @@ POINTS = 60
 """Points of a curve over tokens or seconds."""
 
 PANELS = {
-    names.ALPHA: ("Weight of failures (alpha)", ""),
-    names.POSITIVE_SHARE: ("Fraction of positive responses", ""),
-    names.NEGATIVE_SHARE: ("Fraction of negative responses", ""),
-    names.SILENT_SHARE: ("Fraction of responses in silent groups", ""),
-    names.MEAN_LENGTH: ("Mean response length", "tokens"),
-    "clip_ratio/low_mean": ("Tokens clipped from below", ""),
-    "clip_ratio/high_mean": ("Tokens clipped from above", ""),
-    names.POSITIVE_MASS: ("Gradient mass of positive responses", ""),
-    names.NEGATIVE_MASS: ("Gradient mass of negative responses", ""),
+    names.ALPHA: ("Weight of failures (alpha)", "", 1.0),
+    names.POSITIVE_SHARE: ("Fraction of positive responses", "", 1.0),
+    names.NEGATIVE_SHARE: ("Fraction of negative responses", "", 1.0),
+    names.SILENT_SHARE: ("Fraction of responses in silent groups", "", 1.0),
+    names.MEAN_LENGTH: ("Mean response length", "tokens", np.inf),
+    "clip_ratio/low_mean": ("Tokens clipped from below", "", 1.0),
+    "clip_ratio/high_mean": ("Tokens clipped from above", "", 1.0),
+    names.POSITIVE_MASS: ("Gradient mass of positive responses", "", np.inf),
+    names.NEGATIVE_MASS: ("Gradient mass of negative responses", "", np.inf),
 }
-"""Title and unit of the metrics shown by update besides the reward; keys as logged."""
+"""Title, unit and largest possible value of the metrics shown by update besides the reward; keys as logged."""
 
 LONGEST_CURVE = 400
 MOST_POINTS = 40_000
 """Of all curves that are drawn together."""
 
 LOGGED = tuple(PANELS)
-MOST = {key: np.inf if "mass" in key or "length" in key else 1.0 for key in PANELS}
-"""The largest possible value; the smallest is 0. Student's bands are clipped to this range."""
 
 
 def panels(runs: Mapping[str, Sequence[Record]], least: float = -np.inf) -> list[dict[str, Any]]:
@@ -54,7 +52,7 @@ def panels(runs: Mapping[str, Sequence[Record]], least: float = -np.inf) -> list
         for found in [[(arm, records) for arm, records in runs.items() if records]]
         for x in ("update", "token", "second")
     ]
-    for key, (title, unit) in PANELS.items():
+    for key, (title, unit, most) in PANELS.items():
         curves = []
         for arm, records in runs.items():
             logged = [record.panels[key] for record in records]
@@ -62,7 +60,7 @@ def panels(runs: Mapping[str, Sequence[Record]], least: float = -np.inf) -> list
             if whole:
                 rows = [[float(value or 0.0) for value in row] for row, _ in whole]
                 axis = _axis([record for _, record in whole], "update")
-                curves.append(_curve(arm, rows, axis, (0.0, MOST[key])))
+                curves.append(_curve(arm, rows, axis, (0.0, most)))
         if curves:
             shown.append({"key": key, "title": title, "unit": unit, "x": "update", "curves": curves})
     return [panel for panel in shown if panel["curves"]]

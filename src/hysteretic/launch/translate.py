@@ -140,7 +140,7 @@ def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str,
     if training.alpha_ema:
         yield "alpha_ema", "the estimators keep nothing between steps"
     if not isinstance(objective.weight, UniformWeight | FixedWeight | AdaptiveWeight):
-        yield "weight", f"the estimators are hpo and a_hpo, not {type(objective.weight).__name__}"
+        yield "weight", f"the estimators have a fixed or an adaptive weight, not {type(objective.weight).__name__}"
     if not has_known_mass(objective):
         yield "loss_type", f"verl has no {training.loss_type} like TRL's"
     if isinstance(objective.ratio, SequenceRatio) and not isinstance(objective.gate, ClipGate):
