@@ -69,7 +69,7 @@ def test_a_plan_and_the_expected_time_come_first(whole):
     _, printed = whole
     lines = printed.splitlines()
     assert "grpo, a-hpo; 2 seeds, 4 updates each, 2 at a time" in lines[0]
-    assert "First 4 runs choose each arm's learning rate among 0.0001, 0.001" in lines[1]
+    assert "First, 4 runs choose each arm's learning rate among 0.0001, 0.001" in lines[1]
     assert "8 runs to make: about" in printed
     assert printed.index("about") < printed.index("[1/4]")
 
@@ -107,7 +107,7 @@ def test_the_report_is_written_at_the_end(whole):
     assert all(f"Note: {note}" in printed for note in results["notes"])
     assert results["command"].endswith(f"--config {out}/comparison.yaml --output {out}-again --jobs 2")
     assert results["command"] in printed
-    assert "in this directory" in printed
+    assert "Repeat it, from this directory" in printed
     assert (out / "report.html").is_file()
     assert not list(out.glob("runs/*/*/checkpoint-*"))
     assert len(list(out.glob("runs/*/*/model/model.safetensors"))) == 4

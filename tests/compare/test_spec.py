@@ -211,7 +211,7 @@ def test_two_comparisons_never_write_one_folder_at_once(tmp_path):
 def test_a_torn_or_changed_comparison_file_is_named(tmp_path):
     folder = ComparisonFolder(tmp_path)
     folder.comparison.write_text("arms: [")
-    with pytest.raises(UsageError, match="no YAML"):
+    with pytest.raises(UsageError, match="not valid YAML"):
         folder.read()
     folder.comparison.write_text("- 1")
     with pytest.raises(UsageError, match="not hold a mapping"):

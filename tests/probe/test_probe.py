@@ -46,7 +46,7 @@ def test_the_embedded_model_is_probed_with_its_own_settings(tmp_path, capsys):
     assert 10 < record["tokens"]["response"] < 72
     assert [len(rewards) for rewards in record["rewards"].values()] == [4] * 6
     assert {row["group_size"] for row in record["curve"]} == set(range(4, 65))
-    for words in ["Success rate", "group size", "16*", "from a beta-binomial", "32 prompts a batch", str(out)]:
+    for words in ["Success rate", "group size", "16*", "beta-binomial", "32 prompts per batch", str(out)]:
         assert words in said, said
     assert (out / "index.html").stat().st_size > 500_000
 
@@ -114,7 +114,7 @@ def test_two_values_that_are_not_0_and_1_are_named(random_model, tmp_path, capsy
     flags = with_reward(tmp_path, "return 0.1 if len(response) % 2 else 0.0")
     assert main(["probe", *flags, "--model", str(random_model), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "the higher, 0.1, is taken for success; correct by the task: 0.0 %" in said
+    assert "the higher, 0.1, counts as success" in said
 
 
 def test_graded_rewards_are_counted_by_equality_and_not_extrapolated(random_model, tmp_path, capsys):
@@ -246,7 +246,7 @@ def test_the_page_shows_responses_with_their_rewards(tmp_path, capsys):
     out = tmp_path / "probe"
     flags = with_reward(tmp_path, "return 0.0")
     assert main(["probe", *flags, "--model", "tiny", "--output", str(out)]) == 0
-    assert "the reward function, if it is at fault" in capsys.readouterr().out
+    assert "the reward function, if it is wrong" in capsys.readouterr().out
     examples, page = probed(out)["examples"], (out / "index.html").read_text(encoding="utf-8")
     assert len(examples) == 4
     assert all(example["reward"] == 0.0 and not example["is_correct"] for example in examples)
@@ -265,4 +265,4 @@ def test_without_a_number_a_probe_takes_as_many_problems_as_there_are(tmp_path, 
     assert main(["probe", *usual, "--model", "tiny", "--output", str(tmp_path / "probe")]) == 0
     assert 10 < probed(tmp_path / "probe")["problems"] < 20
     assert main(["probe", *usual, "--problems", "200", "--model", "tiny", "--output", str(tmp_path / "more")]) == 2
-    assert "ask for no more" in capsys.readouterr().err
+    assert "request at most that" in capsys.readouterr().err

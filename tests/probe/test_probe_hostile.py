@@ -107,7 +107,7 @@ def test_training_refuses_two_problems_of_one_name(random_model, tmp_path, capsy
         (["--temperature", "inf"], "--temperature is inf"),
         (["--temperature", "nan"], "--temperature is nan"),
         (["--informative", "nan"], "--informative is nan"),
-        (["--problems", "1000000000"], "1000000000 problems asked"),
+        (["--problems", "1000000000"], "1000000000 problems requested"),
         (["--prompts-per-batch", str(10**18)], "at most 1000000"),
         (["--seed", "-1"], "--seed is -1"),
         (["--seed", str(2**64)], f"--seed is {2**64}"),
@@ -200,10 +200,10 @@ def test_every_figure_that_is_shown_is_what_counting_gives():
     never, always = fmean(rewards.sum(1) == 0), fmean(rewards.sum(1) == 7)
     said = " ".join(sentences(record))
     assert f"Success rate {100 * rewards.mean():.1f} %" in said
-    assert f"{percent(never)} of the problems were never solved, {percent(always)} always" in said
+    assert f"{percent(never)} of problems were never solved, {percent(always)} always" in said
     assert headline(record).startswith(
-        f"Starts, with 20 prompts a batch and groups of 4: {20 * (1 - silent[4]):.1f} informative groups a batch are "
-        f"expected, none in {percent(silent[4] ** 20)} of"
+        f"Starts, with 20 prompts per batch and groups of 4: expect {20 * (1 - silent[4]):.1f} informative groups per batch, "
+        f"and none at all in {percent(silent[4] ** 20)} of"
     )
     largest = [row for row in record["curve"] if row["informative"] >= 0.4]
     assert record["smallest_group"] == min(row["group_size"] for row in largest)
@@ -219,8 +219,8 @@ def test_without_an_informative_group_no_empty_chart_is_shown(random_model, tmp_
         flags = ["--task", str(data), "--reward", f"{rewards}:score", "--model", str(random_model), *FEW]
         assert main(["probe", *flags, "--output", str(tmp_path / "out")]) == 0
         page = (tmp_path / "out" / "index.html").read_text()
-        assert page.count('<figure id="chart') == charts
-        assert f"<title>Will {random_model.name} start on mine.jsonl?</title>" in page
+        assert page.count("<figure>") == charts
+        assert f"<title>Will {random_model.name} start learning on mine.jsonl?</title>" in page
         assert str(tmp_path) not in page
 
 

@@ -26,7 +26,7 @@ return [...document.querySelectorAll('body *')].filter(element => !element.close
   .filter(element => element.getBoundingClientRect().right > innerWidth + 1)
   .map(element => element.outerHTML.slice(0, 80))
 """
-LINE = "return getComputedStyle(document.querySelector('#chart0 .mark-line path')).stroke"
+LINE = "return getComputedStyle(document.querySelector('figure .mark-line path')).stroke"
 GROUND = "return getComputedStyle(document.documentElement).backgroundColor"
 
 

@@ -225,10 +225,10 @@ def test_a_defect_is_written_down_as_a_failure(quick, data, tmp_path, monkeypatc
     from hysteretic.cli import main
     from hysteretic.trl import HPOTrainer
 
-    def broken(self, batch):
+    def broken(self, batch, rewards):
         raise ZeroDivisionError("of the trainer's own")
 
-    monkeypatch.setattr(HPOTrainer, "_weigh", broken)
+    monkeypatch.setattr(HPOTrainer, "_weighted", broken)
     with pytest.raises(ZeroDivisionError):
         main(["train", *flags(quick, data, "of_letters"), "--output", str(tmp_path / "run")])
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "failed"

@@ -142,7 +142,7 @@ def test_bf16_is_what_a_gpu_would_use(configs, capsys):
         (["qwen2.5-7b-countdown-3-ful"], ["Did you mean 'qwen2.5-7b-countdown-3-full'"]),
         (["BROKEN"], ["broken.yaml", "not valid YAML"]),
         (["UNKNOWN"], ["lerning_rate", "learning_rate"]),
-        (["--model", "tiny", "--loss_type", "bnpo"], ["loss_type", "bnpo"]),
+        (["--model", "tiny", "--algorithm", "a-hpo", "--loss_type", "bnpo"], ["loss_type", "bnpo"]),
         (["--model", "tiny", "--num_generations", "7"], ["num_generations", "7"]),
         (["--model", "EMPTY", "--prompt-tokens", "9"], ["config.json"]),
         (["--model", "tiny", "--task", "countdown3"], ["countdown3"]),

@@ -141,9 +141,9 @@ def test_a_compact_prompt_is_about_a_hundred_tokens():
     [
         ({"prompt": "long"}, ["'long'", "chat"]),
         ({"prompt": "compact", "is_randomised": True}, ["no options"]),
-        ({"fewest_cells": "a"}, ["fewest_cells='a'", "an integer"]),
-        ({"false_leads": None}, ["false_leads=None", "a number"]),
-        ({"is_randomised": "no"}, ["is_randomised='no'", "true or false"]),
+        ({"fewest_cells": "a"}, ["fewest_cells is 'a'", "an integer"]),
+        ({"false_leads": None}, ["false_leads is None", "a number"]),
+        ({"is_randomised": "no"}, ["is_randomised is 'no'", "true or false"]),
         ({"false_leads": 1.5}, ["1.5", "0 to 1"]),
         ({"fewest_cells": 2}, ["(2, 13)", "4 and 16"]),
         ({"most_cells": 4}, ["(5, 4)"]),

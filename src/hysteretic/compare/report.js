@@ -32,11 +32,13 @@ function listen({ frame, view }) {
   // For Vega, arrow keys are a pointer that moves from point to point.
   const points = specs[frame.dataset.chart].data.values[0].x;
   let place = -1;
+  let latest = null;
   frame.addEventListener("keydown", (event) => {
     const next = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: points.length - 1 }[event.key];
     if (next === undefined) return;
     event.preventDefault();
     place = Math.max(0, Math.min(points.length - 1, next));
+    frame.scrollIntoView({ block: "nearest", behavior: "instant" }); // a point off the screen is not found below
     const { left, top } = frame.querySelector("svg").getBoundingClientRect();
     const [x, y] = view.origin();
     const inside = Math.max(1, Math.min(view.signal("width") - 1, view.scale("x")(points[place])));
@@ -46,8 +48,10 @@ function listen({ frame, view }) {
     };
     const send = (type) =>
       document.elementFromPoint(at.clientX, at.clientY)?.dispatchEvent(new PointerEvent(type, { ...at, bubbles: true }));
+    latest = event; // Vega may still be at work on the key before
     send("pointerover");
-    requestAnimationFrame(() => send("pointermove")); // once the rule is drawn at its new place
+    const show = () => latest === event && send("pointermove"); // once the rule is drawn at its new place
+    view.runAsync().then(() => requestAnimationFrame(() => requestAnimationFrame(show)));
   });
   frame.addEventListener("blur", stopReading);
 }
