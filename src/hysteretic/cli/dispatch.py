@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,11 +48,29 @@ examples, from the first look to a long run:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 success, 2 a wrong command or setting, 130 interrupted.
+    """Run a command and return its exit code: 0 success, 2 wrong command or setting, 130 interrupted.
 
-    Other codes are the command's own; for `train`, see hysteretic.runs.outcome.
+    141 means that the reader of a pipe (`| head`) ended first. Other codes are the command's own; for `train`, see
+    hysteretic.runs.outcome.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            code = _main(list(sys.argv[1:] if arguments is None else arguments))
+        except SystemExit:  # after --help
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()  # here rather than at exit, where Python would print the error
+        return code
+    except BrokenPipeError:
+        events = select.poll()
+        events.register(sys.stdout.fileno(), 0)
+        if not events.poll(0):  # stdout still has a reader: another pipe broke
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:8}{text}" for name, text in COMMANDS.items())), end="")
         return 0 if words else 2
