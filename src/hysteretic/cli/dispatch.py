@@ -13,17 +13,17 @@ from hysteretic.common.errors import UsageError, nearest
 COMMANDS = {
     "train": "Train a model on a task with any of the algorithms.",
     "plan": "Estimate the memory and time of a run on given GPUs, without loading weights.",
-    "compare": "Compare algorithms over several seeds: which is better, by how much, how certain.",
+    "compare": "Compare algorithms over several seeds: which is better, by how much, and how surely.",
     "report": "Write the report of a comparison, finished or still running.",
-    "probe": "Predict before training whether it will start, and which group size it needs.",
+    "probe": "Predict whether training will start, and which group size it needs.",
     "warmup": "Supervised fine-tuning on a task's worked solutions, before reinforcement learning.",
     "show": "Show one problem of a task with its answer, and optionally a page with its picture.",
-    "eval": "Evaluate a model, or responses in a file, on a task: pass@1, majority votes, confusions.",
+    "eval": "Evaluate a model, or responses in a file, on a task: pass@1, majority vote, confusion matrix.",
     "export": "Write a task's problems as parquet files for verl.",
     "launch": "Run a recipe in verl, on one node or on many.",
-    "demo": "Try it: four algorithms from the same sparse start, on this machine's CPU.",
+    "demo": "Compare four algorithms from the same sparse start, on this machine's CPU.",
     "list": "List tasks, algorithms and recipes.",
-    "env": "Print versions and devices, for a bug report.",
+    "env": "Print versions and devices for a bug report.",
 }
 
 USAGE = """\

@@ -1,4 +1,4 @@
-"""Evaluate a model on problems: generate, score, and report pass@1 with 95% intervals."""
+"""Evaluate a model on problems: generate, score, and report pass@1 with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Rate:
-    """A fraction with its 95% interval. problems: the number it is over."""
+    """A fraction with its 95 % interval. problems: the number it is over."""
 
     value: float
     low: float

@@ -49,7 +49,7 @@ def headline(record: Record) -> str:
     what = f"model {record['model']}" if record["responses"] is None else f"responses in {record['responses']}"
     return (
         f"{record['task']}, {what}: {problems} problem{'s' * (problems > 1)} of split {record['split']}, seed "
-        f"{record['seed']}; 95% intervals over problems"
+        f"{record['seed']}; 95 % intervals over problems"
     )
 
 

@@ -163,7 +163,7 @@ def held_out_alarm(history: Sequence[Rollout], evaluation: Mapping[str, Any]) ->
                 "held-out",
                 history[-1].step,
                 f"Reward rose from {fmean(first):.3f} to {fmean(last):.3f} in training, while held-out pass@1 "
-                f"({decoding}) fell from {before['value']:.1%} to {after['value']:.1%}.",
+                f"({decoding}) fell from {100 * before['value']:.1f} % to {100 * after['value']:.1f} %.",
                 "Train on more problems, check samples.jsonl for wrong responses that are rewarded, or stop earlier.",
             )
     return None
