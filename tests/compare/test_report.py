@@ -230,7 +230,7 @@ def one_arm():
     ("results", "said"),
     [
         (without(pairs=[]), "No two arms have finished on the same seeds"),
-        (without(verdicts=[]), "There is no verdict"),
+        (without(verdicts=[]), "No verdict yet"),
         (without(panels=[]), "No run has recorded a rollout yet"),
         (without(samples=[]), "No responses were kept."),
         (without(summary=[]), "No arm has a finished run yet"),

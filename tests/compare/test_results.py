@@ -214,7 +214,7 @@ def test_a_gain_over_a_baseline_of_no_or_negative_reward_is_not_given(tmp_path):
 def test_a_missing_baseline_is_named(tmp_path):
     arms = {"grpo": [None] * 4, "a-hpo": rewards(0.2, 4), "hpo": rewards(0.3, 4)}
     results = collect(comparison_folder(tmp_path / "c", arms))
-    assert "no seed at which grpo and another arm both finished" in results["verdicts"][0]
+    assert "grpo and another arm have not both finished" in results["verdicts"][0]
     assert the_pair(results, "hpo", "a-hpo")["verdict"] == "better"
 
 

@@ -159,7 +159,7 @@ def test_a_refusal_names_what_differs_and_nothing_else(tmp_path):
     folder.release()
     assert (
         "settings: task_options.largest was 9 and is 20; max_steps was 8 and is no longer set; arm 'x': alpha was "
-        "0.3 and is 0.5; arm 'y' is gone. " in str(refused.value)
+        "0.3 and is 0.5; arm 'y' was removed. " in str(refused.value)
     )
 
 
