@@ -128,8 +128,8 @@ def test_a_folder_takes_more_seeds_and_arms_but_nothing_else(tmp_path):
     folder.release()
     before = folder.comparison.read_text()
     for changes, word in [
-        ({"seeds": 4}, "seeds [4, 5, 6, 7] are gone"),
-        ({"seeds": 8, "algorithms": "grpo,hpo"}, "'a-hpo' is gone"),
+        ({"seeds": 4}, "seeds [4, 5, 6, 7] were removed"),
+        ({"seeds": 8, "algorithms": "grpo,hpo"}, "'a-hpo' was removed"),
         ({"seeds": 8, "max_steps": 9}, "settings: max_steps was 8 and is 9. "),
         ({"seeds": 8, "beta": 0.1}, "settings: beta was not set and is 0.1. "),
         ({"seeds": 8, "baseline": "hpo"}, "baseline was"),

@@ -84,8 +84,8 @@ def curve_chart(
         scale=alt.Scale(zero=False, nice=False),
         axis=alt.Axis(grid=False, format="~s", tickCount=alt.ExprRef("max(2, floor(width / 80))")),
     )
-    # labelExpr, because with `format` the digits come from the axis, of which d3 subtracts 0.02 from 0.12, finds less than
-    # 0.1, and labels both 0.1 and 0.12 by one digit.
+    # labelExpr, since with `format` d3 takes the digits from the axis step: it subtracts 0.02 from 0.12, finds less
+    # than 0.1, and labels both 0.1 and 0.12 with one digit.
     tick = "format(datum.value, '~r')"
     y_axis = alt.Axis(domain=False, ticks=False, minExtent=34, tickCount=height // 40, labelExpr=tick)
     y_scale = alt.Scale(nice=height // 40, zero=True)

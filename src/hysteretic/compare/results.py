@@ -85,8 +85,8 @@ def _finished(results: Mapping[str, Any]) -> int:
 def _from_earlier(earlier: dict[str, Any], here: int) -> dict[str, Any]:
     """Earlier results, whose runs were removed, with a note that says so."""
     note = (
-        f"Made from results.json, which has {_finished(earlier)} finished runs; only {here} are still in this folder, so "
-        "the file was left unchanged."
+        f"Made from results.json, which has {_finished(earlier)} finished runs; only {here} are still in this folder; "
+        "the file is unchanged."
     )
     return {**earlier, "verdicts": verdicts(earlier), "notes": [note, *earlier.get("notes", [])]}
 
