@@ -245,7 +245,7 @@ def test_one_arm_and_no_run_are_said_in_words(tmp_path):
         "nothing to compare" in collect(comparison_folder(tmp_path / "one", {"grpo": rewards(0.2, 4)}))["verdicts"][0]
     )
     empty = collect(comparison_folder(tmp_path / "none", {"grpo": [None], "a-hpo": [None]}))
-    assert "no verdict yet" in empty["verdicts"][0]
+    assert "No verdict yet" in empty["verdicts"][0]
 
 
 def test_runs_of_two_versions_of_the_code_are_pointed_out(tmp_path):

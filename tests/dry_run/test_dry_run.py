@@ -171,7 +171,7 @@ def with_template(folder, random_model, template):
         (["--num_generations", "7"], "num_generations (7)"),
         (["--gradient_accumulation_steps", "48"], "gradient_accumulation_steps (48) does not divide"),
         (["--train_problems", "3"], "a rollout takes 128"),
-        (["--task", "countdown-5"], "No task is called 'countdown-5'"),
+        (["--task", "countdown-5"], "There is no task 'countdown-5'"),
         (["--resume", "--output", "runs/none"], "nothing to resume"),
         (["--model", "no/such-model"], "no/such-model"),
     ],

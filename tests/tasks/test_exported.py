@@ -115,7 +115,7 @@ def test_nothing_a_model_writes_raises(text):
     ("source", "truth", "info", "message"),
     [
         ("openai/gsm8k", "72", {}, "cannot be scored.*reward"),
-        ("countdown_3", "{}", {}, "No task is called 'countdown_3'.*countdown-3"),
+        ("countdown_3", "{}", {}, "There is no task 'countdown_3'.*countdown-3"),
         ("countdown-3", "not json", {"problem_id": "p7"}, "The row p7 .*hysteretic export"),
         ("countdown-3", "{}", {"task_options": '{"colour": 1}'}, "no option 'colour'"),
     ],
