@@ -100,7 +100,7 @@ def watched(trainable=("a",), moved=("a",), bad=(), has_gradient=True):
         (watched(), [{"loss": 0.0, "grad_norm": float("inf")}], "gradient norm is inf"),
         (watched(bad=["a"]), [{"loss": 0.0}], "gradient of a is not finite"),
         (watched(has_gradient=False), [{"loss": 0.0}], "All gradients are 0"),
-        (watched(moved=[]), [{"loss": 0.0}], "No weight moved"),
+        (watched(moved=[]), [{"loss": 0.0}], "No weight changed"),
         (watched(moved=["a", "frozen"]), [{"loss": 0.0}], "frozen is frozen, and moved"),
     ],
 )

@@ -241,7 +241,7 @@ def test_a_signal_ends_it_and_leaves_nothing(number, tmp_path, capsys):
 def test_an_update_that_moves_nothing_fails(monkeypatch):
     """The check itself: a learning rate of 0."""
     monkeypatch.setitem(ALWAYS, "learning_rate", 0.0)
-    with pytest.raises(FailedError, match="No weight moved"):
+    with pytest.raises(FailedError, match="No weight changed"):
         dry("tiny-countdown-3")
 
 

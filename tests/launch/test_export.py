@@ -75,7 +75,7 @@ def test_files_of_your_own_are_named_so_that_any_folder_finds_them(tmp_path, mon
         (["--overwrite", "--task-options", '{"colour": 1}'], "no option 'colour'"),
         (
             ["--overwrite", "--task-options", '{"largest": 3, "largest_target": 5}', "--train-problems", "900"],
-            "ask for fewer",
+            "request fewer",
         ),
     ],
 )

@@ -88,11 +88,7 @@ def _leave_out(request: RunSpec, given: Collection[str], without: Collection[str
         if name not in may_be_left:
             raise UsageError(
                 f"--without {name}: "
-                + (
-                    f"{problems[name]}; it cannot be left out, so change it."
-                    if name in problems
-                    else "verl supports it."
-                )
+                + (f"{problems[name]}; change it, it cannot be left out." if name in problems else "verl supports it.")
                 + nearest(name, may_be_left)
                 + f" Settings that can be left out: {', '.join(sorted(may_be_left)) or 'none'}."
             )
