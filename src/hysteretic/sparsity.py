@@ -1,7 +1,7 @@
 """Predict the fraction of silent groups before training, from the rewards of k responses to each of N problems.
 
-A group of G responses is *silent* (zero-variance) when all its rewards are equal. With success probability p, it is silent
-with probability
+A group of G responses is *silent* (zero-variance) when all its rewards are equal. With success probability p, it is
+silent with probability
 
     s(p, G) = p^G + (1 - p)^G          expected fraction of silent groups: E over problems of s(p, G)
 
