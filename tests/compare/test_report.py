@@ -112,7 +112,7 @@ def test_everything_in_the_results_is_shown(outline):
         *results["versions"],
         *results["source_sha256"],
         "39 of 40 runs finished, 1 failed",
-        "In the directory where the comparison was started",
+        "Run this in the directory where the comparison was started",
         "seed 7 failed",
         "1.5e\u22124: 0.170",
         "on seeds 100, 101",

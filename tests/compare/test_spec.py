@@ -99,7 +99,7 @@ def test_every_run_has_a_folder_of_its_own(tmp_path):
         ({"seeds": "many"}, ["seeds", "'many'"]),
         ({"seeds": [1, 1]}, ["distinct"]),
         ({"seeds": "1,1"}, ["'1,1'", "distinct"]),
-        ({"seeds": "0,one"}, ["seeds is '0,one'", "how many"]),
+        ({"seeds": "0,one"}, ["seeds is '0,one'", "number of seeds"]),
         ({"seeds": "0-3"}, ["seeds is '0-3'", "0,1,2,3"]),
         ({"seeds": 0}, ["no seed"]),
         ({"seeds": [1000], "tune_lr": "1e-3"}, ["[1000]", "tuning_seeds"]),
@@ -211,7 +211,7 @@ def test_two_comparisons_never_write_one_folder_at_once(tmp_path):
 def test_a_torn_or_changed_comparison_file_is_named(tmp_path):
     folder = ComparisonFolder(tmp_path)
     folder.comparison.write_text("arms: [")
-    with pytest.raises(UsageError, match="no YAML"):
+    with pytest.raises(UsageError, match="not valid YAML"):
         folder.read()
     folder.comparison.write_text("- 1")
     with pytest.raises(UsageError, match="not hold a mapping"):

@@ -136,9 +136,7 @@ class ComparisonFolder:
     def read(self) -> Comparison:
         """The comparison in this folder. Raises UsageError if there is none."""
         if not self.comparison.is_file():
-            raise UsageError(
-                f"{self.path} holds no comparison (comparison.yaml); give the --output of `hysteretic compare`."
-            )
+            raise UsageError(f"There is no comparison in {self.path}; give the --output of `hysteretic compare`.")
         content = read_yaml(self.comparison)
         if not isinstance(content, dict):
             raise UsageError(f"{self.comparison} does not hold a mapping; it was changed or damaged.")
