@@ -94,12 +94,12 @@ def test_several_nodes_go_through_ray(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--mask_truncated_completions", "true"], "mask_truncated_completions (verl has no counterpart known here)"),
+        (["--mask_truncated_completions", "true"], "mask_truncated_completions (no known counterpart in verl)"),
         (["--alpha_ema", "0.5"], "--without alpha_ema"),
         (["--algorithm", "asymre"], "not Shift"),
         (["--lr_scheduler_type", "linear"], "linear; verl has constant, constant_with_warmup, cosine"),
         (["--scale_rewards", "batch"], "scale_rewards (verl divides by the group's"),
-        (["--algorithm", "sapo", "--length", "batch"], "sapo always takes each response's own length"),
+        (["--algorithm", "sapo", "--length", "batch"], "sapo always uses each response's own length"),
         (["--gpus-per-node", "3"], "256 responses, which 3 (GPUs) does not divide"),
         (["--per_device_train_batch_size", "12", "--gradient_accumulation_steps", "1"], "12 responses, which 8"),
         (["--nodes", "0"], "--nodes is 0"),
