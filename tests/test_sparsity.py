@@ -253,7 +253,7 @@ def test_a_verdict_that_is_bad_news_says_what_to_change():
     assert any("warm start" in change for change in slow.changes)
     solved = verdict([a_forecast(1.0)], [a_forecast(1.0)], 32, 1.0)
     assert solved.word == "will not start"
-    assert solved.changes == ("harder problems: nearly all of these are solved already",)
+    assert solved.changes == ("harder problems: nearly all of these are already solved",)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""How many groups will be silent before training starts, from the rewards of k responses to each of N problems.
+"""Predict the fraction of silent groups before training, from the rewards of k responses to each of N problems.
 
-A group of G responses is *silent* (zero-variance) when all its rewards are equal. With success probability p it is so
-with probability
+A group of G responses is *silent* (zero-variance) when all its rewards are equal. With success probability p, it is
+silent with probability
 
     s(p, G) = p^G + (1 - p)^G          expected fraction of silent groups: E over problems of s(p, G)
 
@@ -29,7 +29,7 @@ LARGEST_GROUP = 64
 TOLERANCE = 1e-6
 """Rewards that differ by at most this fraction of the largest one are equal, as in hysteretic.advantages."""
 _TAIL = 0.025
-"""Probability beyond either end of an interval: 95 % lie within."""
+"""Probability beyond either end of a 95 % interval."""
 CORRELATIONS: Array = expit(np.linspace(-8, 6, 85))
 """The grid on which the likelihood is evaluated first: 0.03 % to 99.8 %."""
 RARELY_EMPTY = 0.05
@@ -85,7 +85,7 @@ def mean_estimate(values_N: Array, draws: int = 2000, seed: int = 0) -> Estimate
     """
     values_N = np.asarray(values_N, dtype=float)
     if not len(values_N) or values_N.min() < 0 or values_N.max() > 1:
-        raise ValueError("An interval over problems needs one value or more, all within [0, 1].")
+        raise ValueError("An interval over problems needs at least one value, all within [0, 1].")
     weights_DN = problem_weights(len(values_N), draws, np.random.default_rng(seed))
     return _estimate(float(values_N.mean()), *_ends(values_N, weights_DN))
 
@@ -151,7 +151,7 @@ def fit_beta_binomial(successes_N: Counts, samples: int) -> BetaBinomial:
     successes_N = np.asarray(successes_N)
     if samples < 2 or not len(successes_N) or successes_N.min() < 0 or successes_N.max() > samples:
         raise ValueError(
-            f"A beta-binomial needs problems with 0 to {samples} successes of 2 samples or more; found "
+            f"A beta-binomial needs problems with 0 to {samples} successes, and at least 2 samples; found "
             f"{len(successes_N)} problems and {samples} samples."
         )
     problems_C = np.bincount(successes_N, minlength=samples + 1)
@@ -192,10 +192,10 @@ def _fit_draws(successes_N: Counts, samples: int, weights_DN: Array, unseen: int
 
 @dataclass(frozen=True)
 class Forecast:
-    """What groups of one size will be like under the policy that was sampled.
+    """A forecast for groups of one size under the sampled policy.
 
-    silent: expected fraction of silent groups. measured: 95 % prediction interval for the fraction among `groups` fresh
-    groups of fresh problems, to be compared with the mean hpo/silent_share of the first rollouts. positives,
+    silent: expected fraction of silent groups. measured: 95 % prediction interval for the fraction among `groups` new
+    groups of new problems, to compare with the mean hpo/silent_share of the first rollouts. positives,
     negatives: expected number in a group of responses whose advantage is above, below 0. is_extrapolated: the group
     is larger than the samples per problem, so these numbers come from the fitted beta-binomial.
     """
@@ -359,7 +359,7 @@ class Verdict:
 
 
 def verdict(asked: Sequence[Forecast], curve: Sequence[Forecast], prompts: int, mean_success: float | None) -> Verdict:
-    """For the smallest requested group size that starts; else that starts slowly; else the largest requested.
+    """The verdict for the smallest requested group size that starts, or else starts slowly, or else for the largest.
 
     curve: forecasts for all sizes, from which a better size is suggested. mean_success: None for graded rewards.
     """
@@ -379,7 +379,7 @@ def verdict(asked: Sequence[Forecast], curve: Sequence[Forecast], prompts: int, 
             times = 1 / chosen.informative
             changes.append(f"dynamic sampling (draw until a group is informative): {times:,.1f} times the generation")
         if mean_success is not None and mean_success > 0.5:
-            changes.append("harder problems: nearly all of these are solved already")
+            changes.append("harder problems: nearly all of these are already solved")
         else:
             changes.append("easier problems, or a warm start: supervised training on a few good responses first")
         if mean_success == 0:

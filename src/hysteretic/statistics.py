@@ -1,4 +1,4 @@
-"""Is one arm better than another, by how much, and how sure can a few seeds make us?
+"""Compare arms over a few seeds: which is better, by how much, and how certain that is.
 
 Needs numpy and (except for `wilson` and `pass_at_k`) scipy, which come with the extra `report`; neither torch nor TRL.
 The seed is the unit: one number per run, treatment and baseline paired by seed. Why Student's t rather than a
@@ -195,7 +195,7 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
         pass@k = 1 - C(n - c, k) / C(n, k) = 1 - prod_{i = n-c+1}^{n} (1 - k / i)        (arXiv 2107.03374, section 2.1)
 
     samples: n. correct: c. Summed in logarithms, so that nothing overflows.
-    Raises ValueError unless 0 <= c <= n and 1 <= k <= n; TypeError for numbers that are not whole.
+    Raises ValueError unless 0 <= c <= n and 1 <= k <= n; TypeError for numbers that are not integers.
     """
     samples, correct, k = index(samples), index(correct), index(k)
     if not 0 <= correct <= samples:

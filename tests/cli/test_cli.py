@@ -1,5 +1,6 @@
 """The command line: fast help, clear errors, exit codes."""
 
+import os
 import subprocess
 import sys
 
@@ -76,3 +77,15 @@ def test_a_recipe_that_is_not_a_mapping_is_rejected(tmp_path, capsys, content):
 def test_no_command_prints_the_usage(capsys):
     assert main([]) == 2
     assert "commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["list"], ["show", "--help"]])
+def test_a_closed_pipe_ends_a_command_silently(words: list[str], unbuffered: str) -> None:
+    read, write = os.pipe()
+    os.close(read)  # as `| head` does when it has enough
+    command, environment = [sys.executable, "-m", "hysteretic", *words], {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=environment, timeout=60)
+    os.close(write)
+    assert done.returncode in (0, 141)
+    assert done.stderr == b""

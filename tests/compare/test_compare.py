@@ -69,8 +69,8 @@ def test_a_plan_and_the_expected_time_come_first(whole):
     _, printed = whole
     lines = printed.splitlines()
     assert "grpo, a-hpo; 2 seeds, 4 updates each, 2 at a time" in lines[0]
-    assert "First, 4 runs choose each arm's learning rate among 0.0001, 0.001" in lines[1]
-    assert "8 runs to make: about" in printed
+    assert "4 runs on other seeds choose each arm's learning rate among 0.0001, 0.001" in lines[1]
+    assert "8 runs left: about" in printed
     assert printed.index("about") < printed.index("[1/4]")
 
 

@@ -112,7 +112,7 @@ def test_everything_in_the_results_is_shown(outline):
         *results["versions"],
         *results["source_sha256"],
         "39 of 40 runs finished, 1 failed",
-        "In the directory where the comparison was started",
+        "Run this in the directory where the comparison was started",
         "seed 7 failed",
         "1.5e\u22124: 0.170",
         "on seeds 100, 101",
@@ -230,7 +230,7 @@ def one_arm():
     ("results", "said"),
     [
         (without(pairs=[]), "No two arms have finished on the same seeds"),
-        (without(verdicts=[]), "There is no verdict"),
+        (without(verdicts=[]), "No verdict yet"),
         (without(panels=[]), "No run has recorded a rollout yet"),
         (without(samples=[]), "No responses were kept."),
         (without(summary=[]), "No arm has a finished run yet"),

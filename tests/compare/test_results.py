@@ -214,7 +214,7 @@ def test_a_gain_over_a_baseline_of_no_or_negative_reward_is_not_given(tmp_path):
 def test_a_missing_baseline_is_named(tmp_path):
     arms = {"grpo": [None] * 4, "a-hpo": rewards(0.2, 4), "hpo": rewards(0.3, 4)}
     results = collect(comparison_folder(tmp_path / "c", arms))
-    assert "no seed at which grpo and another arm both finished" in results["verdicts"][0]
+    assert "grpo and another arm have not both finished" in results["verdicts"][0]
     assert the_pair(results, "hpo", "a-hpo")["verdict"] == "better"
 
 
@@ -245,7 +245,7 @@ def test_one_arm_and_no_run_are_said_in_words(tmp_path):
         "nothing to compare" in collect(comparison_folder(tmp_path / "one", {"grpo": rewards(0.2, 4)}))["verdicts"][0]
     )
     empty = collect(comparison_folder(tmp_path / "none", {"grpo": [None], "a-hpo": [None]}))
-    assert "no verdict yet" in empty["verdicts"][0]
+    assert "No verdict yet" in empty["verdicts"][0]
 
 
 def test_runs_of_two_versions_of_the_code_are_pointed_out(tmp_path):

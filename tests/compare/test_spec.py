@@ -99,7 +99,7 @@ def test_every_run_has_a_folder_of_its_own(tmp_path):
         ({"seeds": "many"}, ["seeds", "'many'"]),
         ({"seeds": [1, 1]}, ["distinct"]),
         ({"seeds": "1,1"}, ["'1,1'", "distinct"]),
-        ({"seeds": "0,one"}, ["seeds is '0,one'", "how many"]),
+        ({"seeds": "0,one"}, ["seeds is '0,one'", "number of seeds"]),
         ({"seeds": "0-3"}, ["seeds is '0-3'", "0,1,2,3"]),
         ({"seeds": 0}, ["no seed"]),
         ({"seeds": [1000], "tune_lr": "1e-3"}, ["[1000]", "tuning_seeds"]),
@@ -128,8 +128,8 @@ def test_a_folder_takes_more_seeds_and_arms_but_nothing_else(tmp_path):
     folder.release()
     before = folder.comparison.read_text()
     for changes, word in [
-        ({"seeds": 4}, "seeds [4, 5, 6, 7] are gone"),
-        ({"seeds": 8, "algorithms": "grpo,hpo"}, "'a-hpo' is gone"),
+        ({"seeds": 4}, "seeds [4, 5, 6, 7] were removed"),
+        ({"seeds": 8, "algorithms": "grpo,hpo"}, "'a-hpo' was removed"),
         ({"seeds": 8, "max_steps": 9}, "settings: max_steps was 8 and is 9. "),
         ({"seeds": 8, "beta": 0.1}, "settings: beta was not set and is 0.1. "),
         ({"seeds": 8, "baseline": "hpo"}, "baseline was"),
@@ -159,7 +159,7 @@ def test_a_refusal_names_what_differs_and_nothing_else(tmp_path):
     folder.release()
     assert (
         "settings: task_options.largest was 9 and is 20; max_steps was 8 and is no longer set; arm 'x': alpha was "
-        "0.3 and is 0.5; arm 'y' is gone. " in str(refused.value)
+        "0.3 and is 0.5; arm 'y' was removed. " in str(refused.value)
     )
 
 

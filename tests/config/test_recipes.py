@@ -104,7 +104,7 @@ def test_another_task_drops_the_options_of_the_one_before(tmp_path):
     [
         ("base: [qwen2.5-1.5, lora]\n", ["mine.yaml", "Did you mean 'qwen2.5-1.5b'"]),
         ("base: {a: 1}\n", ["mine.yaml", "a name or a list of names"]),
-        ("base: mine.yaml\n", ["mine.yaml", "base of itself"]),
+        ("base: mine.yaml\n", ["mine.yaml", "extends itself"]),
         ("base: other.yaml\n", ["other.yaml", "'lerning_rate'", "'learning_rate'"]),
         ("base: twice.yaml\n", ["twice.yaml sets 'beta' twice"]),
     ],

@@ -171,7 +171,7 @@ def with_template(folder, random_model, template):
         (["--num_generations", "7"], "num_generations (7)"),
         (["--gradient_accumulation_steps", "48"], "gradient_accumulation_steps (48) does not divide"),
         (["--train_problems", "3"], "a rollout takes 128"),
-        (["--task", "countdown-5"], "No task is called 'countdown-5'"),
+        (["--task", "countdown-5"], "There is no task 'countdown-5'"),
         (["--resume", "--output", "runs/none"], "nothing to resume"),
         (["--model", "no/such-model"], "no/such-model"),
     ],
@@ -241,7 +241,7 @@ def test_a_signal_ends_it_and_leaves_nothing(number, tmp_path, capsys):
 def test_an_update_that_moves_nothing_fails(monkeypatch):
     """The check itself: a learning rate of 0."""
     monkeypatch.setitem(ALWAYS, "learning_rate", 0.0)
-    with pytest.raises(FailedError, match="No weight moved"):
+    with pytest.raises(FailedError, match="No weight changed"):
         dry("tiny-countdown-3")
 
 

@@ -75,7 +75,7 @@ def test_files_of_your_own_are_named_so_that_any_folder_finds_them(tmp_path, mon
         (["--overwrite", "--task-options", '{"colour": 1}'], "no option 'colour'"),
         (
             ["--overwrite", "--task-options", '{"largest": 3, "largest_target": 5}', "--train-problems", "900"],
-            "ask for fewer",
+            "request fewer",
         ),
     ],
 )
@@ -171,7 +171,7 @@ def test_the_same_export_again_changes_nothing(tmp_path, capsys):
     before = contents(out)
     capsys.readouterr()
     assert export(out, *FEW) == 0
-    assert "holds this export already" in capsys.readouterr().out
+    assert "already holds this export" in capsys.readouterr().out
     assert contents(out) == before
     (out / "validation.parquet").unlink()
     assert export(out, *FEW) == 0
@@ -208,7 +208,7 @@ def test_a_data_file_that_changed_and_files_of_others_are_another_export(tmp_pat
     assert "file was '" in capsys.readouterr().err
     (out / "train.parquet").write_bytes(b"something else")
     assert export(out, *flags, task=task) == 2
-    assert "it does not say what it was made from" in capsys.readouterr().err
+    assert "it does not record what it was made from" in capsys.readouterr().err
 
 
 def test_a_small_data_set_gives_what_it_has(tmp_path, capsys):

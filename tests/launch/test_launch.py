@@ -94,21 +94,21 @@ def test_several_nodes_go_through_ray(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--mask_truncated_completions", "true"], "mask_truncated_completions (verl has no counterpart known here)"),
+        (["--mask_truncated_completions", "true"], "mask_truncated_completions (no known counterpart in verl)"),
         (["--alpha_ema", "0.5"], "--without alpha_ema"),
         (["--algorithm", "asymre"], "not Shift"),
         (["--lr_scheduler_type", "linear"], "linear; verl has constant, constant_with_warmup, cosine"),
         (["--scale_rewards", "batch"], "scale_rewards (verl divides by the group's"),
-        (["--algorithm", "sapo", "--length", "batch"], "sapo always takes each response's own length"),
+        (["--algorithm", "sapo", "--length", "batch"], "sapo always uses each response's own length"),
         (["--gpus-per-node", "3"], "256 responses, which 3 (GPUs) does not divide"),
         (["--per_device_train_batch_size", "12", "--gradient_accumulation_steps", "1"], "12 responses, which 8"),
         (["--nodes", "0"], "--nodes is 0"),
-        (["--set", "actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum"], "would train another objective"),
+        (["--set", "actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum"], "would change the recipe's objective"),
         (["--report_to", "azure_ml"], "verl reports to wandb"),
         (["--num_generations", "1"], "at least 2 generations"),
         (["--vllm_max_model_length", "1000"], "--max-prompt-length"),
         (["--model", "tiny"], "model is tiny"),
-        (["--task", "countdown-9"], "No task is called"),
+        (["--task", "countdown-9"], "There is no task"),
         (["--lr_scheduler_type", "polynomial", "--report_to", "azure_ml"], "--without report_to"),
         (["--max_steps", "-1", "--num_train_epochs", "0.5"], "num_train_epochs (0.5; verl counts whole epochs"),
         (["--save_strategy", "epoch"], "save_strategy (epoch"),
@@ -121,7 +121,7 @@ def test_several_nodes_go_through_ray(capsys):
             ],
             "verl truncates from above only",
         ),
-        (["--train_problems", "100"], "There are 100 training problems, but a step takes 128"),
+        (["--train_problems", "100"], "There are 100 training problems, but a step needs 128"),
         (["--lr_schedular_type", "cosine"], "Did you mean '--lr_scheduler_type'?"),
         (["--node", "4"], "--node is not a flag of `hysteretic launch` or `hysteretic train`. Did you mean '--nodes'?"),
         (["--learning_rate", "fast"], "argument --learning_rate"),
@@ -169,7 +169,7 @@ def test_a_reason_is_given_once(capsys):
     """alpha_ema was named twice."""
     _, _, error = launch(capsys, "--alpha_ema", "0.5")
     assert error.count("alpha_ema (") == 1
-    assert "the estimators keep nothing between steps" in error
+    assert "the estimators keep no state between steps" in error
 
 
 @pytest.mark.parametrize(
@@ -193,14 +193,14 @@ def test_what_is_left_out_is_what_verl_does_by_itself(capsys, flags, name, key, 
     """The refused value does not reach verl's command."""
     code, script, notes = launch(capsys, *flags, "--without", name)
     assert code == 0, notes
-    assert f"{name} is left out, as asked" in notes
+    assert f"{name} is left out" in notes
     assert next(found for each, found in settings_of(script).items() if each.endswith(f".{key}")) == value
 
 
 @pytest.mark.parametrize(
     ("flags", "name", "message"),
     [
-        ([], "learning_rate", "--without learning_rate: it is not refused. What can be left out here: nothing"),
+        ([], "learning_rate", "--without learning_rate: verl supports it. Settings that can be left out: none"),
         (["--adam_epsilon", "1e-6"], "adam_epsilom", "Did you mean 'adam_epsilon'?"),
         (["--algorithm", "sapo", "--length", "batch"], "length", "change it, it cannot be left out"),
         (["--algorithm", "asymre"], "weight", "change it, it cannot be left out"),
@@ -243,7 +243,7 @@ def test_settings_of_verl_that_say_what_is_trained_are_the_recipes(capsys, word)
     """verl takes the last of two values, in silence."""
     code, _, error = launch(capsys, "--set", word)
     assert code == 2
-    assert "would train another objective or batch" in error
+    assert "would change the recipe's objective or batch" in error
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_run_is_not_written_over_and_goes_on_only_from_its_checkpoint(capsys, 
     assert settings_of(script)["trainer.resume_mode"] == "auto"
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "config.yaml").write_text("mask_truncated_completions: true\n")
-    assert "is a run of `hysteretic train`" in launch(capsys, *output, "--resume")[2]
+    assert "holds a run of `hysteretic train`" in launch(capsys, *output, "--resume")[2]
 
 
 def settings_without(recipe, *names):
@@ -350,7 +350,7 @@ def test_your_own_data_is_looked_at_before_a_gpu_is_taken(capsys, tmp_path):
     config.write_text(yaml.safe_dump(settings_without(RECIPE, "train_problems", "eval_problems")))
     code, _, error = launch(capsys, *flags, recipe=str(config))
     assert code == 2
-    assert "training problems, but a step takes 128" in error
+    assert "training problems, but a step needs 128" in error
     (tmp_path / "data.jsonl").unlink()
     code, _, error = launch(capsys, *flags, recipe=str(config))
     assert code == 2
@@ -410,7 +410,7 @@ def test_a_job_exports_and_then_starts_verl_with_data_that_is_there_left_alone(c
     words = ["launch", "verl", RECIPE, "--nodes", "2", "--train_problems", "130", "--eval_problems", "2"]
     assert main(words) == 7
     assert main(words) == 7
-    assert "holds this export already" in capsys.readouterr().out
+    assert "already holds this export" in capsys.readouterr().out
     assert [words[0] for words in started] == [str(tmp_path / "ray")] * 2
     assert main([*words, "--data_problem_seed", "1"]) == 2
     assert "seed was 0 and is 1" in capsys.readouterr().err

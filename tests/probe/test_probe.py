@@ -77,7 +77,7 @@ def test_the_own_loop_gives_way_when_it_samples_from_another_distribution(random
     monkeypatch.setattr(sampling, "sample", shifted)
     assert "entropies" in sampling.against_own_loop(model, prompts)
     model.config.layer_types = ["sliding_attention"] * 2
-    assert "attend to the whole text" in sampling.against_own_loop(model, prompts)
+    assert "do not attend to the whole context" in sampling.against_own_loop(model, prompts)
 
 
 def test_the_same_seed_gives_the_same_figures(random_model, tmp_path):
@@ -238,7 +238,7 @@ def test_a_verdict_that_the_interval_leaves_open_says_so(random_model, tmp_path)
     assert main(["probe", *EASY, *FEW, "--model", str(random_model), "--output", str(out)]) == 0
     record = probed(out)
     assert record["verdict"]["word"] == "will not start"
-    assert "The interval also allows: starts" in headline(record)
+    assert "Also within the interval: starts" in headline(record)
 
 
 def test_the_page_shows_responses_with_their_rewards(tmp_path, capsys):

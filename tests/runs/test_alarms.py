@@ -140,8 +140,8 @@ def rising(low, high, count=8):
 def test_reward_that_rises_while_held_out_falls():
     alarm = held_out_alarm(rising(0.1, 0.5), evaluation(0.3, 0.2))
     assert alarm.name == "held-out"
-    assert "30.0%" in alarm.words
-    assert "20.0%" in alarm.words
+    assert "30.0 %" in alarm.words
+    assert "20.0 %" in alarm.words
 
 
 @pytest.mark.parametrize(

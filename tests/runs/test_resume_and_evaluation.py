@@ -59,7 +59,7 @@ def test_a_reward_that_fails_in_the_evaluation_stops_the_run_with_a_message(quic
 def test_fewer_problems_than_a_rollout_takes_are_refused(quick, tmp_path, capsys):
     """TRL drops what does not fill a rollout, so such a run would make no update at all."""
     assert main(["train", *quick, "--train_problems", "3", "--output", str(tmp_path / "run")]) == 2
-    assert "a rollout takes 4" in capsys.readouterr().err
+    assert "a rollout needs 4" in capsys.readouterr().err
 
 
 def test_resume_without_a_folder_is_refused(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def test_a_configuration_that_cannot_be_read_says_what_to_do(tmp_path, content):
 
 
 def test_a_mixture_of_experts_is_refused():
-    """Its activations and its speed are those of the experts chosen, which the formulae do not know."""
+    """Its activations and its speed are those of the experts chosen, which the formulas do not know."""
     config = pytest.importorskip("transformers").MixtralConfig(num_hidden_layers=1)
     with pytest.raises(ValueError, match="mixture of experts"):
         architecture(config, "mixtral")

@@ -1,4 +1,4 @@
-"""Seconds follow from the formulae, checked by hand where one term rules."""
+"""Seconds follow from the formulas, checked by hand where one term rules."""
 
 from dataclasses import replace
 

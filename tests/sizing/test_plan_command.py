@@ -33,7 +33,7 @@ def plan_json(capsys, *arguments):
 
 @pytest.mark.parametrize("recipe", [name for name in NAMES if not name.startswith("tiny-")])
 def test_every_recipe_fits_on_the_hardware_it_names(recipe, configs, capsys):
-    """With a tenth to spare, for the formulae have not been measured."""
+    """With a tenth to spare, for the formulas have not been calibrated."""
     gpu, gpus, way = hardware_of(recipe)
     model = configs[next(name for name in CONFIGS if recipe.startswith(name))]
     flags = ["--model", model, "--gpu", gpu, "--way", way]

@@ -115,7 +115,7 @@ def test_nothing_a_model_writes_raises(text):
     ("source", "truth", "info", "message"),
     [
         ("openai/gsm8k", "72", {}, "cannot be scored.*reward"),
-        ("countdown_3", "{}", {}, "No task is called 'countdown_3'.*countdown-3"),
+        ("countdown_3", "{}", {}, "There is no task 'countdown_3'.*countdown-3"),
         ("countdown-3", "not json", {"problem_id": "p7"}, "The row p7 .*hysteretic export"),
         ("countdown-3", "{}", {"task_options": '{"colour": 1}'}, "no option 'colour'"),
     ],
@@ -129,7 +129,7 @@ def test_a_row_that_was_not_exported_here_is_an_error_not_a_reward_of_zero(sourc
 def test_an_answer_that_is_no_json_is_refused():
     """Before a file is written that nobody can score."""
     problem = hysteretic.tasks.Problem("p1", "q", {"numbers": {1, 2}})
-    with pytest.raises(ValueError, match=r"answer of p1 .* no JSON"):
+    with pytest.raises(ValueError, match=r"answer of p1 .* not valid JSON"):
         exported_row("countdown-3", {}, problem, "train", 0)
 
 

@@ -199,14 +199,14 @@ def root(**changes):
             root(actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean"),
         ),
         (
-            r"sapo loss always uses seq-mean-token-mean, but \S+ is token-mean; say \+algorithm.hpo.length=response",
+            r"sapo loss always uses seq-mean-token-mean, but \S+ is token-mean; set \+algorithm.hpo.length=response",
             8,
             root(actor_rollout_ref__actor__policy_loss__loss_mode="sapo"),
         ),
         ("use_kl_in_reward is true.*no group is silent.*use_kl_loss", 8, root(algorithm__use_kl_in_reward=True)),
         *(
             (
-                f"loss_mode is {name}; a_hpo is known with vanilla",
+                f"loss_mode is {name}; a_hpo supports vanilla",
                 8,
                 root(actor_rollout_ref__actor__policy_loss__loss_mode=name),
             )

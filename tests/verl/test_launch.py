@@ -85,11 +85,11 @@ def test_a_flag_that_verl_refuses_is_told_before_anything_is_written(capsys):
     """verl's own checks, where it is installed."""
     recipe = "qwen2.5-1.5b-countdown-4-full"
     assert main(["launch", "verl", recipe, "--print", "--set", "trainer.save_freq=[1"]) == 2
-    assert "verl's configuration does not take these settings" in capsys.readouterr().err
+    assert "verl's configuration rejects these settings" in capsys.readouterr().err
     words = ["--set", "actor_rollout_ref.actor.use_dynamic_bsz=False"]
     words += ["--set", "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=null"]
     assert main(["launch", "verl", recipe, "--print", *words]) == 2
-    assert "verl refuses these settings" in capsys.readouterr().err
+    assert "verl rejects these settings" in capsys.readouterr().err
 
 
 def test_a_ray_that_is_running_already_is_told_of_the_trainers(capsys):

@@ -59,7 +59,7 @@ def test_another_version_of_verl_stops_the_loud_way_and_is_named():
     """By entry point verl swallows it: the estimators are not there, and verl then says so by name."""
     loud = python(f"{AS_IF_TOO_OLD}import verl", VERL_USE_EXTERNAL_MODULES="hysteretic.verl")
     assert loud.returncode != 0
-    assert "ImportError: hysteretic.verl works with verl >= 0.9.0, < 0.10; found verl 0.7.1" in loud.stderr
+    assert "ImportError: hysteretic.verl supports verl >= 0.9.0, < 0.10; found verl 0.7.1" in loud.stderr
     quiet = python(f"{AS_IF_TOO_OLD}import verl; {REGISTERED}")
     assert quiet.stdout.split() == ["False"]
 

@@ -32,7 +32,7 @@ PRELOAD = ("hysteretic.cli.train",)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 where every run finished, 1 where one failed (the report is written in both cases), 130 when interrupted."""
+    """Returns 0 if every run finished, 1 if one failed (the report is written in both cases), 130 if interrupted."""
     options, content = _command(arguments)
     _check_known(content, options)
     comparison = read(content, options.config or "the command line")
@@ -54,10 +54,10 @@ def main(arguments: Sequence[str]) -> int:
     results = write_results(folder, with_report=True)
     print("\n" + in_words(results))
     print(f"\nReport: {folder.path / 'report.html'}   Results: {folder.results}")
-    print(f"Repeat it, from this directory: {results['command']}", flush=True)
+    print(f"To repeat it, run in this directory: {results['command']}", flush=True)
     if failed:
         print(
-            f"hysteretic: {len(failed)} runs failed; the same command tries them again.",
+            f"hysteretic: {len(failed)} runs failed; run the same command to try them again.",
             file=sys.stderr,
         )
     return 1 if failed else 0
@@ -69,17 +69,17 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
         prog="hysteretic compare",
         usage="hysteretic compare [--config FILE] [--task TASK] [--model MODEL] [--algorithms A,B,...] [--seeds N] "
         "[options] [any flag of `hysteretic train`]",
-        description="Compare algorithms (arms) over several seeds. Any flag of `hysteretic train` is a setting of all "
-        "arms, written --name value (--name true for a switch).",
+        description="Compare algorithms (arms) over several seeds. Any flag of `hysteretic train` applies "
+        "to all arms, written --name value (--name true for a switch).",
         epilog="Keys of a --config file: " + "; ".join(f"{key}: {text}" for key, text in KEYS.items()) + ".",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
     parser.add_argument("--config", default=None, metavar="FILE", help="YAML of the comparison; flags override it")
-    parser.add_argument("--task", help="task of all arms, as for `hysteretic train` (default: countdown-3)")
-    parser.add_argument("--model", help="model of all arms, as for `hysteretic train` (default: tiny)")
+    parser.add_argument("--task", help="task of all arms, as in `hysteretic train` (default: countdown-3)")
+    parser.add_argument("--model", help="model of all arms, as in `hysteretic train` (default: tiny)")
     parser.add_argument("--algorithms", metavar="A,B,...", help="such as grpo,gspo,sapo,hpo,a-hpo (`hysteretic list`)")
-    parser.add_argument("--seeds", help="number of seeds, counted from 0 (default: 8), or a list such as 0,1,2,3")
+    parser.add_argument("--seeds", help="number of seeds, starting at 0 (default: 8), or a list such as 0,1,2,3")
     parser.add_argument("--output", default=None, metavar="FOLDER", help="default: runs/compare-TASK-MODEL")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time (default: 2)")
     parser.add_argument(
@@ -94,10 +94,10 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
         "--tuning_seeds",
         dest="tuning_seeds",
         metavar="SEEDS",
-        help="number of seeds on which a rate is tried (default: 2), or a list",
+        help="number of seeds to try each rate on (default: 2), or a list",
     )
-    parser.add_argument("--baseline", metavar="ARM", help="the arm that the others are compared with (default: grpo)")
-    parser.add_argument("--measure", help=f"what decides: {', '.join(CHOOSABLE)} (default: area)")
+    parser.add_argument("--baseline", metavar="ARM", help="arm to compare the others with (default: grpo)")
+    parser.add_argument("--measure", help=f"measure that decides the verdict: {', '.join(CHOOSABLE)} (default: area)")
     known, rest = parser.parse_known_args(list(arguments))
     given = vars(known)
     options = argparse.Namespace(**{key: given.pop(key) for key in ("config", "output", "jobs")})
@@ -113,7 +113,7 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
 
 
 def _check_known(content: Mapping[str, Any], options: argparse.Namespace) -> None:
-    """Raises UsageError for a key or flag that is neither of this command nor a setting."""
+    """Raises UsageError for a key or flag that is neither this command's own nor a setting."""
     settings = content["settings"]
     given = [*(key for key in content if key not in KEYS), *settings]
     if not given:
@@ -124,13 +124,13 @@ def _check_known(content: Mapping[str, Any], options: argparse.Namespace) -> Non
     for key in (key for key in given if key not in known):
         if key in options.flags and key in KEYS:
             instead = " On the command line give --algorithms." if key == "arms" else ""
-            raise UsageError(f"--{key} is not a flag but a key of a --config file: {KEYS[key]}.{instead}")
+            raise UsageError(f"--{key} is not a flag, only a key of a --config file: {KEYS[key]}.{instead}")
         if key in options.flags:
             hint = nearest(key, [*options.own_flags, *known], "--") or " See `hysteretic train --help`."
             raise UsageError(f"--{key} is neither a flag of `hysteretic compare` nor a setting.{hint}")
         if key in KEYS:
             raise UsageError(
-                f"{options.config} sets settings.{key}, which is not a setting; put {key} beside settings."
+                f"{options.config} sets settings.{key}, which is not a setting; move {key} to the top level."
             )
         hint = nearest(str(key), [*KEYS, *known]) or " See `hysteretic train --help`."
         raise UsageError(f"{options.config} sets {key!r}, which is neither a setting nor a key of a comparison.{hint}")
@@ -143,7 +143,7 @@ def _settings(words: Sequence[str]) -> dict[str, Any]:
     while rest:
         flag = rest.pop(0)
         if not flag.startswith("--"):
-            raise UsageError(f"{flag!r} does not belong to a flag; give settings as --name value.")
+            raise UsageError(f"Unexpected argument {flag!r}; give settings as --name value.")
         name, equals, value = flag[2:].partition("=")
         if not equals:
             if not rest or rest[0].startswith("--"):
@@ -170,11 +170,8 @@ def _print_plan(comparison: Comparison, folder: ComparisonFolder, length: Length
     print(f"{task} with {model}: {arms}; {seeds}, {length.updates} updates each, {jobs} at a time.")
     if tuning:
         rates = ", ".join(f"{rate:g}" for rate in comparison.rates)
-        print(
-            f"First, {len(tuning)} runs choose each arm's learning rate among {rates}, on "
-            f"{len(comparison.tuning_seeds)} other seeds."
-        )
-    print(f"Decided by: {comparison.measure}, against {comparison.baseline}. Folder: {folder.path}", flush=True)
+        print(f"First, {len(tuning)} runs on other seeds choose each arm's learning rate among {rates}.")
+    print(f"Measure: {comparison.measure}. Baseline: {comparison.baseline}. Folder: {folder.path}", flush=True)
     done = len(runs) + len(tuning) - len(unfinished([*runs, *tuning]))
     if done:
         print(f"{done} of {len(runs) + len(tuning)} runs have already finished.", flush=True)

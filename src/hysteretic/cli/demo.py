@@ -10,10 +10,10 @@ from hysteretic.cli import compare
 
 NEXT = """
 What to do next, on your own task:
-  hysteretic probe --task data.jsonl --reward my_reward.py:is_right --model MODEL     will it start? which group size?
-  hysteretic compare --task ... --model ... --algorithms grpo,adaptive-grpo           does the weight help there?
+  hysteretic probe --task data.jsonl --reward my_reward.py:is_right --model MODEL    does it start? at which group size?
+  hysteretic compare --task ... --model ... --algorithms grpo,adaptive-grpo           does the weight help?
   in TRL: from hysteretic.trl import HPOConfig, HPOTrainer    in place of GRPOConfig and GRPOTrainer
-          HPOConfig(algorithm="adaptive-grpo", ...)           or keep your loss_type: the weight is put on top of it"""
+          HPOConfig(algorithm="adaptive-grpo", ...)           or keep your loss_type; the weight is applied on top"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,8 +24,8 @@ def main(arguments: Sequence[str]) -> int:
         "adaptive-grpo), from a sparse start.",
     )
     parser.add_argument("--output", default="demo", help="folder of the comparison (default: demo)")
-    parser.add_argument("--seeds", type=int, default=6, help="runs of each (default: 6; a verdict needs at least 4)")
-    parser.add_argument("--updates", type=int, default=100, help="optimiser steps of each run (default: 100)")
+    parser.add_argument("--seeds", type=int, default=6, help="seeds per arm (default: 6; a verdict needs at least 4)")
+    parser.add_argument("--updates", type=int, default=100, help="optimiser steps per run (default: 100)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: 2)")
     options = parser.parse_args(arguments)
     with as_file(files("hysteretic.compare") / "demo.yaml") as config:

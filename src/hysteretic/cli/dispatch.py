@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,17 +13,17 @@ from hysteretic.common.errors import UsageError, nearest
 COMMANDS = {
     "train": "Train a model on a task with any of the algorithms.",
     "plan": "Estimate the memory and time of a run on given GPUs, without loading weights.",
-    "compare": "Compare algorithms over several seeds: which is better, by how much, how certain.",
+    "compare": "Compare algorithms over several seeds: which is better, by how much, and how surely.",
     "report": "Write the report of a comparison, finished or still running.",
-    "probe": "Predict before training whether it will start, and which group size it needs.",
+    "probe": "Predict whether training will start, and which group size it needs.",
     "warmup": "Supervised fine-tuning on a task's worked solutions, before reinforcement learning.",
     "show": "Show one problem of a task with its answer, and optionally a page with its picture.",
-    "eval": "Evaluate a model, or responses in a file, on a task: pass@1, majority votes, confusions.",
+    "eval": "Evaluate a model, or responses in a file, on a task: pass@1, majority vote, confusion matrix.",
     "export": "Write a task's problems as parquet files for verl.",
     "launch": "Run a recipe in verl, on one node or on many.",
-    "demo": "Try it: four algorithms from the same sparse start, on this machine's CPU.",
+    "demo": "Compare four algorithms from the same sparse start, on this machine's CPU.",
     "list": "List tasks, algorithms and recipes.",
-    "env": "Print versions and devices, for a bug report.",
+    "env": "Print versions and devices for a bug report.",
 }
 
 USAGE = """\
@@ -46,11 +48,29 @@ examples, from the first look to a long run:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 success, 2 a wrong command or setting, 130 interrupted.
+    """Run a command and return its exit code: 0 success, 2 wrong command or setting, 130 interrupted.
 
-    Other codes are the command's own; for `train`, see hysteretic.runs.outcome.
+    141 means that the reader of a pipe (`| head`) ended first. Other codes are the command's own; for `train`, see
+    hysteretic.runs.outcome.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            code = _main(list(sys.argv[1:] if arguments is None else arguments))
+        except SystemExit:  # after --help
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()  # here rather than at exit, where Python would print the error
+        return code
+    except BrokenPipeError:
+        events = select.poll()
+        events.register(sys.stdout.fileno(), 0)
+        if not events.poll(0):  # stdout still has a reader: another pipe broke
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:8}{text}" for name, text in COMMANDS.items())), end="")
         return 0 if words else 2

@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     parser = argparse.ArgumentParser(
         prog="hysteretic eval",
-        description="pass@1, greedy and sampled, with 95% intervals over problems; where the task supports it, also "
+        description="pass@1, greedy and sampled, with 95 % intervals over problems; where the task supports it, also "
         "majority votes, confusion matrices, and the same problems in a randomised variant.",
     )
     add_task(parser)
@@ -68,13 +68,17 @@ def build_parser() -> argparse.ArgumentParser:
         "--responses",
         metavar="FILE",
         help='evaluate these instead of a model: JSONL of {"problem": id, "response": text}, any number per problem, '
-        "of either variant",
+        "from either variant",
     )
     add_problems(parser, "test")
     parser.add_argument(
-        "--samples", type=int, default=4, metavar="N", help="sampled responses per problem; 0 for greedy only (4)"
+        "--samples",
+        type=int,
+        default=4,
+        metavar="N",
+        help="sampled responses per problem; 0 for none (default: 4)",
     )
-    parser.add_argument("--plain-only", action="store_true", help="leave out the task's randomised variant")
+    parser.add_argument("--plain-only", action="store_true", help="skip the task's randomised variant")
     parser.add_argument("--output", metavar="FILE", help="write the metrics to this JSON file")
     parser.add_argument(
         "--page", metavar="FILE", help="write an HTML page with metrics, confusion matrices and some wrong answers"
@@ -87,7 +91,7 @@ def _check(options: argparse.Namespace) -> Path | None:
     if (options.model is None) == (options.responses is None):
         raise UsageError("Give either --model NAME or --responses FILE.")
     limits = [
-        ("problems", 1, "evaluate on at least one"),
+        ("problems", 1, "evaluate on at least 1"),
         ("samples", 0, "give 0 for greedy responses only (4 is the default)"),
         ("max_completion_length", 1, "give at least 1 token"),
     ]

@@ -57,8 +57,8 @@ def _run(commands: Commands, options: argparse.Namespace) -> int:
     if train[0] == "python3":
         if not _has_verl():
             raise UsageError(
-                "verl is not installed here; install it (docs/verl.md), or print the commands with --print and run "
-                "them where it is."
+                "verl is not installed here; install it (docs/verl.md), or --print the commands and run them "
+                "where it is."
             )
         import torch
 
@@ -83,7 +83,7 @@ def _beside_python(name: str) -> str:
     own = Path(sys.executable).with_name(name)
     found = str(own) if own.is_file() else shutil.which(name)
     if found is None:
-        raise UsageError(f"{name} is not installed here; it comes with ray[default].")
+        raise UsageError(f'{name} is not installed here; run: pip install "ray[default]".')
     return found
 
 
@@ -91,25 +91,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hysteretic launch",
         description=__doc__,
-        epilog="Any flag of `hysteretic train`, such as --algorithm hpo, is taken too; it overrides the recipe.",
+        epilog="Any flag of `hysteretic train`, such as --algorithm hpo, overrides the recipe.",
         allow_abbrev=False,
     )
     parser.add_argument("engine", choices=["verl"])
     parser.add_argument("recipe", help="a YAML file or a recipe of `hysteretic list`")
-    parser.add_argument("--print", action="store_true", help="only print the commands (notes go to stderr)")
+    parser.add_argument("--print", action="store_true", help="print the commands only (notes go to stderr)")
     parser.add_argument("--dry-run", action="store_true", help="print notes and commands without running them")
-    parser.add_argument("--nodes", type=int, default=1, help="machines (default 1); with more, a Ray job")
-    parser.add_argument("--gpus-per-node", type=int, default=1, help="GPUs per machine (default 1)")
+    parser.add_argument("--nodes", type=int, default=1, help="machines (default: 1); more than one run as a Ray job")
+    parser.add_argument("--gpus-per-node", type=int, default=1, help="GPUs per machine (default: 1)")
     parser.add_argument(
         "--processes",
         type=int,
-        help="how many processes the batch is written for; they multiply it (default: `processes` in the recipe)",
+        help="processes that the batch sizes are written for (default: `processes` in the recipe)",
     )
-    parser.add_argument("--address", help="of the Ray cluster's dashboard (default http://127.0.0.1:8265)")
-    parser.add_argument("--data", help="folder of the parquet files (default data/TASK)")
+    parser.add_argument("--address", help="address of the Ray dashboard (default: http://127.0.0.1:8265)")
+    parser.add_argument("--data", help="folder of the parquet files (default: data/TASK)")
     parser.add_argument("--max-prompt-length", type=int, help="longest prompt in tokens")
     parser.add_argument(
-        "--without", action="append", default=[], metavar="SETTING", help="leave out a setting that verl does not have"
+        "--without", action="append", default=[], metavar="SETTING", help="drop a setting that verl does not support"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override of verl's own")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting of verl")
     return parser

@@ -13,7 +13,7 @@ from hysteretic.tasks.checked import draw, load_task
 from hysteretic.tasks.task import Problem, Task
 
 USUAL_PROBLEMS = 200
-"""How many problems are evaluated where no number is given; fewer where the task has fewer."""
+"""The default number of problems to evaluate on; fewer if the task has fewer."""
 
 
 def add_task(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +37,9 @@ def add_problems(parser: argparse.ArgumentParser, split: str) -> None:
     """--split, --problems and --seed."""
     parser.add_argument("--split", default=split, help=f"the task's split (default: {split})")
     parser.add_argument(
-        "--problems", type=int, metavar="N", help=f"number of problems (default: {USUAL_PROBLEMS}, or all there are)"
+        "--problems", type=int, metavar="N", help=f"number of problems (default: {USUAL_PROBLEMS}, or all if fewer)"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the choice of problems and of sampling (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of problem selection and sampling (default: 0)")
 
 
 def add_model(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -54,7 +52,7 @@ def add_model(parser: argparse.ArgumentParser, required: bool) -> None:
         "--max_completion_length",
         type=int,
         metavar="TOKENS",
-        help="longest response (default: 1024)",
+        help="maximum response length in tokens (default: 1024)",
     )
 
 
@@ -109,7 +107,7 @@ def task_of(options: argparse.Namespace, **defaults: Any) -> Task:
 def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Problem]]:
     """The task and the problems to evaluate on. Raises UsageError.
 
-    For the tiny model its recipe provides the task's options and the longest response where they are not given;
+    The tiny model's recipe provides the task's options and the longest response if they are not given;
     `options.max_completion_length` is filled in.
     """
     from hysteretic.runs.problems import recipe_of_model

@@ -19,7 +19,7 @@ USAGE = "hysteretic plan [RECIPE or YAML] [--gpu NAME] [--gpus N] [any flag of `
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the plan; 0 where the run fits, 1 where it does not."""
+    """Print the plan. Returns 0 if the run fits, 1 if it does not."""
     quieten()
     options, rest = _options(arguments)
     with usage_errors(kinds=ValueError):
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options of this command, and the rest, which are train's. The recipe comes first or after --config."""
+    """This command's options, and the rest, which are for train. The recipe comes first or after --config."""
     words = list(arguments)
     if words and not words[0].startswith("-"):
         words = ["--config", *words]
@@ -42,7 +42,7 @@ def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         prog="hysteretic plan",
         usage=USAGE,
         allow_abbrev=False,
-        description="Memory per GPU by part, tokens and seconds per step, and what to change where it does not fit. "
+        description="Memory per GPU by part, tokens and seconds per step, and what to change if it does not fit. "
         "Computed from the model's configuration; not yet calibrated against measurements on GPUs.",
     )
     parser.add_argument(
@@ -51,9 +51,9 @@ def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help="h200, h100, a100-80, a100-40, l40s, 4090, or 24GiB (default: h100)",
     )
     parser.add_argument("--gpus", type=int, help="number of GPUs (default: as many as the recipe has processes, or 1)")
-    parser.add_argument("--way", choices=WAYS, help="how they share the model (default: the first that fits)")
+    parser.add_argument("--way", choices=WAYS, help="how the GPUs shard the model (default: the first way that fits)")
     parser.add_argument(
-        "--prompt-tokens", "--prompt_tokens", type=int, help="longest prompt (default: measured on the task)"
+        "--prompt-tokens", "--prompt_tokens", type=int, help="longest prompt in tokens (default: measured on the task)"
     )
     parser.add_argument(
         "--response-tokens",
@@ -81,7 +81,7 @@ def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def parse_for(gpus: int | None, arguments: Sequence[str]) -> RunSpec:
-    """The settings as `gpus` processes with a GPU each would read them, on any machine; None: as many as they state."""
+    """The settings as `gpus` processes with a GPU each would read them, on any machine; None: the stated number."""
     gpus = gpus or stated_processes(arguments) or 1
 
     class Planned(HPOConfig):

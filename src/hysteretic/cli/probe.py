@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     parser = argparse.ArgumentParser(
         prog="hysteretic probe",
-        description="Samples responses and predicts, for each group size, how many groups will have zero variance "
+        description="Sample responses and predict, for each group size, how many groups will have zero variance "
         "(be silent), and so whether training will start.",
     )
     add_task(parser)
@@ -67,14 +67,14 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         default=32,
         metavar="N",
-        help="prompts in a rollout (default: 32)",
+        help="prompts per rollout (default: 32)",
     )
     add(
         "--informative",
         type=float,
         default=0.5,
         metavar="FRACTION",
-        help="wanted fraction of informative groups (default: 0.5)",
+        help="target fraction of informative groups (default: 0.5)",
     )
     add("--temperature", type=float, default=1.0, help="sampling temperature (default: 1.0)")
     add("--vllm", action="store_true", help="sample with vLLM, which must be installed")
@@ -88,13 +88,13 @@ def _sizes(text: str) -> list[int]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers; write it as 4,8,16.") from error
     if not 2 <= sizes[0] <= sizes[-1] <= LARGEST_GROUP:
-        raise argparse.ArgumentTypeError(f"{text!r} has sizes outside 2 to {LARGEST_GROUP}; write it as 4,8,16.")
+        raise argparse.ArgumentTypeError(f"{text!r} has sizes outside 2 to {LARGEST_GROUP}; give sizes such as 4,8,16.")
     return sizes
 
 
 def _check(options: argparse.Namespace) -> None:
     limits = [
-        ("problems", 1, "probe on at least one"),
+        ("problems", 1, "probe on at least 1"),
         ("samples", 2, "a group has at least two responses, so sample at least 2"),
         ("prompts_per_batch", 1, "a batch has at least one prompt"),
         ("max_completion_length", 1, "a response has at least one token"),

@@ -1,6 +1,6 @@
-"""`hysteretic report`: the page, the table and the figures of a comparison, finished or still running.
+"""`hysteretic report`: the page, table and figures of a comparison, finished or still running.
 
-It may be called at any time: while `hysteretic compare` writes results there the two take turns (compare/results.py).
+It may run at any time: it and a running `hysteretic compare` take turns to write (compare/results.py).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hysteretic.compare.verdicts import in_words
 def main(arguments: Sequence[str]) -> int:
     """Write report.html, results.json, results.csv and figures/ in the comparison's folder."""
     parser = argparse.ArgumentParser(
-        prog="hysteretic report", description="The report of a comparison, finished or still running."
+        prog="hysteretic report", description="Write the report of a comparison, finished or still running."
     )
-    parser.add_argument("folder", type=Path, help="the --output of `hysteretic compare`")
+    parser.add_argument("folder", type=Path, help="folder of the comparison: the --output of `hysteretic compare`")
     options = parser.parse_args(arguments)
     if not options.folder.is_dir():
         raise UsageError(f"There is no folder {options.folder}; give the --output of `hysteretic compare`.")
@@ -32,5 +32,5 @@ def main(arguments: Sequence[str]) -> int:
             "copy the comparison to a folder that is."
         ) from error
     print(in_words(results))
-    print(f"\nReport: {options.folder / 'report.html'}   Figures: {options.folder / 'results.json'}")
+    print(f"\nReport: {options.folder / 'report.html'}   Results: {options.folder / 'results.json'}")
     return 0

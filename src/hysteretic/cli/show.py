@@ -1,4 +1,4 @@
-"""`hysteretic show`: one problem of a task, with its answer and how that can be checked."""
+"""`hysteretic show`: one problem of a task, with its answer and how to check it."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ def build_parser() -> argparse.ArgumentParser:
     add_task(parser)
     parser.add_argument("--split", default="test", help="the task's split (default: test)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the problems' order (default: 0)")
-    parser.add_argument("--index", type=int, default=0, help="which problem, counted from 0 (default: 0)")
+    parser.add_argument("--index", type=int, default=0, help="number of the problem, counted from 0 (default: 0)")
     parser.add_argument("--output", metavar="FILE", help="write an HTML page with the problem's picture")
     return parser

@@ -13,7 +13,7 @@ DRY_RUN = ("--dry-run", "--dry_run")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit codes of hysteretic.runs.outcome; of a dry run 0 (passed) or 1 (failed). Raises UsageError."""
+    """Returns an exit code of hysteretic.runs.outcome; for a dry run 0 (passed) or 1 (failed). Raises UsageError."""
     quieten()
     words = dry_run_words(arguments)
     return train(parse(arguments)).code if words is None else _dry_run(words)
@@ -39,7 +39,7 @@ def _dry_run(words: Sequence[str]) -> int:
     try:
         found = rehearse(request, replaced)
     except FailedError as error:
-        print(f"hysteretic: The dry run failed {error}", file=sys.stderr)
+        print(f"hysteretic: dry run failed {error}", file=sys.stderr)
         return 1
     if found.trainer.accelerator.is_main_process:
         print(found.report)

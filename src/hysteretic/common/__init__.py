@@ -1,1 +1,1 @@
-"""What every room may use: errors and hints, files written whole, checkpoints, subprocesses, the terminal."""
+"""Shared by the whole package: errors and hints, atomic file writes, checkpoints, subprocesses, the terminal."""

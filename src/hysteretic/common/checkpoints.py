@@ -1,4 +1,4 @@
-"""Checkpoints that are complete and undamaged, and so can be resumed from. Importing this loads no torch.
+"""Check that checkpoints are complete and undamaged, so that a run can resume. Importing this loads no torch.
 
 A checkpoint is sealed once all its files are on disk: `sealed.json` lists their sizes. One without a seal (written by
 another trainer) is checked file by file.
@@ -36,19 +36,19 @@ def seal(checkpoint: Path) -> None:
 
 
 def find_corruption(checkpoint: Path) -> str | None:
-    """What makes a checkpoint unusable, for a message; None for a good one."""
+    """What makes a checkpoint unusable, for a message; None for an intact one."""
     if _json(checkpoint / STATE) is None:
         return "it is incomplete"
     if (checkpoint / SEAL).is_file():
         sizes = _json(checkpoint / SEAL)
         if sizes is None:
-            return f"{SEAL} is torn"
+            return f"{SEAL} is damaged"
         for name, size in sizes.items():
             path = checkpoint / name
             if not path.is_file():
                 return f"{name} is missing"
             if path.stat().st_size != size:
-                return f"{name} has {path.stat().st_size:,} bytes of {size:,}"
+                return f"{name} has {path.stat().st_size:,} of {size:,} bytes"
     for path in sorted(checkpoint.rglob("*")):
         flaw = _find_corruption_in_file(path)
         if flaw is not None:
@@ -57,7 +57,7 @@ def find_corruption(checkpoint: Path) -> str | None:
 
 
 def numbered(folder: Path) -> dict[int, Path]:
-    """The folders checkpoint-N by N, newest first, whatever their state."""
+    """The folders checkpoint-N by N, newest first, in any state."""
     found = {}
     for path in folder.glob("checkpoint-*"):
         number = path.name.removeprefix("checkpoint-")
@@ -91,9 +91,9 @@ def keep_newest(folder: Path, count: int | None, also: str | None = None) -> Non
 
 
 def set_aside(checkpoint: Path) -> str:
-    """Move a bad checkpoint out of the way; returns what was done with it.
+    """Set a damaged checkpoint aside; returns a description of what was done.
 
-    A sealed one is kept as torn-N, since parts of it may be usable. One that was never complete is removed.
+    A sealed one is renamed to torn-N, since parts may be usable. One that was never complete is removed.
     """
     if not (checkpoint / SEAL).is_file():
         shutil.rmtree(checkpoint)
@@ -138,7 +138,7 @@ def _sync(path: Path) -> None:
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether the disk is full. Tried by writing, since free space does not reflect quotas."""
+    """Whether the disk is full. Tested by writing, since free space does not reflect quotas."""
     probe = folder / f".space-{os.getpid()}"
     try:
         with probe.open("wb") as file:

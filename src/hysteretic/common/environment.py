@@ -1,4 +1,4 @@
-"""Versions, platform and time: what results depend on besides their settings. Importing this loads no torch."""
+"""Versions, platform and time, which results depend on besides settings. Importing this loads no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 RECORDED = ("hysteretic", "torch", "trl", "transformers", "accelerate", "peft", "datasets", "tokenizers", "vllm")
-"""Packages whose versions are kept with results."""
+"""Packages whose versions are recorded with results."""
 
 REPORTED = (
     *("hysteretic", "torch", "trl", "transformers", "accelerate", "peft", "datasets", "tokenizers", "safetensors"),
@@ -30,7 +30,7 @@ def versions(packages: Iterable[str] = RECORDED) -> dict[str, str]:
 
 
 def describe_environment() -> dict[str, str]:
-    """What a bug report needs: platform, versions and devices. No paths, no host name, no user name."""
+    """Platform, versions and devices for a bug report, without paths, host name or user name."""
     found = versions(REPORTED)
     found["platform"] = f"{platform.system()} {platform.release()} {platform.machine()}"
     try:

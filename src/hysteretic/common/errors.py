@@ -1,4 +1,4 @@
-"""Errors of usage: a wrong command or setting, with a hint at the name that was meant."""
+"""UsageError, for wrong commands and settings, and the hint at the name that was meant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class UsageError(ValueError):
-    """The command or its settings are wrong: what was found and what to do, shown without a traceback."""
+    """The command or its settings are wrong. The message, shown without a traceback, says what to do."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Atomic writes, and reads that tolerate missing or torn files."""
+"""Atomic writes, and reads that tolerate missing or damaged files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where the file is missing, torn, or holds something else."""
+    """The object in a JSON file; None if the file is missing, damaged, or holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -41,7 +41,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file, up to the first torn line; empty where there is no such file."""
+    """The objects of a JSONL file, up to the first incomplete line; empty if the file does not exist."""
     if not path.is_file():
         return []
     lines = []

@@ -1,6 +1,6 @@
-"""The names of metrics in metrics.jsonl and in trackers: ours, and those of TRL's that are read back.
+"""Names of metrics in metrics.jsonl and in trackers: ours, and TRL's where we read them.
 
-Ours are over the whole generation batch and equal on all ranks. "share" in a name means a fraction.
+Ours cover the whole generation batch and are equal on all ranks. "share" in a name means a fraction.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MEANINGS = {
     POSITIVE_MASS: "Gradient mass of positive responses at an importance ratio of 1 (Objective.on_policy_mass).",
     NEGATIVE_MASS: "Gradient mass of negative responses at an importance ratio of 1 (Objective.on_policy_mass).",
     MEAN_LENGTH: "Mean response length in trained tokens.",
-    FORWARDED_TOKENS: "Tokens that an update's forward passes read, over all ranks.",
+    FORWARDED_TOKENS: "Tokens in an update's forward passes, over all ranks.",
     GRADIENT_TOKEN_SHARE: "Fraction of the forwarded tokens that are trained and have a gradient.",
 }
-"""One line on each of our metrics."""
+"""A one-line description of each of our metrics."""
 
 # TRL's
 
@@ -37,6 +37,6 @@ COMPLETION_LENGTH = "completions/mean_length"
 ENTROPY = "entropy"
 """Mean entropy of the trained tokens, in nats."""
 KL = "kl"
-"""Divergence from the reference policy, in nats per token; logged where beta is not 0."""
+"""Divergence from the reference policy, in nats per token; logged if beta is not 0."""
 STEP_TIME = "step_time"
 """Seconds of an update, with its part of the rollout."""

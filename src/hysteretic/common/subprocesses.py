@@ -1,4 +1,4 @@
-"""Run many commands on one machine: a process each, a few at a time, none outliving the parent.
+"""Run many commands on one machine, each in its own process, a few at a time; none outlives the parent.
 
 The caller hands over the function that runs a command (`Workers.entry`), so that this module knows no command. On
 Linux a worker is killed when its parent dies.
@@ -23,15 +23,15 @@ from typing import Any
 
 POLL_SECONDS = 0.5
 LAST_LINES = 12
-"""Lines of a failed command's log that are shown."""
+"""Number of lines shown of a failed command's log."""
 
 
 @dataclass(frozen=True)
 class Workers:
     """Processes that run commands.
 
-    entry: called with the words of a command in a process of its own; returns the exit code. A function of a module,
-        since it is pickled by name.
+    entry: called with the words of a command in a new process; returns the exit code. A module-level function, since
+        it is pickled by name.
     jobs: how many run at a time.
     preload: modules that the fork server imports once, for all workers.
     """
@@ -134,7 +134,7 @@ def _work(command: Command, device: str | None, entry: Callable[[Sequence[str]],
 
 
 def die_with_parent() -> None:
-    """Have this process killed when the fork server ends, which in turn ends with its parent (Linux only).
+    """Make this process end with the fork server, which ends with its parent (Linux only).
 
     The server waits until its pipe is closed everywhere, and each process that it starts inherits an end: close it.
     """
@@ -148,7 +148,7 @@ def die_with_parent() -> None:
 
 
 def _device(slot: int) -> str | None:
-    """The GPU of a slot where there are several: of those in CUDA_VISIBLE_DEVICES, or else of all."""
+    """The GPU of a slot if there are several: one of CUDA_VISIBLE_DEVICES, otherwise one of all."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = [str(n) for n in range(_gpu_count())] if named is None else named.split(",")
     devices = [device.strip() for device in devices if device.strip()]
@@ -184,7 +184,7 @@ def _stop(going: Sequence[Going], asked: list[int]) -> None:
     for one in going:
         one.process.terminate()
     if going:
-        print("\nStopping after the current rollouts, with checkpoints (Ctrl-C again: immediately).", flush=True)
+        print("\nStopping after the current rollouts, with checkpoints (Ctrl-C again: stop now).", flush=True)
     before = len(asked)
     while any(one.process.exitcode is None for one in going):
         if len(asked) > before:

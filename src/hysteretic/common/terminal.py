@@ -28,7 +28,7 @@ def is_terminal(stream: Any) -> bool:
 
 
 def clock(seconds: float) -> str:
-    """A duration in words, rounded to one or two units.
+    """A duration as text, rounded to one or two units.
 
     seconds: of any length; below 90 they are shown as seconds.
 

@@ -20,7 +20,7 @@ Rows = list[dict[str, Any]]
 Colours = Mapping[str, str]
 
 DASHES = ([1, 0], [7, 3], [2, 2], [10, 3, 2, 3], [16, 4], [5, 2, 1, 2, 1, 2], [3, 5])
-"""Seven patterns and seven colours: an arm is recognisable by its pattern where there is no colour."""
+"""Seven patterns for seven colours: arms are recognisable without colour."""
 
 X_TITLES = {"update": "Update", "token": "Generated tokens", "second": "Seconds"}
 SIGNS = {"better": "▲", "cannot tell": "○", "worse": "▼", "identical": "=", "too few seeds": "·"}
@@ -31,7 +31,7 @@ def label(results: Results, measure: str) -> str:
 
 
 def arm_colours(results: Results) -> list[str]:
-    """The colour's name of every arm: ink for the baseline, the palette in turn for the others."""
+    """The name of each arm's colour: ink for the baseline, the palette in turn for the others."""
     names = [arm["name"] for arm in results["arms"]]
     others = [name for name in names if name != results.get("baseline")]
     return ["arm0" if name not in others else f"arm{1 + others.index(name) % 7}" for name in names]
@@ -70,9 +70,9 @@ def curve_chart(
     height: int,
     legend: alt.Legend | None = None,
 ) -> alt.LayerChart:
-    """Means and bands of one panel. Without a legend, for a page: a rule with a tooltip reads every arm at one x.
+    """Means and bands of one panel. Without a legend (on a page), a rule with a tooltip shows every arm's values.
 
-    Parameters that a page may set: hidden, the positions of arms that are not drawn; focus, the arm that stands out,
+    Parameters that a page may set: hidden, the positions of arms that are not drawn; focus, the highlighted arm,
     or null; bands, whether intervals are drawn; reading, the x at which points are marked, or null.
     """
     places = list(range(len(results["arms"])))
@@ -84,8 +84,8 @@ def curve_chart(
         scale=alt.Scale(zero=False, nice=False),
         axis=alt.Axis(grid=False, format="~s", tickCount=alt.ExprRef("max(2, floor(width / 80))")),
     )
-    # By labelExpr: with `format` the digits come from the axis, of which d3 subtracts 0.02 from 0.12, finds less than
-    # 0.1, and labels both 0.1 and 0.12 by one digit.
+    # labelExpr, since with `format` d3 takes the digits from the axis step: it subtracts 0.02 from 0.12, finds less
+    # than 0.1, and labels both 0.1 and 0.12 with one digit.
     tick = "format(datum.value, '~r')"
     y_axis = alt.Axis(domain=False, ticks=False, minExtent=34, tickCount=height // 40, labelExpr=tick)
     y_scale = alt.Scale(nice=height // 40, zero=True)
@@ -122,7 +122,7 @@ def curve_chart(
 
 
 def pair_rows(results: Results) -> Rows:
-    """A row for each arm and measure: its paired difference from the baseline."""
+    """One row per arm and measure: its paired difference from the baseline."""
     rows = []
     for pair in results["pairs"]:
         if pair["baseline"] != results["baseline"] or pair["mean_difference"] is None:
@@ -175,7 +175,7 @@ def panel_title(panel: Mapping[str, Any]) -> str:
 
 
 def curve_note(results: Results, panel: Mapping[str, Any]) -> str:
-    """What the lines and bands of a panel are: unit, seeds, intervals."""
+    """A panel's unit, number of seeds and intervals."""
     seeds = sorted({curve["seeds"] for curve in panel["curves"]})
     count = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''}"
     band = f", {percent(results['confidence'])} intervals" if any(curve["low"] for curve in panel["curves"]) else ""

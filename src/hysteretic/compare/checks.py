@@ -1,4 +1,4 @@
-"""Check a comparison before any run: each arm's settings, as `hysteretic train` reads them, and against each other."""
+"""Check a comparison before any run: each arm's settings alone, and the arms against each other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def check_comparison(comparison: Comparison) -> Length:
     needs = {"pass@1 greedy": ["eval_problems"], "pass@1 sampled": ["eval_problems", "eval_samples"]}
     for key in needs.get(comparison.measure, []):
         if not getattr(first.run, key):
-            raise UsageError(f"measure is {comparison.measure!r}, and {key} is 0; set it to 200 or so.")
+            raise UsageError(f"measure is {comparison.measure!r}, but {key} is 0; set it above 0.")
     for _, request in {(each.run.model, each.model.model_revision): each for each in requests.values()}.items():
         load_tokenizer(request.run.model, request.run.task, revision=request.model.model_revision)
     return Length(

@@ -14,7 +14,7 @@ from hysteretic.statistics import mean_band
 WINDOW = 5
 """Rollouts in a curve's moving mean (fewer at the start), computed for each run before the band."""
 POINTS = 60
-"""Points of a curve over tokens or seconds."""
+"""Number of points of a curve over tokens or seconds."""
 
 PANELS = {
     names.ALPHA: ("Weight of failures (alpha)", "", 1.0),
@@ -31,7 +31,7 @@ PANELS = {
 
 LONGEST_CURVE = 400
 MOST_POINTS = 40_000
-"""Of all curves that are drawn together."""
+"""The limit on points over all curves."""
 
 LOGGED = tuple(PANELS)
 
@@ -107,7 +107,7 @@ def _moving_mean(row: Sequence[float]) -> np.ndarray:
 
 
 def _short(value: float) -> float:
-    """Five digits are more than a curve shows."""
+    """Rounded to five digits, more than a curve shows."""
     return float(f"{value:.5g}")
 
 
@@ -132,7 +132,7 @@ def thin(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _evenly(values: Sequence[float], most: int) -> list[float]:
-    """At most `most` of the values; the ends, which are kept anyway, may be all there is room for."""
+    """At most `most` of the values, evenly spaced; both ends are always kept."""
     last = len(values) - 1
     if last < most:
         return list(values)

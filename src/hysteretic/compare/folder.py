@@ -1,12 +1,12 @@
 """The folder of a comparison, and which runs it has.
 
 comparison.yaml     the comparison: `hysteretic compare --config` reads it back
-runs/ARM/seed-N/    a run folder each (runs/folder.py), and seed-N.log beside it
+runs/ARM/seed-N/    one run folder per seed (runs/folder.py), and seed-N.log beside it
 tuning/ARM/RATE/    the same for the runs that chose each arm's learning rate
 tuning.json         the rate of each arm, and how it was chosen
-timing.json         how long a run takes here
-call.json           how compare was called: the folder as it was named, and how many runs at a time
-results.json ...    the results (compare/results.py), written again whenever a run ends
+timing.json         measured time of a run
+call.json           how compare was called: the folder as given, and the number of runs at a time
+results.json ...    the results (compare/results.py), rewritten whenever a run ends
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def failure(self) -> Path:
-        """The file that says why it failed: written when it ends, removed when it is tried again."""
+        """The file with the reason of a failure: written when the run ends, removed when it is retried."""
         return self.folder.with_name(f"{self.folder.name}.failed.json")
 
     def settings(self, comparison: Comparison) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class ComparisonFolder:
         self._lock = FileLock(self.path / ".lock", timeout=0)
 
     def claim(self, comparison: Comparison) -> None:
-        """Create the folder, or accept it for continuing. Raises UsageError before anything is overwritten.
+        """Create the folder, or accept an existing comparison. Raises UsageError before anything is overwritten.
 
         A later call may add seeds and arms; everything else must stay the same.
         """
@@ -98,7 +98,7 @@ class ComparisonFolder:
     def note_call(self, comparison: Comparison, jobs: int) -> None:
         """Record how compare was called, with `jobs` runs at a time.
 
-        most_jobs: the largest number of runs side by side so far; null if some predate this record.
+        most_jobs: the largest number of runs side by side so far; null if some runs predate this record.
         """
         runs = [*self.tuning_runs(comparison), *self.runs(comparison, {})]
         left, before = unfinished(runs), read_json(self.call)
@@ -112,7 +112,7 @@ class ComparisonFolder:
     def command(self, output: Path | None = None) -> str:
         """The command that continues this comparison, or repeats it in another folder.
 
-        It is for the directory in which compare was started: paths in the settings are relative to that.
+        It must run in the directory where compare was started: paths in the settings are relative to it.
         """
         call = read_json(self.call) or {}
         words = ["hysteretic", "compare", "--config", str(self._named / self.comparison.name)]
@@ -130,13 +130,13 @@ class ComparisonFolder:
         return Path((read_json(self.call) or {}).get("folder") or self.path.name)
 
     def release(self) -> None:
-        """Let another process continue here."""
+        """Release the lock, so that another process can continue here."""
         self._lock.release()
 
     def read(self) -> Comparison:
-        """The comparison kept here. Raises UsageError where there is none."""
+        """The comparison in this folder. Raises UsageError if there is none."""
         if not self.comparison.is_file():
-            raise UsageError(f"There is no comparison in {self.path} (no comparison.yaml); give the folder of one.")
+            raise UsageError(f"There is no comparison in {self.path}; give the --output of `hysteretic compare`.")
         content = read_yaml(self.comparison)
         if not isinstance(content, dict):
             raise UsageError(f"{self.comparison} does not hold a mapping; it was changed or damaged.")
@@ -148,12 +148,12 @@ class ComparisonFolder:
         changed = list(_changes(*parts))
         for arm, own in before["arms"].items():
             if arm not in now["arms"]:
-                changed.append(f"arm {arm!r} is gone")
+                changed.append(f"arm {arm!r} was removed")
             elif now["arms"][arm] != own:
                 changed.append(f"arm {arm!r}: {', '.join(_changes(own, now['arms'][arm]))}")
         gone = sorted(set(before["seeds"]) - set(now["seeds"]))
         if gone:
-            changed.append(f"seeds {gone} are gone")
+            changed.append(f"seeds {gone} were removed")
         if changed:
             raise UsageError(
                 f"The comparison in {self.path} was started with other settings: {'; '.join(changed)}. Runs would not "
@@ -169,7 +169,7 @@ class ComparisonFolder:
         ]
 
     def tuning_runs(self, comparison: Comparison) -> list[Run]:
-        """The runs that choose the learning rates; none without rates to choose from."""
+        """The runs that choose the learning rates; empty without rates to choose from."""
         return [
             Run(arm, seed, rate, self.path / "tuning" / arm.folder / f"{rate:g}" / f"seed-{seed}", is_tuning=True)
             for seed in (comparison.tuning_seeds if comparison.rates else ())
@@ -208,5 +208,5 @@ def finished(run: Run) -> bool:
 
 
 def unfinished(runs: Sequence[Run]) -> list[Run]:
-    """The runs still to be made."""
+    """The runs that have not finished."""
     return [run for run in runs if not finished(run)]

@@ -26,7 +26,10 @@ MEASURES = {
         "Held-out pass@1, sampled",
         "fraction of sampled responses to held-out problems that are correct",
     ),
-    "pass@k": ("Held-out pass@{k}", "chance that at least one of {k} sampled responses is correct (unbiased estimate)"),
+    "pass@k": (
+        "Held-out pass@{k}",
+        "chance that at least one of {k} sampled responses is correct (unbiased estimate)",
+    ),
     "area_by_token": (
         "Per generated token",
         "mean reward over generated tokens, up to the total of the run that generated the fewest",
@@ -36,7 +39,7 @@ MEASURES = {
         "mean reward over seconds of rollouts and updates, up to the total of the fastest run",
     ),
 }
-"""Label and description of each measure, fixed before any run."""
+"""Label and description of each measure."""
 
 CHOOSABLE = ("area", "early", "end", "pass@1 greedy", "pass@1 sampled")
 """Measures that a comparison may use as its primary one."""
@@ -59,11 +62,11 @@ class Record:
 
 
 def read_record(folder: Path, panels: Sequence[str] = ()) -> Record:
-    """The metrics of a run folder, without a line cut short by a crash. Raises ValueError for unusable ones."""
+    """The metrics of a run folder, ignoring a last line cut short by a crash. Raises ValueError if unusable."""
     lines = read_lines(folder / "metrics.jsonl")
     found = rollouts(lines)
     if not found:
-        raise ValueError("no rollout is recorded")
+        raise ValueError("no rollout was recorded")
     about = read_json(folder / "run.json") or {}
     steps = [line.get("step") for line in lines]
     if about.get("state") == "finished" and steps != list(range(1, about.get("updates", 0) + 1)):
@@ -90,7 +93,7 @@ def read_record(folder: Path, panels: Sequence[str] = ()) -> Record:
 
 
 def measures(record: Record) -> dict[str, float]:
-    """The measures of one run by itself (MEASURES without the last two)."""
+    """The measures that need one run only (MEASURES without the last two)."""
     rewards, n = record.rewards, len(record.rewards)
     figures = {
         "area": fmean(rewards),
@@ -124,7 +127,9 @@ def area_up_to(rewards: Sequence[float], costs: Sequence[float], budget: float) 
     costs: cumulative. Raises ValueError for a budget of 0 or beyond the run's cost.
     """
     if not 0 < budget <= costs[-1] * (1 + 1e-9):
-        raise ValueError(f"The budget is {budget:g}, and the run cost {costs[-1]:g}; give one above 0 and within it.")
+        raise ValueError(
+            f"The budget is {budget:g}, but the run cost {costs[-1]:g}; give one above 0 and at most that."
+        )
     total, before = 0.0, 0.0
     for reward, cost in zip(rewards, costs, strict=True):
         reached = min(cost, budget)

@@ -1,4 +1,4 @@
-"""What each run of a comparison achieved: its state, its record and its measures, and their means over seeds."""
+"""The outcome of each run of a comparison (state, record, measures), and means over seeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BY_COST = ("area_by_token", "area_by_second")
 
 @dataclass
 class Outcome:
-    """One run and its outcome. record: None unless it finished; error: why it failed."""
+    """A run and its outcome. record: None unless it finished. error: why it failed."""
 
     run: Run
     state: str
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def outcome(run: Run) -> Outcome:
-    """The state of a run so far."""
+    """The outcome of a run so far."""
     record = read_json(run.folder / "run.json")
     failure = read_json(run.failure)
     if failure is not None:
@@ -75,7 +75,7 @@ def by_seed(done: Sequence[Outcome], arm: str, measure: str) -> dict[int, float]
 
 
 def least_reward(done: Sequence[Outcome], samples: Sequence[Mapping[str, Any]]) -> float:
-    """The smallest possible reward as far as is known: 0 if none below it was seen."""
+    """The smallest possible reward, as far as known: 0, or the smallest seen below it."""
     seen = [reward for one in done if one.record is not None for reward in one.record.rewards]
     seen += [sample["reward"] for sample in samples if isinstance(sample.get("reward"), int | float)]
     return 0.0 if min(seen, default=0.0) >= 0 else -math.inf

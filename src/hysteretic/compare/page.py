@@ -1,6 +1,6 @@
 """The page of a comparison: verdict, tables, charts and samples in one HTML file that works without a network.
 
-Without a script everything but the charts is there, and the charts' first and last values are given in words.
+Without scripts the charts are missing, and their first and last values are given in words.
 """
 
 from __future__ import annotations

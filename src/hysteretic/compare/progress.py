@@ -17,14 +17,14 @@ from hysteretic.common.terminal import is_terminal
 from hysteretic.runs.metrics import rollouts
 
 RECENT = 10
-"""The reward beside a bar is the mean over this many rollouts."""
+"""The reward next to a bar is the mean over this many rollouts."""
 
 SECONDS = 60.0
-"""Between lines on active runs, where there is no terminal."""
+"""Seconds between lines on active runs without a terminal."""
 
 
 class Live:
-    """Bars on a terminal; elsewhere a line whenever a run ends, and one per minute on active runs."""
+    """Bars on a terminal; otherwise a line whenever a run ends, and one per minute on active runs."""
 
     def __init__(self, title: str, metrics: Mapping[str, Path], updates: int, jobs: int) -> None:
         self._metrics, self._updates, self._title = metrics, updates, title

@@ -1,4 +1,4 @@
-"""The results of a comparison: results.json, results.csv, and the sentences that answer its question.
+"""The results of a comparison: results.json, results.csv, and the verdicts in sentences.
 
 results.json (schema 1; every number finite or null): what was compared (task, model, settings, arms with their
 objective, learning rate and tuning), progress, `runs` with their measures and alarms, `summary` (mean and interval by
@@ -6,9 +6,9 @@ arm and measure), `pairs` (every pair of arms by measure: paired difference, rel
 p, Holm's p over the pairs of that measure, verdict), `verdicts` and `notes` as sentences, `panels` (curves with bands)
 and `samples` (responses before and after).
 
-Several processes may write here: `hysteretic report` may be called while `hysteretic compare` is running. They take
-turns, and each reads the runs only when its turn has come, so newer results are never replaced by older ones. Files
-are moved into place whole, so a reader never sees half of one.
+Several processes may write here: `hysteretic report` may run while `hysteretic compare` does. They take turns, and
+each reads the runs only once it holds the lock, so newer results are never replaced by older ones. Writes are atomic,
+so a reader never sees half a file.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ from hysteretic.runs.alarms import alarms_of
 from hysteretic.runs.record import objective_text
 
 SAMPLES_AN_ARM = 8
-"""Responses shown for each arm's first seed, before and after training."""
+"""Responses shown per arm, from its first seed, before and after training."""
 PATIENCE = 30.0
-"""Seconds to wait for a turn: a process suspended (Ctrl-Z) while it writes must not block the others."""
+"""Seconds to wait for the lock: a process suspended (Ctrl-Z) while writing must not block the others."""
 
 
 def write_results(folder: ComparisonFolder, with_report: bool = False) -> dict[str, Any]:
     """Write results.json and results.csv (and the report and figures) from what is finished; returns the results.
 
-    Where results.json knows more finished runs than the folder holds (results kept without their runs), that file and
-    the table stay as they are, and the report is made from them.
+    If results.json has more finished runs than the folder (results kept without their runs), both files stay as they
+    are, and the report is made from them.
     Raises UsageError where there is no comparison. Waits while another process writes.
     """
-    folder.read()  # so that no lock is left in a folder of something else
+    folder.read()  # leave no lock in a folder without a comparison
     with _turn(folder):
         results = collect(folder)
         earlier = read_json(folder.results) or {}
@@ -83,17 +83,17 @@ def _finished(results: Mapping[str, Any]) -> int:
 
 
 def _from_earlier(earlier: dict[str, Any], here: int) -> dict[str, Any]:
-    """Results of runs that are gone, with a note saying so."""
+    """Earlier results, whose runs were removed, with a note that says so."""
     note = (
-        f"Made from results.json, which has {_finished(earlier)} finished runs; {here} of them are in this folder, so "
-        "the file was left unchanged."
+        f"Made from results.json, which has {_finished(earlier)} finished runs; only {here} are still in this folder; "
+        "the file is unchanged."
     )
     return {**earlier, "verdicts": verdicts(earlier), "notes": [note, *earlier.get("notes", [])]}
 
 
 @contextlib.contextmanager
 def _turn(folder: ComparisonFolder) -> Iterator[None]:
-    """Exclusive access to the results; after PATIENCE seconds in any case."""
+    """Hold the lock on the results; continue without it after PATIENCE seconds."""
     lock = FileLock(folder.path / ".results.lock", timeout=PATIENCE)
     with contextlib.suppress(Timeout):
         lock.acquire()
@@ -241,7 +241,7 @@ def _samples(comparison: Comparison, done: Sequence[Outcome]) -> list[dict[str, 
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for numbers that are not finite, and plain lists and dictionaries."""
+    """The value as plain JSON data, with null for numbers that are not finite."""
     if isinstance(value, Mapping):
         return {str(key): _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

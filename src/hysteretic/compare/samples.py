@@ -1,4 +1,4 @@
-"""Sample responses before and after training, by arm, limited so that the page opens at once."""
+"""Sample responses before and after training, by arm, limited so that the page opens quickly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hysteretic.html.text import shorten
 
 LONGEST_TEXT = 6_000
 MOST_BYTES = 2_000_000
-"""Of all samples together; every arm has an equal part."""
+"""The limit over all samples; every arm gets an equal part."""
 
 Results = Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-"""Makes the runs of a comparison: a trial for the expected time, then runs that choose rates, then the others."""
+"""Run a comparison: a trial to estimate the time, then the runs that tune learning rates, then the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hysteretic.compare.results import write_results
 from hysteretic.compare.spec import Comparison
 
 TRIAL_ROLLOUTS = 2
-"""Length of the trial from which the expected time is computed."""
+"""Length of the trial that estimates the time."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Length:
 
 
 def carry_out(comparison: Comparison, folder: ComparisonFolder, length: Length, workers: Workers) -> list[str]:
-    """Make every unfinished run; returns the names of those that failed. Raises Stopped and UsageError."""
+    """Run everything that is unfinished; returns the names of failed runs. Raises Stopped and UsageError."""
     for run in [*folder.tuning_runs(comparison), *folder.runs(comparison, {})]:
         if finished(run):
             tidy(run)
@@ -53,7 +53,7 @@ def carry_out(comparison: Comparison, folder: ComparisonFolder, length: Length, 
 def _train(
     comparison: Comparison, folder: ComparisonFolder, runs: Sequence[Run], updates: int, workers: Workers, title: str
 ) -> list[str]:
-    """Make the unfinished runs, and write results whenever one ends. Returns the names of failed runs."""
+    """Train the unfinished runs, and write results whenever one ends. Returns the names of failed runs."""
     waiting = unfinished(runs)
     if not waiting:
         return []
@@ -91,7 +91,7 @@ def _command_of(run: Run, comparison: Comparison, **changes: Any) -> Command:
     if (run.folder / "run.json").is_file():
         words.append("--resume")
     elif run.folder.exists():
-        shutil.rmtree(run.folder)  # killed before its first line: it holds nothing
+        shutil.rmtree(run.folder)  # killed before it wrote anything
     return Command(run.name, tuple(words), run.folder.with_name(f"{run.folder.name}.log"))
 
 
@@ -102,7 +102,7 @@ def tidy(run: Run) -> None:
 
 
 def _expect(comparison: Comparison, folder: ComparisonFolder, length: Length, workers: Workers) -> None:
-    """Print the expected time, from a trial of a few rollouts that is made once.
+    """Print the expected time, estimated once by a trial of a few rollouts.
 
     Raises UsageError when no arm completes a trial: the real runs would fail too.
     """
@@ -120,7 +120,7 @@ def _expect(comparison: Comparison, folder: ComparisonFolder, length: Length, wo
 
 
 def _trial(comparison: Comparison, folder: ComparisonFolder, steps: int, workers: Workers) -> dict[str, float]:
-    """Seconds of a run outside its updates, and of one update, with the usual number of runs side by side."""
+    """Seconds of a run outside its updates, and of one update, measured with several runs at a time."""
     trials = [Run(arm, comparison.seeds[0], None, folder.path / "trial" / arm.folder) for arm in comparison.arms]
     over: list[Ended] = []
     for start in range(0, len(trials), workers.jobs):
@@ -143,7 +143,7 @@ def _trial(comparison: Comparison, folder: ComparisonFolder, steps: int, workers
 
 
 def _kept_rates(comparison: Comparison, folder: ComparisonFolder) -> dict[str, Any]:
-    """Rates with which runs were already started: they stay, whatever later tuning runs show."""
+    """Rates that runs have already started with; they stay, whatever later tuning runs show."""
     before = folder.rates()
     started = {run.arm.name for run in folder.runs(comparison, {}) if (run.folder / "run.json").is_file()}
     return {arm: entry for arm, entry in before.items() if arm in started}

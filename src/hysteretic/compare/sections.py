@@ -1,4 +1,4 @@
-"""What the page of a comparison says, apart from its charts: plain values that report.html prints."""
+"""The contents of a comparison's page, apart from its charts: plain values for report.html."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _BOXES = {
     "too few seeds": "Too few seeds",
 }
 _ALWAYS = ("better", "cannot tell", "worse")
-"""Boxes that are shown even when they are empty."""
+"""Boxes that are shown even if empty."""
 
 
 def facts(results: Results) -> list[str]:
-    """What was compared, how far it is, and when the results were written."""
+    """What was compared, its progress, and when the results were written."""
     progress = results["progress"]
     runs = f"{progress['finished']} of {progress['planned']} runs finished"
     failed = f", {progress['failed']} failed" if progress["failed"] else ""
@@ -38,7 +38,7 @@ def facts(results: Results) -> list[str]:
 
 def lead(results: Results) -> tuple[str, str, list[str]]:
     """The first verdict, split after its headline, and the other verdicts."""
-    sentences = results["verdicts"] or ["There is no verdict: no two arms have finished on the same seeds yet."]
+    sentences = results["verdicts"] or ["No verdict yet: no two arms have finished on the same seed."]
     first, *others = (in_page(results, sentence) for sentence in sentences)
     heads = [in_page(results, headline(pair)) for pair in results["pairs"]]
     head = max((text for text in heads if first.startswith(text)), default=first, key=len)
@@ -126,7 +126,7 @@ def written(value: object) -> str:
 
 
 def runs(results: Results) -> list[Sequence[object]]:
-    """Header and a row for every run; empty without runs."""
+    """Header and one row per run; empty without runs."""
     if not results["runs"]:
         return []
     primary = results["primary"]

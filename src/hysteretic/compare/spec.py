@@ -1,4 +1,4 @@
-"""What is compared: one task and model, arms (settings by name), seeds and the measure, all fixed beforehand."""
+"""The specification of a comparison: task, model, arms (settings by name), seeds and measure, all fixed beforehand."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hysteretic.common.errors import UsageError, algorithm_name, nearest
 from hysteretic.config.facts import named
 
 FIRST_TUNING_SEED = 1000
-"""Tuning seeds count from here, so that they differ from the compared ones."""
+"""The first tuning seed, so that tuning seeds differ from the compared ones."""
 
 KEYS = {
     "algorithms": "names of presets (`hysteretic list`), one arm each",
-    "arms": "settings by the name of an arm, such as {grpo-adaptive: {algorithm: grpo, weight: adaptive}}",
-    "vary": "lists of values by setting: every arm is run with every combination, such as {num_generations: [8, 32]}",
-    "seeds": "how many (from 0), or a list, such as 0,1,2,3",
-    "tune_lr": "learning rates to choose from, the same for every arm",
-    "tuning_seeds": "how many seeds (from 1000) each rate is tried on, or a list",
-    "baseline": "the arm that the others are compared with (grpo, or else the first)",
-    "measure": "the measure that decides the verdict and the choice of rates",
+    "arms": "the settings of each arm by name, such as {grpo-adaptive: {algorithm: grpo, weight: adaptive}}",
+    "vary": "values to try per setting, such as {num_generations: [8, 32]}; every arm runs with every combination",
+    "seeds": "a number of seeds (from 0), or a list such as 0,1,2,3",
+    "tune_lr": "learning rates to tune over, the same for every arm",
+    "tuning_seeds": "a number of seeds (from 1000) to try each rate on, or a list",
+    "baseline": "arm to compare the others with (grpo, or else the first)",
+    "measure": "measure that decides the verdict and the choice of rates",
     "settings": "any settings of `hysteretic train`, common to all arms",
 }
 """Keys of a comparison's YAML, besides any setting of `hysteretic train`."""
@@ -30,7 +30,7 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train: a name, and the settings in which it differs from the others."""
+    """One of the compared ways to train: its name, and the settings in which it differs."""
 
     name: str
     settings: Mapping[str, Any]
@@ -43,7 +43,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that determines the results. Raises UsageError when it contradicts itself."""
+    """Everything that determines the results. Raises UsageError for contradictions."""
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
@@ -62,7 +62,7 @@ class Comparison:
         for name, folder in zip(names, folders, strict=True):
             if not folder or len(folder) > 120:
                 what = "has no letter a-z or digit" if not folder else f"is {len(folder)} characters long"
-                raise UsageError(f"The arm {name!r} {what}, so it cannot name a folder; give it a short plain name.")
+                raise UsageError(f"The arm {name!r} {what}, so it cannot be a folder name; give it a short plain name.")
             if folders.count(folder) > 1:
                 raise UsageError(f"Two arms would share the folder {folder!r}; give them distinct names.")
         if self.baseline not in names:
@@ -114,9 +114,7 @@ def read(content: Mapping[str, Any], name: str) -> Comparison:
     arms = _crossed(arms, _mapping(content, "vary", name), name)
     for key in sorted(named(lambda facts: facts.per_run)):
         if any(key in each for each in (settings, *(arm.settings for arm in arms))):
-            raise UsageError(
-                f"{name} sets {key!r}, which differs between runs; a comparison has seeds and --output instead."
-            )
+            raise UsageError(f"{name} sets {key!r}, which differs between runs; use seeds and --output instead.")
     names = [arm.name for arm in arms]
     baseline = str(content.get("baseline") or ("grpo" if "grpo" in names else names[0] if names else ""))
     if baseline not in names and algorithm_name(baseline) in names:

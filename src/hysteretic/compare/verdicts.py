@@ -1,4 +1,4 @@
-"""What the numbers of a comparison say, pair by pair and in sentences."""
+"""Verdicts on pairs of arms, and the sentences that state them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = {
     "cannot tell": "no clear difference",
     "too few seeds": "too few seeds",
 }
-"""What readers see for each verdict in results.json, the clearest first."""
+"""The wording of each verdict in results.json, the clearest first."""
 
 
 def all_pairs(
@@ -87,7 +87,7 @@ def _pair(
 
 
 def _no_difference(pair: Mapping[str, Any]) -> bool:
-    """Is the difference 0 at every seed?"""
+    """Whether the difference is 0 at every seed."""
     return pair["mean_difference"] == 0 and pair["interval"] in (None, [0.0, 0.0])
 
 
@@ -95,14 +95,14 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
     """The answer in sentences: every arm against the baseline on the primary measure, the clearest first."""
     baseline, finished_runs = results["baseline"], results["progress"]["finished"]
     if len(results["arms"]) == 1:
-        return [f"{baseline} is the only arm: there is nothing to compare it with."]
+        return [f"{baseline} is the only arm, so there is nothing to compare."]
     chosen = _primary_pairs(results)
     if not chosen and not finished_runs:
-        return ["No run has finished: there is no verdict yet."]
+        return ["No verdict yet: no run has finished."]
     if not chosen:
         return [
-            f"No verdict yet: there is no seed at which {baseline} and another arm both finished with the primary "
-            f"measure ({results['primary']}); finished runs: {finished_runs}."
+            f"No verdict yet: {baseline} and another arm have not both finished at any seed with the primary measure "
+            f"({results['primary']}); finished runs: {finished_runs}."
         ]
     return [sentence(pair) for pair in chosen]
 
@@ -115,32 +115,30 @@ def _primary_pairs(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def next_step(results: Mapping[str, Any]) -> str | None:
-    """One line on what to do about the verdict; None where nothing needs doing."""
+    """One line on what to do next; None if there is nothing to do."""
     progress, pairs = results["progress"], _primary_pairs(results)
     if progress["failed"]:
-        return "Next: find out why runs failed (see their errors below), then run the same command to try them again."
+        return "Next: fix the failed runs (see their errors), then run the same command to try them again."
     if progress["finished"] < progress["planned"]:
-        return "Next: let the comparison finish; the same command goes on where it stopped."
+        return "Next: let the comparison finish; the same command continues where it stopped."
     if not pairs:
         return None
     best = max(pairs, key=lambda p: p["mean_difference"])
     if best["verdict"] == "better":
-        return (
-            f"Next: train with the settings of {best['treatment']}, and check it once on a task or model of your own."
-        )
+        return f"Next: train with the settings of {best['treatment']}, and check them on your own task or model."
     kinds = {pair["verdict"] for pair in pairs}
     if "too few seeds" in kinds:
-        return f"Next: give more --seeds in the same folder; {FEWEST_SEEDS} are the minimum for a verdict, 8 are usual."
+        return f"Next: add --seeds in the same folder; a verdict needs at least {FEWEST_SEEDS} (8 is usual)."
     needed = [p["seeds_to_tell"] for p in pairs if p["seeds_to_tell"] and p["mean_difference"] > 0]
     if needed:
-        return f"Next: if such a gain would matter to you, go on in the same folder with --seeds {min(needed)}."
+        return f"Next: if such a gain matters to you, continue in the same folder with --seeds {min(needed)}."
     if kinds == {"identical"}:
-        return "Next: see the notes on why the arms are identical, and change the settings they name."
+        return "Next: see the notes on why the arms are identical, and change those settings."
     return f"Next: keep {results['baseline']}; nothing here is clearly better."
 
 
 def in_words(results: Mapping[str, Any]) -> str:
-    """For the terminal: the answer, what must be known to trust it, and what to do next."""
+    """The text for the terminal: verdicts, notes, and what to do next."""
     step = next_step(results)
     return "\n".join([*results["verdicts"], *(f"Note: {note}" for note in results["notes"]), *([step] if step else [])])
 
@@ -168,11 +166,11 @@ def sentence(pair: Mapping[str, Any]) -> str:
     if pair["relative_gain"] is not None:
         numbers += f", {100 * abs(pair['relative_gain']):.0f} % {'more' if pair['relative_gain'] >= 0 else 'less'}"
     if pair["verdict"] == "too few seeds":
-        return f"{head} ({FEWEST_SEEDS} are the minimum). {label.capitalize()}: {numbers}."
+        return f"{head} (the minimum is {FEWEST_SEEDS}). {label.capitalize()}: {numbers}."
     if pair["verdict"] == "identical":
         return (
-            f"{head} ({label}): the same rewards in every rollout, {seeds}. Either the settings in which they differ "
-            "have no effect here, or the policy hardly moved; see the notes."
+            f"{head} ({label}): the same rewards in every rollout, {seeds}. Either their differing settings have no "
+            "effect here, or the policy hardly moved; see the notes."
         )
     if pair["verdict"] == "cannot tell":
         if pair["p"] is not None and pair["p_holm"] is not None and pair["p"] <= 0.05 < pair["p_holm"]:
@@ -182,7 +180,7 @@ def sentence(pair: Mapping[str, Any]) -> str:
         elif pair["seeds_to_tell"] is None:
             hint = "confirming so small a difference would take over 1,000 seeds"
         else:
-            hint = f"if the difference is as measured, about {pair['seeds_to_tell']} seeds in all would confirm it"
+            hint = f"if the true difference is as measured, about {pair['seeds_to_tell']} seeds in all would confirm it"
         return f"{head} ({label}): {numbers}, {seeds}; {hint}."
     return f"{head} ({label}): {numbers}, {seeds}."
 
@@ -198,7 +196,7 @@ def _about_stillness(results: Mapping[str, Any]) -> list[str]:
     if still:
         said.append(
             f"No update of {', '.join(still)} had a gradient (grad_norm is 0 throughout): all responses of every group "
-            "had the same reward, so the policy never changed. `hysteretic probe` says what would help."
+            "had the same reward, so the policy never changed. Run `hysteretic probe` to see what would help."
         )
     pairs = [p for p in results["pairs"] if p["measure"] == results["primary"] and p["is_identical"]]
     pairs = [p for p in pairs if p["treatment"] not in still]
@@ -216,20 +214,20 @@ def _about_stillness(results: Mapping[str, Any]) -> list[str]:
         had = f"They had {' and '.join(facts)}. " if facts else ""
         why = (
             f"{had}If that is too little to move the policy, raise the learning rate or max_steps; otherwise the "
-            "settings in which the arms differ have no effect on this task."
+            "arms' differing settings have no effect on this task."
         )
     return [*said, f"Identical run by run: {couples}. {why}"]
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
-    """What a reader must know to trust the numbers."""
+    """Caveats about the results."""
     found = []
     progress = results["progress"]
     if progress["finished"] < progress["planned"]:
         found.append(f"{progress['finished']} of {progress['planned']} runs have finished: the numbers are not final.")
     if progress["failed"]:
         found.append(
-            f"Failed runs: {progress['failed']}. Pairs leave out their seeds, which may flatter an arm that fails."
+            f"Failed runs: {progress['failed']}. Their seeds are left out of pairs, which may favour an arm that fails."
         )
     found += alarm_notes(results["runs"])
     found += _about_stillness(results)
@@ -238,27 +236,25 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         unsafe = [f"{entry['learning_rate']:g}" for entry in tried if entry["seeds"] < len(arm["tuning"]["seeds"])]
         if unsafe:
             found.append(
-                f"Runs of {arm['name']} failed while tuning at {', '.join(unsafe)}: these rates were not chosen."
+                f"Runs of {arm['name']} failed while tuning at {', '.join(unsafe)}, so these rates were not eligible."
             )
         if arm["tuning"] and arm["tuning"]["at_edge"]:
             found.append(
                 f"{arm['name']}'s best learning rate, {arm['learning_rate']:g}, is at the edge of the rates tried: "
-                "one beyond it may be better."
+                "a rate beyond it may be better."
             )
     if not any(arm["tuning"] for arm in results["arms"]):
         found.append("Learning rates were not tuned: every arm uses the settings it was given.")
     if len(results["source_sha256"]) > 1:
         found.append(f"The runs were made with {len(results['source_sha256'])} versions of this package's code.")
     if len([p for p in results["pairs"] if p["measure"] == results["primary"]]) > 1:
-        found.append(
-            "Verdicts use p-values corrected for the number of pairs (Holm); intervals are for each pair alone."
-        )
+        found.append("Verdicts use p-values corrected for the number of pairs (Holm); intervals are not corrected.")
     for name, budget in results["budgets"].items():
         if budget["budget"] < budget["median_total"] / 2:
             what = results["measures"].get(name, {}).get("label", name).lower()
             found.append(
-                f"One run cost less than half as much as the others: numbers {what} cover only the first part of "
-                "the runs."
+                f"One run cost less than half as much as the others, so results {what} cover only the first part "
+                "of the runs."
             )
     if len({entry["problems"] for entry in results["runs"] if entry["problems"]}) > 1:
         found.append(

@@ -1,1 +1,1 @@
-"""What was asked for: settings, recipes, YAML."""
+"""The settings of a run: recipes, YAML and flags."""

@@ -1,4 +1,4 @@
-"""The batch that a recipe states, kept on another number of processes."""
+"""Keep a recipe's batch on another number of processes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ KEYS = (ROWS, ACCUMULATION, ROUNDS, "generation_batch_size")
 
 
 def batch_for(settings: Mapping[str, Any], stated: int, actual: int) -> tuple[dict[str, Any], str]:
-    """The settings that keep the batch of `stated` processes on `actual` ones, and a line that says what they are.
+    """The settings that keep the batch of `stated` processes on `actual` ones, and a line that reports them.
 
         update  = processes * rows * accumulation          responses per optimiser step
         rollout = processes * rows * rounds                responses per generation batch
 
-    The rows of a pass stay where they can, for memory, and are lowered where they must be. Where no whole number of
-    rows does it, the batch is the nearest one that is made of whole groups.
+    The rows per pass are kept if possible, for memory, and lowered if necessary. If no whole number of rows gives the
+    same batch, it becomes the nearest one made of whole groups.
 
-    settings: with num_generations, and KEYS as far as they are set (TRL's defaults otherwise).
+    settings: num_generations, and those of KEYS that are set (otherwise TRL's defaults).
     """
     if stated == actual:
         return {}, ""
@@ -54,14 +54,14 @@ def batch_for(settings: Mapping[str, Any], stated: int, actual: int) -> tuple[di
 
 
 def note_unadjusted(settings: Mapping[str, Any], stated: int, actual: int) -> str:
-    """What the batch became where a flag sets a part of it: flags hold for the processes that there are."""
+    """A line on the batch if a flag sets a part of it: flags apply to the actual processes."""
     if stated == actual:
         return ""
     rows, accumulation = int(settings.get(ROWS) or 8), int(settings.get(ACCUMULATION) or 1)
     rounds, whole = int(settings.get(ROUNDS) or accumulation), settings.get("generation_batch_size")
     return (
         f"The batch is {whole or actual * rows * rounds} responses per rollout and {actual * rows * accumulation} per "
-        f"update on {_processes(actual)}: a flag sets a part of it, so the recipe's, for {stated}, is not kept."
+        f"update on {_processes(actual)}: a flag sets a part of it, so the recipe's batch for {stated} is not kept."
     )
 
 

@@ -1,6 +1,6 @@
-"""What is known of every setting: beside RunConfig's own fields, and here for those of HPOConfig, TRL and transformers.
+"""Facts about every setting: RunConfig's are with its fields, those of HPOConfig, TRL and transformers are here.
 
-HPOConfig's facts stand here too, because its metadata must stay what any TrlParser takes: a user may hand it to one.
+HPOConfig's facts are here too, because its metadata must be accepted by any TrlParser: users may pass it to one.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ OWN: dict[str, Facts] = {
     "importance_sampling_level": _translated(),
     "drop_silent": Facts(
         SPEED,
-        "Leave responses without advantage out of the update.",
-        verl="verl also pushes silent responses through the update; the gradient is the same",
+        "Leave responses without an advantage out of the update.",
+        verl="verl updates on silent responses too; the gradient is the same",
     ),
     "share_prompts": Facts(SPEED, verl="verl reads a prompt once per response"),
     "drop_finished": Facts(SPEED, verl="vLLM drops finished responses itself"),
@@ -51,26 +51,26 @@ OWN: dict[str, Facts] = {
         verl="verl drops a rollout whose reward function fails, with a line in the log, and continues",
     ),
 }
-"""Of HPOConfig's own fields; a test asserts that none is missing."""
+"""Facts about HPOConfig's own fields; a test asserts that none is missing."""
 
 TRL: dict[str, Facts] = {
     "beta": _translated(OBJECTIVE, "KL penalty to the reference model; 0 for none."),
     "num_iterations": _translated(OBJECTIVE, "Passes over each rollout."),
     "num_generations": _translated(BATCH, "Responses per prompt: the group."),
     "per_device_train_batch_size": _translated(BATCH, "Responses per process in one forward and backward pass."),
-    "gradient_accumulation_steps": _translated(BATCH, "Such passes per update."),
-    "steps_per_generation": _translated(BATCH, "Such passes per rollout."),
-    "generation_batch_size": _translated(BATCH, "Responses per rollout over all processes, in place of the above."),
+    "gradient_accumulation_steps": _translated(BATCH, "Passes per update."),
+    "steps_per_generation": _translated(BATCH, "Passes per rollout."),
+    "generation_batch_size": _translated(BATCH, "Responses per rollout over all processes, instead of the above."),
     "max_steps": _translated(BATCH, "Updates.", resume=True, same_in_arms=True),
     "num_train_epochs": _translated(verl_default=1),
-    "max_completion_length": _translated(SAMPLING, "Longest response in tokens."),
-    "temperature": _translated(SAMPLING, "Of sampling; 1 samples from the policy itself."),
+    "max_completion_length": _translated(SAMPLING, "Maximum response length in tokens."),
+    "temperature": _translated(SAMPLING, "Sampling temperature; 1 samples from the policy itself."),
     "top_p": _translated(),
     "top_k": _translated(),
     "use_vllm": _translated(SAMPLING, "Generate with vLLM."),
     "vllm_mode": _translated(SAMPLING, "colocate (on the training GPUs) or server."),
     "vllm_gpu_memory_utilization": _translated(SAMPLING, "Fraction of a GPU's memory for colocated vLLM."),
-    "vllm_max_model_length": _translated(SAMPLING, "Longest prompt and response in vLLM, in tokens."),
+    "vllm_max_model_length": _translated(SAMPLING, "Maximum length of prompt plus response in vLLM, in tokens."),
     "vllm_tensor_parallel_size": _translated(),
     "vllm_enable_sleep_mode": _translated(),
     "vllm_importance_sampling_correction": _translated(),
@@ -79,22 +79,22 @@ TRL: dict[str, Facts] = {
     "vllm_importance_sampling_clip_min": _translated(verl_default=None),
     "learning_rate": _translated(OPTIMISER, "Tune it for each algorithm."),
     "lr_scheduler_type": _translated(
-        OPTIMISER, "constant, cosine, linear or another of transformers'.", verl_default="constant"
+        OPTIMISER, "constant, cosine, linear, or any other of transformers.", verl_default="constant"
     ),
-    "warmup_steps": _translated(OPTIMISER, "Updates of warm-up; below 1 a fraction of the run."),
+    "warmup_steps": _translated(OPTIMISER, "Warm-up updates; below 1, a fraction of the run."),
     "weight_decay": _translated(),
     "adam_beta1": _translated(),
     "adam_beta2": _translated(),
     "max_grad_norm": _translated(OPTIMISER, "Clip gradients to this norm; 0 for no clipping."),
-    "seed": _translated(OPTIMISER, "Of the run: order of problems, sampling, initial adapter.", per_run=True),
-    "dtype": _translated(MODEL, "Of the loaded weights: float32, bfloat16 or auto."),
+    "seed": _translated(OPTIMISER, "Seed of problem order, sampling and initial adapter.", per_run=True),
+    "dtype": _translated(MODEL, "Data type of the loaded weights: float32, bfloat16 or auto."),
     "bf16": _translated(MODEL, "Compute in bf16 (autocast).", verl_default=True),
     "gradient_checkpointing": _translated(MODEL, "Recompute activations: less memory, more time."),
     "attn_implementation": _translated(),
-    "use_peft": _translated(MODEL, "Train a LoRA adapter in place of all parameters."),
+    "use_peft": _translated(MODEL, "Train a LoRA adapter instead of all parameters."),
     "lora_r": _translated(MODEL, "Rank of the adapter."),
-    "lora_alpha": _translated(MODEL, "Scale of the adapter."),
-    "lora_dropout": _translated(MODEL, "Leave it at 0: dropout moves importance ratios.", verl_default=0.0),
+    "lora_alpha": _translated(MODEL, "Scaling of the adapter (lora_alpha / lora_r)."),
+    "lora_dropout": _translated(MODEL, "Keep it at 0: dropout changes importance ratios.", verl_default=0.0),
     "lora_target_modules": _translated(MODEL, "Modules to adapt, such as all-linear.", verl_default=["all-linear"]),
     "save_steps": _translated(SAVING, "Updates between checkpoints.", resume=True, verl_default=500),
     "save_strategy": _translated(verl_default="no"),
@@ -108,7 +108,7 @@ TRL: dict[str, Facts] = {
     "use_cpu": Facts(MODEL, "Run on the CPU.", verl=""),
     "config": Facts(per_run=True, of_call=True, verl=""),
 }
-"""Of the fields that are TRL's and transformers'; what is not here is under --help-all, and unknown to verl."""
+"""Facts about the fields of TRL and transformers; others appear under --help-all only, without a verl counterpart."""
 
 
 def facts() -> dict[str, Facts]:
@@ -117,10 +117,10 @@ def facts() -> dict[str, Facts]:
 
 
 def named(is_so: Callable[[Facts], bool]) -> frozenset[str]:
-    """The settings of which something is so: named(lambda facts: facts.resume)."""
+    """The settings whose facts match: named(lambda facts: facts.resume)."""
     return frozenset(name for name, each in facts().items() if is_so(each))
 
 
 def verl_defaults() -> dict[str, Any]:
-    """What verl does in place of each setting that may be left out."""
+    """What verl does instead of each setting that may be left out."""
     return {name: each.verl_default for name, each in facts().items() if each.verl_default is not UNSET}

@@ -12,11 +12,11 @@ from hysteretic.config.facts import facts
 
 USAGE = "hysteretic train [--dry-run] [RECIPE or YAML] [any of these flags]"
 DESCRIPTION = (
-    "Train a model on a task. With --dry-run: make one small update of it on a CPU, without its weights, report what "
-    "was checked, and leave nothing behind."
+    "Train a model on a task. With --dry-run: make one small update on a CPU without the real weights, report what "
+    "was checked, and leave no files behind."
 )
 EPILOG = (
-    "Every flag is a key in YAML; a YAML may start from others: base: [qwen2.5-1.5b, countdown-3, lora]. Defaults "
+    "Every flag is a key in YAML, and a YAML file may extend others: base: [qwen2.5-1.5b, countdown-3, lora]. Defaults "
     "are in brackets; recipes and the tiny model have their own. docs/settings.md explains each setting."
 )
 
@@ -29,7 +29,7 @@ INDENT = 33
 
 
 def show_if_asked(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """Print the help that the arguments ask for, if they do, and exit."""
+    """Print the requested help page, if any, and exit."""
     if "--help-all" in arguments:
         parser.print_help()
         parser.exit()
@@ -39,14 +39,14 @@ def show_if_asked(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> 
 
 
 def short_help(parser: argparse.ArgumentParser, width: int | None = None) -> str:
-    """The flags whose facts name a group, by group: what each is, in a line or two, and its default."""
+    """The flags whose facts name a group, by group, each with a line or two of help and its default."""
     width = min(width or get_terminal_size().columns, 120)
     actions = {each.dest: each for each in reversed(parser._actions)}  # the first of --flag and --no_flag
     lines = [
         f"usage: {USAGE}",
         *textwrap.wrap(DESCRIPTION, width),
         *_entry("--config", "YAML of any of these keys: a file, or a recipe of `hysteretic list`", width),
-        *_entry("--help-all", "every flag, those of TRL's GRPOConfig and ModelConfig too", width),
+        *_entry("--help-all", "every flag, including those of TRL's GRPOConfig and ModelConfig", width),
     ]
     for group in GROUPS:
         lines.append(f"{group}:")
@@ -57,7 +57,7 @@ def short_help(parser: argparse.ArgumentParser, width: int | None = None) -> str
 
 
 def _text(action: argparse.Action, text: str, width: int) -> str:
-    """The whole help where it is short, else its first sentence."""
+    """The whole help if it is short, otherwise its first sentence."""
     whole = text or (action.help or "").replace("%%", "%")
     if len(whole) > width - INDENT:
         whole = re.split(r"(?<=\.) (?=[A-Z0-9])|(?<=\w); (?=[a-z0-9])(?![^(]*\))", whole)[0]

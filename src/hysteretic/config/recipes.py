@@ -1,12 +1,12 @@
-"""Settings under a name: YAML files of settings, made of parts.
+"""Recipes: named YAML files of settings, composed of parts.
 
 recipes/*.yaml                 complete recipes, by file name
-recipes/models, tasks, methods the parts that compose: every MODEL-TASK-METHOD is a recipe
+recipes/models, tasks, methods parts; every combination MODEL-TASK-METHOD is a recipe
 recipes/shared                 what several parts have in common
 recipes/combinations.yaml      what depends on more than one part
 
-A file may say `base: NAME` or `base: [NAME, ...]`: parts, recipes or files that it starts from. Later ones win, the
-file's own settings last. `about` says in a few words what a part is.
+A file may extend parts, recipes or files by `base: NAME` or `base: [NAME, ...]`. Later ones win, the file's own
+settings last. `about` describes a part in a few words.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ CHECKOUT_RECIPES = Path(__file__).parents[3] / "recipes"
 AXES = ("models", "tasks", "methods")
 
 Layers = list[tuple[str, dict[str, Any]]]
-"""Settings with what errors call them, later ones over earlier ones."""
+"""Pairs of a name for error messages and settings; later ones override earlier ones."""
 
 
 def recipes() -> dict[str, str]:
-    """Every recipe by name, with a line on what it is for."""
+    """Every recipe by name, with a one-line description."""
     whole = {path.stem: str(read_yaml(path).get("about", "")) for path in _files("")}
     composed = {"-".join(path.stem for path in chosen): _about(chosen) for chosen in _combinations()}
     return dict(sorted({**whole, **composed}.items()))
@@ -39,8 +39,8 @@ def recipes() -> dict[str, str]:
 def tiny_recipe(task: str) -> dict[str, Any]:
     """The settings under which the tiny model learns a task.
 
-    A task without a recipe of its own has those of countdown-3, less what they say of its problems: with the trainer's
-    own defaults (a learning rate of 1e-6, one group per update) a model this small does not move.
+    A task without its own recipe gets that of countdown-3, except for the settings of its problems: with the trainer's
+    defaults (a learning rate of 1e-6, one group per update) a model this small does not learn.
     """
     if f"tiny-{task}" in recipes():
         return read_recipe(f"tiny-{task}")
@@ -49,12 +49,12 @@ def tiny_recipe(task: str) -> dict[str, Any]:
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """The settings of a YAML file, or of the recipe of that name, with all that they are made of. Raises UsageError."""
+    """The settings of a YAML file, or of the recipe of that name, with everything they extend. Raises UsageError."""
     return merged(layers_of(name))
 
 
 def merged(layers: Layers) -> dict[str, Any]:
-    """Later settings over earlier ones. A layer that names another task drops the earlier task's options and number."""
+    """Merge layers, later over earlier. A layer with another task drops the earlier task's options and numbers."""
     found: dict[str, Any] = {}
     for _, layer in layers:
         if layer.get("task", found.get("task")) != found.get("task"):
@@ -74,7 +74,7 @@ def layers_of(name: str) -> Layers:
 
 
 class _Composition:
-    """Layers in the making: the parts that were met, and which combinations of them have been added."""
+    """Collects layers: the parts found so far, and the combinations of them that were added."""
 
     def __init__(self) -> None:
         self.layers: Layers = []
@@ -82,7 +82,7 @@ class _Composition:
         self._left = list(_entries())
 
     def add(self, name: str, folder: Path, within: tuple[str, ...]) -> None:
-        """A file, part or recipe. folder: where the file lies that names it. within: what led here."""
+        """Add a file, part or recipe. folder: that of the file that names it. within: the chain of bases so far."""
         path = next((each for each in (folder / name, Path(name)) if each.is_file()), None)
         part = None if path else _parts().get(name)
         if path is None and part is None and name in recipes():
@@ -101,7 +101,7 @@ class _Composition:
 
     def _read(self, path: Path, within: tuple[str, ...]) -> None:
         if str(path.resolve()) in within:
-            raise UsageError(f"{path} is a base of itself: {' -> '.join([*within, str(path)])}.")
+            raise UsageError(f"{path} extends itself: {' -> '.join([*within, str(path)])}; remove one base.")
         is_part = path in _parts().values()
         if is_part and path.stem in self._met:
             return
@@ -166,9 +166,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds. Raises UsageError where it is not valid YAML, or a mapping has a key twice.
+    """The contents of a YAML file. Raises UsageError if it is not valid YAML or a mapping has a key twice.
 
-    PyYAML silently takes the last of two equal keys; YAML itself forbids them, and nobody knows which was meant.
+    PyYAML silently takes the last of two equal keys; YAML itself forbids them, since it is unclear which was meant.
     """
     try:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
@@ -184,7 +184,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def _check_duplicate_keys(root: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None:
-    """Looks at the nodes, before merge keys (<<) are resolved: what they bring may be overridden."""
+    """Checks the nodes before merge keys (<<) are resolved: what those bring in may be overridden."""
     waiting, seen = [root], set[int]()
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""RunConfig: the settings of a run that are not the trainer's, and what is known of a setting beside its meaning."""
+"""RunConfig: the settings of a run that are not the trainer's, and Facts about settings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ UNSET: Any = object()
 
 @dataclass(frozen=True)
 class Facts:
-    """What other rooms need to know about a setting.
+    """What the rest of the package needs to know about a setting.
 
-    group: its heading in `train --help`; without one it is only under --help-all.
-    short: what the short help says in place of the full text or TRL's text.
+    group: its heading in `train --help`; without one it only appears under --help-all.
+    short: its text in the short help, instead of the full text or TRL's.
     resume: a resumed run may change it.
     per_run: it differs between the runs of a comparison, so an arm cannot set it.
     of_call: it belongs to the command, not to the run; config.yaml does not keep it.
     same_in_arms: arms that differ in it are not comparable.
     of_task: it describes the problems, and changes with the task.
-    verl: True if `launch verl` translates it; a text if it changes nothing that is learned in verl, saying why ("" for
-        nothing to say); None if verl has no counterpart.
-    verl_default: what verl does instead, where `--without` may leave it out.
+    verl: True if `launch verl` translates it; a text if it does not affect learning in verl, saying why ("" without a
+        note); None if verl has no counterpart.
+    verl_default: what verl does instead, if `--without` may leave it out.
     """
 
     group: str = ""
@@ -48,10 +48,10 @@ SCORING = "rewards"
 
 @dataclass
 class RunConfig:
-    """What to train on and where to write; the rest is HPOConfig and TRL's ModelConfig."""
+    """The settings of a run besides HPOConfig and TRL's ModelConfig."""
 
     task: str = setting(
-        "A task (`hysteretic list`), file.py:MyTask, a data file, or a hub data set.",
+        "Task name (`hysteretic list`), file.py:MyTask, data file, or hub data set.",
         "countdown-3",
         group="run",
         same_in_arms=True,
@@ -66,7 +66,7 @@ class RunConfig:
     )
     model: str = setting("'tiny' (the embedded default), a hub name, or a folder.", "tiny", group="run", verl=True)
     output: str | None = setting(
-        "The run's folder; runs/TASK-OBJECTIVE-MODEL-seedN when not given.",
+        "The run's folder (default: runs/TASK-OBJECTIVE-MODEL-seedN).",
         group="run",
         per_run=True,
         of_call=True,
@@ -81,18 +81,16 @@ class RunConfig:
         verl=True,
     )
     processes: int | None = setting(
-        "How many processes the batch is written for; on another number it is kept.",
+        "Number of processes that the batch sizes are written for; the batch is kept on another number.",
         group="batch",
         verl=True,
     )
     train_problems: int | None = setting(
-        "How many problems to train on (default: the task's).", group="run", of_task=True, verl=True
+        "Number of training problems (default: the task's).", group="run", of_task=True, verl=True
     )
-    data_problem_seed: int = setting(
-        "Which problems: the seed they are drawn with (not the run's seed).", 0, group="run", verl=True
-    )
+    data_problem_seed: int = setting("Seed that selects the problems (not the run's seed).", 0, group="run", verl=True)
     eval_problems: int = setting(
-        "How many held-out problems to evaluate on, before and after; 0 for none.",
+        "Number of held-out problems to evaluate on before and after training; 0 for none.",
         200,
         group="run",
         same_in_arms=True,
@@ -108,33 +106,33 @@ class RunConfig:
     )
     reward_processes: int = setting(
         "Score responses in this many separate processes (on each rank): one that hangs or crashes does not end the "
-        "run, but up to max_unscored (100 with them) responses have no reward. 0: in the run's own process.",
+        "run, but leaves responses without a reward, up to max_unscored (then 100). 0: in the run's own process.",
         0,
         group=SCORING,
-        short="Score in this many separate processes, which may hang or crash; 0: in the run's own.",
+        short="Score in this many separate processes, which may hang or crash; 0: in the run's own process.",
         resume=True,
         verl="verl scores in processes of its own (reward.num_workers)",
     )
     reward_seconds: float = setting(
-        "How long one response may be scored, in separate processes or by an async task.",
+        "Time limit in seconds for scoring one response, in separate processes or by an async task.",
         60.0,
         group=SCORING,
         resume=True,
-        verl="verl waits for a reward as long as it takes",
+        verl="verl has no time limit for rewards",
     )
     reward_gib: float = setting(
-        "GiB of memory that a scoring process may use beyond what it starts with.",
+        "Memory limit in GiB of a scoring process, beyond what it starts with.",
         4.0,
         group=SCORING,
         resume=True,
-        verl="verl does not bound a reward's memory",
+        verl="verl does not limit a reward's memory",
     )
     stop_seconds: float = setting(
-        "After SIGTERM, how long the current rollout may take to end before it is given up; then the last update is "
+        "Seconds after SIGTERM that the current rollout may take before it is abandoned; then the last update is "
         "saved (not with a sharded model).",
         15.0,
         group="run",
-        short="Seconds that a rollout may still take after SIGTERM.",
+        short="Seconds that the current rollout may take after SIGTERM.",
         resume=True,
         verl="verl continues from its last checkpoint",
     )
@@ -160,7 +158,7 @@ class RunConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}; set it above 0.")
 
     def load_options(self) -> dict[str, Any]:
-        """What to hand to `hysteretic.tasks.load` besides the name."""
+        """The options for `hysteretic.tasks.load`."""
         options = dict(self.task_options or {})  # type: ignore[arg-type]
         return options if self.reward is None else {**options, "reward": self.reward}
 

@@ -27,9 +27,9 @@ from hysteretic.trl import HPOConfig
 
 
 def defaults() -> dict[str, Any]:
-    """Where a run differs from TRL's own defaults: seed 0, one line per update, and bf16 only where a GPU has it.
+    """Where a run differs from TRL's defaults: seed 0, one line per update, and bf16 only if the GPU has it.
 
-    disable_tqdm: transformers turns progress bars off by itself where its own messages are off.
+    disable_tqdm: transformers disables progress bars by itself when its log messages are off.
     """
     has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     own = {"report_to": "none", "logging_steps": 1, "seed": 0, "disable_tqdm": False}
@@ -38,10 +38,10 @@ def defaults() -> dict[str, Any]:
 
 @dataclass
 class RunSpec:
-    """A parsed command: the three configurations, and the settings that were given where they differ from the defaults.
+    """A parsed command: the three configurations, and the given settings that differ from the defaults.
 
-    asked: as given, for the number of processes that they state. batch_note: what was done to keep their batch on the
-    processes that there are, in one line; empty where nothing was.
+    asked: the settings as given, for the stated number of processes. batch_note: a line on how their batch was kept on
+    the actual processes; empty if nothing changed.
     """
 
     run: RunConfig
@@ -52,7 +52,7 @@ class RunSpec:
 
 
 class _Parser(TrlParser):
-    """TrlParser for fields that have more beside them than their help."""
+    """TrlParser for fields whose metadata has facts besides the help."""
 
     @staticmethod
     def _parse_dataclass_field(parser: argparse.ArgumentParser, field: Field[Any]) -> None:
@@ -69,8 +69,8 @@ def parse(
 ) -> RunSpec:
     """The run that a command line describes (without the program's name). Raises UsageError; exits on --help.
 
-    training: a subclass, for a run on other GPUs than this machine's. machine: in place of `defaults()`. processes: on
-    how many the run will be, by default as many as a launcher started; 0 leaves the batch as it is stated.
+    training: a subclass, for a run on other GPUs than this machine's. machine: replaces `defaults()`. processes: the
+    number that will run, by default as many as a launcher started; 0 leaves the batch as stated.
     """
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--config", *arguments]  # the recipe, without the flag
@@ -94,7 +94,7 @@ def parse(
 
 
 def parse_settings(settings: Mapping[str, Any], name: str, machine: Mapping[str, Any] | None = None) -> RunSpec:
-    """The run that settings describe, as a YAML file has them. name: what errors call them. Raises UsageError."""
+    """The run that a mapping of settings describes. name: what errors call it. Raises UsageError."""
     return _run_spec(_parser(), settings, name, {}, machine, None)
 
 
@@ -104,7 +104,7 @@ def setting_names() -> list[str]:
 
 
 def stated_processes(arguments: Sequence[str]) -> int | None:
-    """How many processes a command line states, by flag or recipe."""
+    """The number of processes that a command line states, by flag or recipe."""
     given = _given(_parser(), arguments)
     config = {} if given.get("config") is None else read_recipe(given["config"])
     return given.get("processes", config.get("processes"))
@@ -153,19 +153,19 @@ def _run_spec(
 
 
 def _kept_batch(asked: dict[str, Any], flags: Mapping[str, Any], processes: int | None) -> tuple[dict[str, Any], str]:
-    """Settings that keep the stated batch on the processes that there are, and the line about it."""
+    """Settings that keep the stated batch on the actual processes, and a line about it."""
     actual = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
     stated = asked.get("processes")
     if not stated or not actual:
         return {}, ""
     if "processes" not in flags and any(key in flags for key in KEYS):
-        asked["processes"] = actual  # a flag says what each process that there is does
+        asked["processes"] = actual  # a flag applies to the actual processes
         return {}, note_unadjusted(asked, int(stated), actual)
     return batch_for(asked, int(stated), actual)
 
 
 def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
-    """Only the flags that are in the command line, converted."""
+    """Only the flags that the command line contains, converted."""
     # By action, not by name: --share_prompts and --no_share_prompts fill one field with different defaults.
     saved = [action.default for action in parser._actions]
     for action in parser._actions:

@@ -1,1 +1,1 @@
-"""One small update of any recipe, on a CPU, without its weights."""
+"""Make one small update of any recipe, on a CPU, without the real weights."""

@@ -1,4 +1,4 @@
-"""Checks of one update: finite loss and gradients, only trainable weights moved, checkpoint and model saved."""
+"""Check one update: finite loss and gradients, only trainable weights changed, checkpoint and model saved."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Watch(TrainerCallback):
 
 
 def check_update(watch: Watch, history: list[dict[str, Any]]) -> str:
-    """A summary of the update. Raises CheckError where it is not a proper one."""
+    """A summary of the update. Raises CheckError if something is wrong with it."""
     steps = [line for line in history if "loss" in line]
     if not steps:
         raise CheckError("No update was made: the trainer logged no loss.")
@@ -79,15 +79,15 @@ def check_update(watch: Watch, history: list[dict[str, Any]]) -> str:
         raise CheckError("All gradients are 0, though rewards differ within every group.")
     moved = watch.moved & watch.trainable
     if not moved:
-        raise CheckError("No weight moved in the update.")
+        raise CheckError("No weight changed in the update.")
     if watch.moved - watch.trainable:
-        raise CheckError(f"{min(watch.moved - watch.trainable)} is frozen, but moved in the update.")
+        raise CheckError(f"{min(watch.moved - watch.trainable)} is frozen, but changed in the update.")
     told = f"loss {loss:.4g}" + ("" if norm is None else f", gradient norm {norm:.3g}")
-    return f"{told}; {len(moved)} of {len(watch.trainable)} trainable tensors moved, and nothing else"
+    return f"{told}; {len(moved)} of {len(watch.trainable)} trainable tensors changed, and no others"
 
 
 def check_files(folder: RunFolder, is_saved: bool, is_sharded: bool) -> str:
-    """A summary of the files. Raises CheckError where something is missing.
+    """A summary of the files. Raises CheckError if something is missing.
 
     is_saved: whether the run saves checkpoints. is_sharded: whether the model is sharded.
     """

@@ -22,13 +22,13 @@ from hysteretic.sizing.published import published_config
 KEYS, QUERIES, LAYERS, EXPERTS = 2, 8, 2, 4
 """Upper limits: key heads, query heads per key head, layers, experts."""
 ENDING = 4
-"""One in this many tokens ends a response: random weights would never end one, and lengths should differ."""
+"""One in this many tokens ends a response: otherwise random weights would never end one, and lengths should vary."""
 SEED = 0
-"""Of the random weights, the same on every rank."""
+"""Seed of the random weights, the same on every rank."""
 
 
 def config_of(path: str, revision: str | None) -> tuple[Any, str]:
-    """A model's configuration, and where it is from: a folder, the cache, this package, or the hub.
+    """A model's configuration and its source: a folder, the cache, this package, or the hub.
 
     Raises UsageError. Weights are never downloaded.
     """
@@ -92,7 +92,7 @@ def shrunk(config: Any, tokenizer: Any) -> Any:
 
 
 def _head_size(rope: Any) -> int:
-    """The smallest head that leaves rotary embeddings two dimensions, where they rotate only a part of it."""
+    """The smallest head size that leaves two dimensions to rotary embeddings that rotate only a part of it."""
     part = rope.get("partial_rotary_factor") or 1.0
     return 2 * math.ceil(1 / part)
 
@@ -133,6 +133,6 @@ def check_lora_targets(targets: Any, model: Any, name: str) -> None:
     for target in targets:
         if not any(path == target or path.endswith(f".{target}") for path in modules):
             raise UsageError(
-                f"lora_target_modules names {target!r}, which {name} does not have.{nearest(target, linear)} Its "
+                f"lora_target_modules names {target!r}, which is not a module of {name}.{nearest(target, linear)} Its "
                 f"linear modules are {', '.join(sorted(linear))}; all-linear selects all but lm_head."
             )

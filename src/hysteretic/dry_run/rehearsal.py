@@ -1,4 +1,4 @@
-"""Would a run start? Make one update of it with a few thousand parameters, on a CPU.
+"""Dry run: make one update of a run with a few thousand parameters, on a CPU.
 
 The settings are read as `hysteretic train` reads them, shrunk, and go through the same functions: build_trainer, then
 run, which evaluates, trains and saves. No weights are downloaded, and no files are left behind.
@@ -45,7 +45,7 @@ STOP_SECONDS = 5.0
 
 
 class FailedError(Exception):
-    """A part of the run failed; the message says which one and why."""
+    """A part of the run failed; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Rehearsal:
 def rehearse(request: RunSpec, replaced: Sequence[str] = ()) -> Rehearsal:
     """Make one small update of a run. Raises UsageError for settings to fix, FailedError for a part that failed.
 
-    replaced: what has been replaced already, for the report.
+    replaced: notes on earlier replacements, for the report.
     """
     if request.run.resume:
-        raise UsageError("--dry-run makes its own update and has nothing to resume; drop --resume.")
+        raise UsageError("--dry-run cannot resume a run; drop --resume.")
     started = time.monotonic()
     report = Report(f"{request.run.task} with {request.run.model}")
-    stop = StopGently(1, None if is_fsdp_asked() else STOP_SECONDS)  # from here on a signal leaves no folder behind
+    stop = StopGently(1, None if is_fsdp_asked() else STOP_SECONDS)  # from here on, signals leave no folder behind
     try:
         with _shared_folder() as folder, redirect_stdout(StringIO()):
             task, small = _shrink(request, folder, report)
@@ -108,7 +108,7 @@ def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, 
 
 
 def _first_problems(task: ShortTask, request: RunSpec) -> Sequence[Problem]:
-    """The problems of the run's own first rollout. Raises UsageError where there are too few."""
+    """The problems of the run's own first rollout. Raises UsageError if there are too few."""
     needed = request.training.generation_batch_size // request.training.num_generations
     asked = request.run.train_problems
     count = needed if asked is None else min(asked, needed)

@@ -1,4 +1,4 @@
-"""The report of a dry run: what was checked, read from the trainer itself; what was shrunk; what was replaced."""
+"""The report of a dry run: what was checked (read from the trainer itself), shrunk and replaced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTH = 110
 
 @dataclass
 class Report:
-    """What is printed. checked: facts by topic."""
+    """The printed report. checked: facts by topic."""
 
     title: str
     checked: dict[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def facts_of(trainer: HPOTrainer, watch: Watch, task: ShortTask) -> dict[str, st
     names = sorted({name.split(".lora_")[0].rpartition(".")[2] for name in adapter})
     precision = accelerator.mixed_precision
     kind = type(base_model(model)).__name__.removeprefix("FSDP")
-    shared = f", {held:,} parameters in this one" if held < sum(weights.values()) else ""
+    shared = f", {held:,} parameters in this process" if held < sum(weights.values()) else ""
     objective = objective_text(objective_data(trainer.objective))
     facts = {
         "architecture": f"{kind}: {config.num_attention_heads} query heads, {keys} key heads, {tied} embeddings"
@@ -65,7 +65,7 @@ def facts_of(trainer: HPOTrainer, watch: Watch, task: ShortTask) -> dict[str, st
         + f"; gradient checkpointing {'on' if watch.checkpoints_gradients else 'off'}",
         "objective": f"{trainer.args.objective_name()}, beta {trainer.beta:g}: {objective}",
         "processes": f"{accelerator.num_processes} ({_spread(accelerator)}){shared}",
-        "rewards": f"{_scored(task)}; a spread is added, so that there is a gradient",
+        "rewards": f"{_scored(task)}; a spread is added so that there is a gradient",
     }
     if adapter:
         facts["adapter"] = f"LoRA of rank {_rank(model)} on {', '.join(names)}"
@@ -83,7 +83,7 @@ def _rank(model: Any) -> int:
 
 
 def _spread(accelerator: Any) -> str:
-    """How the processes share the model."""
+    """How the model is distributed over the processes."""
     kind = str(accelerator.distributed_type.value)
     if kind == "FSDP":
         return f"FSDP{accelerator.state.fsdp_plugin.fsdp_version}"

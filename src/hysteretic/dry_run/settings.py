@@ -14,7 +14,7 @@ RESPONSE = 8
 RANK = 8
 """The largest rank of an adapter."""
 LEARNING_RATE = 1e-2
-"""Large enough for one step to change weights of any precision."""
+"""Large enough that one step changes weights of any precision."""
 ALWAYS: dict[str, Any] = {
     "model_revision": None,
     "use_cpu": True,
@@ -109,7 +109,7 @@ def _replacements(request: RunSpec) -> tuple[dict[str, Any], list[str]]:
     if attention not in (None, "eager", "sdpa"):
         replace(f"the attention implementation {attention}", "sdpa", {"attn_implementation": "sdpa"})
     if training.fp16:
-        replace("fp16, which CPUs lack,", "bf16", {"fp16": False, "bf16": True})
+        replace("fp16 (not available on CPUs)", "bf16", {"fp16": False, "bf16": True})
     if training.torch_compile:
         replace("torch_compile", "eager execution", {"torch_compile": False})
     if training.use_liger_kernel:

@@ -29,7 +29,7 @@ def allow_fsdp_on_cpus() -> None:
 
 
 def check_sharding(accelerator: Accelerator) -> None:
-    """Raises RuntimeError where sharding was requested but is off: another accelerate may read another entry."""
+    """Raises RuntimeError if sharding was requested but is off: another accelerate may read another entry."""
     if is_fsdp_asked() and accelerator.num_processes > 1 and accelerator.distributed_type is not DistributedType.FSDP:
         raise RuntimeError(
             f"FSDP was requested, but accelerate {version('accelerate')} did not shard the model on CPUs; do the dry "

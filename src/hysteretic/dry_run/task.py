@@ -13,7 +13,7 @@ from hysteretic.tasks.checked import load_task
 from hysteretic.tasks.task import Problem, Score, Task
 
 LONGEST = 200
-"""Characters of a prompt."""
+"""Maximum characters of a prompt."""
 GATED = ("telelogs", "telelogs-randomised")
 TWIN = "telelogs-synthetic"
 
@@ -54,9 +54,9 @@ def _cut(prompt: Any) -> Any:
 
 
 def short_task(request: RunSpec) -> tuple[ShortTask, str | None]:
-    """The task of a run, shortened, and a note on what replaces its data where they are gated and not available.
+    """The task of a run, shortened, and a note on the replacement of gated data that is not available.
 
-    Raises UsageError where there is no such task.
+    Raises UsageError if there is no such task.
     """
     task = load_task(request.run.task, **request.run.load_options())
     is_gated = request.run.task in GATED and "source" not in request.run.load_options()

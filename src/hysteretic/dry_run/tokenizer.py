@@ -57,7 +57,7 @@ FAMILIES = {"llama": LLAMA3}
 
 
 def small_tokenizer(path: str, revision: str | None, model_type: str) -> tuple[Any, str]:
-    """A tokenizer with a few hundred tokens, and a note on whose template it has. Nothing is downloaded."""
+    """A tokenizer with a few hundred tokens, and a note on the origin of its template. Nothing is downloaded."""
     own = _own(path, revision)
     if own is not None and len(own) <= LARGEST:
         return own, "its own tokenizer"
@@ -99,7 +99,7 @@ def build(family: Family) -> Any:
 
 
 def check_prompts_kept(tokenizer: Any, problems: Sequence[Problem], options: Any, model: str, task: str) -> None:
-    """Raises UsageError where a chat template is missing, fails, or drops the last message."""
+    """Raises UsageError if a chat template is missing, fails, or drops the last message."""
     for problem in problems:
         check_template(tokenizer, problem, model, task)
         if isinstance(problem.prompt, str):

@@ -1,4 +1,4 @@
-"""Evaluate a model on problems: generate, score, and report pass@1 with 95% intervals."""
+"""Evaluate a model on problems: generate, score, and report pass@1 with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Rate:
-    """A fraction with its 95% interval. problems: the number it is over."""
+    """A fraction with its 95 % interval. problems: how many it is computed over."""
 
     value: float
     low: float
@@ -35,7 +35,7 @@ class Rate:
 def rate(successes_by_problem: Sequence[Sequence[float]]) -> Rate:
     """Mean success, with its interval over problems (the independent units; responses to one problem are not).
 
-    With one response per problem, or no spread between problems: Wilson's score interval. Otherwise: the mean of the
+    With one response per problem, or no variation between problems: Wilson's score interval. Otherwise: the mean of the
     problems' success rates +- 1.96 standard errors.
     Raises ValueError without problems.
     """
@@ -76,9 +76,9 @@ def respond(
     seed: int = 0,
     temperature: float = 1.0,
 ) -> list[list[str]]:
-    """Responses by problem: `samples` at the temperature, or one greedy response where samples is 0.
+    """Responses by problem: `samples` at the temperature, or one greedy response if samples is 0.
 
-    The seed is for this call only; torch's global random state is restored.
+    The seed applies to this call only; torch's global random state is restored.
     """
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; sample above 0, or greedily with samples=0.")
@@ -139,7 +139,7 @@ def score_all(
 ) -> list[list[Score]]:
     """The task's scores of each problem's responses. scoring: where they are scored; in this process by default.
 
-    Raises RewardError where a response has no score.
+    Raises RewardError if a response has no score.
     """
     asked = [problem for problem, texts in zip(problems, responses, strict=True) for _ in texts]
     found = iter((scoring or here(task))(asked, [text for texts in responses for text in texts]))
@@ -163,7 +163,7 @@ def evaluate(
     seed: int = 0,
     scoring: Scoring | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The report, and a few responses to read."""
+    """The report, and a few sample responses."""
     scores, kept = {}, []
     for decoding, count in [("greedy", 0), ("sampled", samples)]:
         if decoding == "sampled" and not samples:

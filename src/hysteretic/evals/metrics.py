@@ -20,14 +20,14 @@ from hysteretic.evals.evaluate import rate, report
 from hysteretic.tasks.task import Answers, Classifies, Problem, Score, Task
 
 MOST_CLASSES = 40
-"""The most classes of a confusion matrix besides those of the problems: an answer may be any text."""
+"""The limit on classes of a confusion matrix besides those of the problems: an answer may be any text."""
 
 
 @dataclass(frozen=True)
 class Answered:
     """A problem's responses, with their scores and answers.
 
-    index: the problem's position in its set, by which the two variants of a problem are matched.
+    index: the problem's position in its set, which matches the two variants of a problem.
     answers: the answer that each response gives, None for no answer; empty where the task does not extract answers.
     """
 
@@ -58,7 +58,7 @@ def answered(
 
 
 def metrics_by_decoding(task: Task, rows: dict[str, list[Answered]]) -> dict[str, Any]:
-    """By decoding: what `report` gives, and pass@k, maj@k and the confusion matrix where they exist."""
+    """By decoding: the metrics of `report`, and pass@k, maj@k and the confusion matrix where they exist."""
     found = report({decoding: [list(row.scores) for row in some] for decoding, some in rows.items()})
     for decoding, metrics in found.items():
         some = rows[decoding]
@@ -78,8 +78,8 @@ def metrics_by_decoding(task: Task, rows: dict[str, list[Answered]]) -> dict[str
 def majority(answers: Sequence[str | None], is_correct: Sequence[bool]) -> float:
     """Whether the answer with the most votes is correct: 1, 0, or between for a tie.
 
-    Responses without an answer do not vote; without any votes the result is 0. A tie counts as its expectation under a
-    fair draw: the fraction of the tied answers that are correct. So the order of the responses does not matter.
+    Responses without an answer do not vote; without votes the result is 0. A tie gives the fraction of the tied answers
+    that are correct, so the order of the responses does not matter.
     """
     votes: dict[str, list[bool]] = defaultdict(list)
     for answer, right in zip(answers, is_correct, strict=True):
@@ -120,7 +120,7 @@ def consistency(rows: Sequence[Answered], others: Sequence[Answered]) -> dict[st
     """Fraction of pairs, one response from each variant, that give the same answer.
 
     All pairs of a problem count: k * k for k responses in each. Two responses without an answer do not agree. None
-    where no problem was answered in both variants.
+    if no problem was answered in both variants.
     """
     by_index = {other.index: other for other in others}
     pairs = [

@@ -1,4 +1,4 @@
-"""The page of an evaluation: results, confusions as pictures, and a few wrong answers to look at."""
+"""The page of an evaluation: results, confusion matrices, and a few wrong answers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hysteretic.html.text import shorten, visible
 from hysteretic.tasks.task import Classifies, Task, explained, pictures
 
 MOST_WRONG = 8
-"""Wrong answers on the page."""
+"""The maximum number of wrong answers on the page."""
 
 WIDEST_PICTURE = 24
-"""The most classes for which a confusion is drawn."""
+"""The maximum number of classes of a confusion matrix that is drawn."""
 
 
 def save_page(record: Mapping[str, Any], variants: Sequence[Variant], judged: Judged, path: Path) -> None:
@@ -56,7 +56,7 @@ def _confusions(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def confusion_chart(counts: Mapping[str, Any]) -> alt.LayerChart:
-    """A square for each pair of classes: the darker, the larger its fraction of the row."""
+    """A heat map of a confusion matrix, shaded by the fraction of the row."""
     header, *_ = confusion_rows(counts)
     columns, classes = header[1:], counts["classes"]
     extra = [counts[name] for name in ("other", "none") if name in columns[len(classes) :]]
@@ -81,7 +81,7 @@ def confusion_chart(counts: Mapping[str, Any]) -> alt.LayerChart:
 
 
 def _axis(names: Sequence[str], **more: Any) -> alt.Axis:
-    """Positions are numbers labelled with names, so that equal names stay apart."""
+    """Positions are numbers labelled with names, so that equal names are not merged."""
     quoted = "[" + ", ".join(_quoted(name) for name in names) + "]"
     return alt.Axis(labelExpr=f"{quoted}[datum.value]", domain=False, ticks=False, labelLimit=110, **more)
 
@@ -112,7 +112,7 @@ def _wrong(task: Task, judged: Mapping[str, list[Answered]]) -> dict[str, Any]:
 
 
 def _about(row: Answered, place: int) -> str:
-    """The answer that was found in a response, and whether its format is right."""
+    """The answer found in a response, and whether its format is right."""
     answer = row.answers[place] if row.answers else None
     given = f"given: {answer}" if answer is not None else "no answer" if row.answers else None
     form = None if row.scores[place].has_format else "wrong format"

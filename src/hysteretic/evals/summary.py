@@ -14,11 +14,11 @@ from hysteretic.html.text import NONE, visible
 Record = Mapping[str, Any]
 DECODINGS = ("greedy", "sampled", "given")
 WIDEST = 16
-"""The most classes of a confusion matrix that is printed."""
+"""The maximum number of classes of a confusion matrix that is printed."""
 
 
 def describe(variants: Sequence[Variant], judged: Judged) -> dict[str, Any]:
-    """The metrics by decoding, those of the randomised variant separately, and the agreement of the two.
+    """The metrics by decoding, those of the randomised variant separately, and the consistency of the two.
 
     {"greedy": {"pass@1": rate, ...}, "sampled": ..., "randomised": {"task": name, "greedy": ...}, "consistency": ...}
     """
@@ -49,7 +49,7 @@ def headline(record: Record) -> str:
     what = f"model {record['model']}" if record["responses"] is None else f"responses in {record['responses']}"
     return (
         f"{record['task']}, {what}: {problems} problem{'s' * (problems > 1)} of split {record['split']}, seed "
-        f"{record['seed']}; 95% intervals over problems"
+        f"{record['seed']}; 95 % intervals over problems"
     )
 
 
@@ -106,5 +106,5 @@ def as_text(record: Record) -> str:
     table = figure.get("confusion")
     if table is not None and len(table["classes"]) <= WIDEST:
         where = f"{variant}, {decoding}" if "randomised" in record else decoding
-        parts += ["", f"Answers ({where}), by the expected answer:", text_table(confusion_rows(table))]
+        parts += ["", f"Answers ({where}), by expected answer:", text_table(confusion_rows(table))]
     return visible("\n".join(parts))

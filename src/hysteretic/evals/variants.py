@@ -1,4 +1,4 @@
-"""The responses that an evaluation scores, in each variant of a task: of a model, greedy and sampled, or in a file."""
+"""The responses that an evaluation scores, in each variant of a task: from a model (greedy, sampled) or from a file."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Judged = dict[str, dict[str, list[Answered]]]
 
 
 def variants(task: Task, problems: Sequence[Problem], split: str, seed: int, plain_only: bool = False) -> list[Variant]:
-    """The task with its problems, and its randomised counterpart where it has one and plain_only is not set.
+    """The task with its problems, and its randomised variant if it has one and plain_only is not set.
 
-    split, seed: of the problems. Raises UsageError where the two cannot be paired.
+    split, seed: of the problems. Raises UsageError if the two cannot be paired.
     """
     other = task.randomised() if isinstance(task, Randomises) and not plain_only else None
     if other is None:

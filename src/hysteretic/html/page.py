@@ -27,11 +27,11 @@ from hysteretic.tasks.task import prompt_parts
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = range(22, 71, 6)
-"""Widths in rem that a table may need to show its columns side by side."""
+"""The steps, in rem, of the width that a table may need."""
 
 
 def save_page(path: Path, template: str, title: str, **values: Any) -> None:
-    """Write the file. Raises UsageError where that is not possible."""
+    """Write the file. Raises UsageError if that fails."""
     page = render(template, title, **values)
     try:
         write_text(path, page)
@@ -44,7 +44,7 @@ def render(template: str, title: str, **values: Any) -> str:
     specs: list[dict[str, Any]] = []
 
     def chart(altair_chart: Any, **attributes: str) -> Markup:
-        """A frame that the script draws the chart in, as wide as its surroundings."""
+        """A frame that the script draws the chart in, as wide as its parent."""
         specs.append(_spec(altair_chart))
         given = "".join(f' {name}="{Markup.escape(text.visible(value))}"' for name, value in attributes.items())
         return Markup(f'<div class="chart" data-chart="{len(specs) - 1}"{given}></div>')
@@ -70,7 +70,7 @@ def render(template: str, title: str, **values: Any) -> str:
 
 
 def small(*lines: object) -> Markup:
-    """A table's cell of several lines, all but the first in small print; None is left out."""
+    """A table cell with several lines, all but the first in small print; None is left out."""
     first, *rest = (
         Markup.escape(text.visible(line)) if not isinstance(line, Markup) else line
         for line in lines
@@ -98,7 +98,7 @@ def _environment() -> Environment:
 
 
 def _finalize(value: object) -> object:
-    """What is printed for a value; Jinja escapes it after this unless it is Markup."""
+    """The text of a value; Jinja then escapes it unless it is Markup."""
     return value if isinstance(value, Markup) else "" if value is None else text.visible(value)
 
 
@@ -107,7 +107,7 @@ def _fitting_width(rem: int) -> int:
 
 
 def _narrow_tables() -> str:
-    """A table whose columns do not fit beside each other shows every row as a block."""
+    """Rules that show each row as a block if a table's columns do not fit side by side."""
     rows = _read(ROOT / "html/narrow_table.css")
     boxes = "\n".join(f"@container (max-width: {wide - 0.01}rem) {{ .fits-{wide} {{ {rows} }} }}" for wide in WIDTHS)
     return f"@media screen {{\n{boxes}\n}}\n"
@@ -127,7 +127,7 @@ def _spec(chart: Any) -> dict[str, Any]:
 
 
 def _policy(*scripts: str) -> str:
-    """Content-Security-Policy: these scripts by their hashes, styles of the page, no request to anywhere."""
+    """Content-Security-Policy: these scripts by their hashes, inline styles, no requests."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
     return (
@@ -138,7 +138,7 @@ def _policy(*scripts: str) -> str:
 
 @cache
 def vega() -> str:
-    """Vega, Vega-Lite and vega-embed as one script; putting it together takes seconds."""
+    """Vega, Vega-Lite and vega-embed as one script; bundling takes seconds."""
     return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
 
 

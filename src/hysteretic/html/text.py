@@ -1,4 +1,4 @@
-"""Untrusted text made printable, and numbers as readers expect them. Needs the standard library only."""
+"""Make untrusted text printable, and format numbers. Needs the standard library only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 MINUS, NONE = "\u2212", "\u2013"
-"""A real minus sign; a dash where there is no number."""
+"""A real minus sign; a dash for a missing number."""
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

@@ -21,7 +21,7 @@ LIGHT = {
     "arm6": "#56b4e9",
     "arm7": "#8a7a00",
 }
-"""Okabe and Ito's palette, which colour-blind readers can distinguish; yellow is darkened for white paper."""
+"""Okabe and Ito's palette for colour-blind readers, with yellow darkened for white paper."""
 
 DARK = LIGHT | {
     "ground": "#14171b",

@@ -1,1 +1,1 @@
-"""A recipe as verl's command, and its problems exported for it."""
+"""Translate a recipe into a verl command, and export its problems for it."""

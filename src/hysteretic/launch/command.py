@@ -1,4 +1,4 @@
-"""The commands that run a recipe in verl: one exports its problems, one starts verl."""
+"""The two commands that run a recipe in verl: export its problems, and start verl."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hysteretic.tasks.rows import SUFFIXES
 from hysteretic.tasks.task import Streams, Task
 
 MODULES = {"VERL_USE_EXTERNAL_MODULES": "hysteretic.verl.trainer"}
-"""Every process of the run imports the estimators and trainers, and stops if it cannot."""
+"""Makes every process of the run import the estimators and trainers, and stop if that fails."""
 
 ENVIRONMENT = {**MODULES, "TOKENIZERS_PARALLELISM": "false"}
 
@@ -41,12 +41,12 @@ OURS: Overrides = {
 }
 
 CHECKPOINT = "latest_checkpointed_iteration.txt"
-"""Where verl writes which of its checkpoints is the newest."""
+"""The file in which verl records its newest checkpoint."""
 
 
 @dataclass(frozen=True)
 class Commands:
-    """What is run: `export` writes the data, then `train`, the words of a command, starts verl.
+    """The commands: `export` writes the data, then `train` (a list of words) starts verl.
 
     data: folder of the exported files. overrides: verl's settings among those words. prompts: per step.
     """
@@ -75,7 +75,7 @@ def commands_of(options: argparse.Namespace, flags: Sequence[str]) -> Commands:
     cluster = Cluster(options.nodes, options.gpus_per_node, processes)
     found = translate(request, sorted(given - {"use_cpu"}), cluster, options.max_prompt_length, options.without)
     if processes > 1:
-        found.notes.append(f"The batch is that of {processes} processes (--processes), on any number of GPUs.")
+        found.notes.append(f"The batch is that of {processes} processes (--processes), whatever the number of GPUs.")
     found.notes += _look_at_problems(task, request, found.overrides["data.train_batch_size"])
     name = _run_name(options, flags)
     data = Path(options.data or f"data/{request.run.task.replace('/', '-')}").absolute()
@@ -120,11 +120,11 @@ def check_flags(flags: Sequence[str], own: Sequence[str]) -> None:
 
 
 def _request(recipe: str, flags: Sequence[str]) -> RunSpec:
-    """The run as `hysteretic train` would read it. Errors leave out its usage message, which is long."""
+    """The run as `hysteretic train` would parse it. Errors omit its long usage message."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            # Without a GPU transformers refuses bf16 unless it is told to use the CPU; verl is not told.
+            # Without a GPU transformers rejects bf16 unless use_cpu is set; verl does not get this setting.
             request = parse(["--config", recipe, *flags, "--use_cpu", "true"], processes=0)
     except SystemExit as error:
         raise UsageError(said.getvalue().strip().rpartition("error: ")[2]) from error
@@ -144,7 +144,7 @@ def _name(flag: str) -> str:
 
 
 def _run_name(options: argparse.Namespace, flags: Sequence[str]) -> str:
-    """The recipe and every change to it: different runs get different folders."""
+    """A name from the recipe and every change to it, so that different runs get different folders."""
     path = Path(options.recipe)
     recipe = path.parent.name if path.name == "config.yaml" else re.sub(r"\.ya?ml$", "", path.name)
     changed = [*flags, *options.set, *(f"without={name}" for name in options.without)]
@@ -162,9 +162,11 @@ def _run_name(options: argparse.Namespace, flags: Sequence[str]) -> str:
 
 
 def _check_output(output: Path, resume: bool) -> None:
-    """verl silently overwrites what it finds, and silently starts anew where there is no checkpoint."""
+    """Raises UsageError for a folder that verl would silently overwrite, or restart in without a checkpoint."""
     if (output / "run.json").is_file():
-        raise UsageError(f"{output} is a run of `hysteretic train`, which verl cannot continue; give another --output.")
+        raise UsageError(
+            f"{output} holds a run of `hysteretic train`, which verl cannot continue; give another --output."
+        )
     found = output.exists() and (not output.is_dir() or any(output.iterdir()))
     if found and not resume:
         raise UsageError(f"{output} is not empty; give another --output, or --resume --output {output} to continue it.")
@@ -173,7 +175,7 @@ def _check_output(output: Path, resume: bool) -> None:
 
 
 def _look_at_problems(task: Task, request: RunSpec, prompts: int) -> list[str]:
-    """Notes on the training problems, which verl would only find out later. Raises UsageError.
+    """Check the training problems before verl does; returns notes. Raises UsageError.
 
     Problems on the hub are checked when they are exported. prompts: per step.
     """
@@ -191,10 +193,10 @@ def _look_at_problems(task: Task, request: RunSpec, prompts: int) -> list[str]:
 
 
 def check_enough_problems(problems: int, prompts: int) -> None:
-    """Raises UsageError where a step needs more prompts than there are: verl would then make no step."""
+    """Raises UsageError if a step needs more prompts than there are: verl would make no step."""
     if problems < prompts:
         raise UsageError(
-            f"There are {problems} training problems, but a step takes {prompts}; give more problems "
+            f"There are {problems} training problems, but a step needs {prompts}; give more problems "
             "(--train_problems), or a smaller per_device_train_batch_size or steps_per_generation."
         )
 
@@ -210,7 +212,7 @@ def _files(data: Path, output: Path, name: str) -> Overrides:
 
 
 def _validation(request: RunSpec, overrides: Overrides) -> Overrides:
-    """Before the first update and after the last, as in `hysteretic train`; never with eval_problems: 0."""
+    """Validate before the first and after the last update, as `hysteretic train` does; never if eval_problems is 0."""
     if not request.run.eval_problems:
         return {"trainer.val_before_train": False, "trainer.test_freq": -1}
     steps = overrides.get("trainer.total_training_steps", 1_000_000)  # the last step is always validated
@@ -224,7 +226,7 @@ def _export(request: RunSpec, data: Path) -> ExportSpec:
         output=data,
         task_options=absolute(run.load_options()),
         train_problems=run.train_problems,
-        # verl wants a validation file even where nothing is validated. Unset: as many as are usual, or as there are.
+        # verl requires a validation file even without validation. None: the usual number, or fewer if there are fewer.
         validation_problems=(run.eval_problems or 1) if "eval_problems" in request.asked else None,
         seed=run.data_problem_seed,
     )

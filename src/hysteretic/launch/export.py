@@ -1,4 +1,4 @@
-"""A task's problems as parquet files for another trainer, however many. Each file says what it was made from."""
+"""Export any number of a task's problems as parquet files. Each file records what it was made from."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hysteretic.tasks.exported import exported_row
 from hysteretic.tasks.task import Problem, Streams, Task, up_to
 
 ROWS_AT_A_TIME = 1000
-"""Rows held in memory: one row group of the file."""
+"""Rows held in memory at a time: one row group of the file."""
 
 USUAL_VALIDATION = 200
-"""Or as many as there are, where no number is given: as in `hysteretic train`."""
+"""The default number, or fewer if the task has fewer, as in `hysteretic train`."""
 
 ORIGIN = "hysteretic"
-"""Key in a parquet file's own metadata, which other readers ignore, of what the file was made from."""
+"""Metadata key (ignored by other readers) for what a parquet file was made from."""
 
 PLAIN_PROMPTS = (
     "The prompts are plain strings; each becomes one user message, to which verl applies the model's chat template, "
@@ -46,7 +46,7 @@ class ExportSpec:
     overwrite: bool = False
 
     def words(self) -> list[str]:
-        """The command that does the same."""
+        """The equivalent command."""
         options = dict(self.task_options)
         flags = {
             "--reward": options.pop("reward", None),
@@ -61,9 +61,9 @@ class ExportSpec:
 
 
 def export(spec: ExportSpec) -> list[str]:
-    """Write train.parquet and validation.parquet, both or neither; returns what to tell the user.
+    """Write train.parquet and validation.parquet, both or neither; returns messages for the user.
 
-    Files that are this very export already are left alone. Raises UsageError.
+    If both files already hold this export, nothing is written. Raises UsageError.
     """
     name, task_options, folder = task_name(spec.task), absolute(spec.task_options), spec.output
     task = _load(name, task_options)
@@ -73,7 +73,7 @@ def export(spec: ExportSpec) -> list[str]:
     }
     origins = {path: origin_of(name, task_options, split, spec.seed, count) for path, (split, count) in parts.items()}
     if is_there(origins, spec.overwrite):
-        return [f"{folder} holds this export already; nothing is written."]
+        return [f"{folder} already holds this export; nothing was written."]
     seen: set[str] = set()
     told = []
     with _both_or_neither(list(parts)) as partial:
@@ -120,9 +120,9 @@ def _both_or_neither(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
 
 
 def drawn(task: Task, split: str, seed: int, count: int | None, is_required: bool = True) -> Iterator[Problem]:
-    """The first `count` problems of a split, one at a time where the task can; fewer where it has no more.
+    """The first `count` problems of a split, streamed if the task can; fewer if it has no more.
 
-    Raises UsageError, also for fewer where is_required.
+    Raises UsageError, also for fewer if is_required.
     """
     made = 0
     try:
@@ -136,7 +136,7 @@ def drawn(task: Task, split: str, seed: int, count: int | None, is_required: boo
         raise UsageError(f"{error} (--train-problems, --validation-problems, --validation-split)") from error
     if made < count and is_required:
         raise UsageError(
-            f"{count} problems of split {split!r} requested, but {task.name} has {made}; ask for fewer "
+            f"{count} problems of split {split!r} requested, but {task.name} has {made}; request fewer "
             "(--train-problems, --validation-problems)."
         )
 
@@ -144,7 +144,7 @@ def drawn(task: Task, split: str, seed: int, count: int | None, is_required: boo
 def rows_of(
     name: str, task_options: dict[str, Any], problems: Iterable[Problem], split: str
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a file. Raises UsageError for a problem whose answer is not JSON."""
+    """The rows of a file. Raises UsageError for an answer that is not valid JSON."""
     for index, problem in enumerate(problems):
         try:
             yield exported_row(name, task_options, problem, split, index)
@@ -153,7 +153,7 @@ def rows_of(
 
 
 def write(path: Path, rows: Iterable[dict[str, Any]], origin: Mapping[str, Any] | None = None) -> int:
-    """Write rows as parquet, one row group at a time; returns their number. origin: kept in the file, for `is_there`.
+    """Write rows as parquet, one row group at a time; returns their number. origin: recorded, for `is_there`.
 
     Raises UsageError when there are none.
     """
@@ -165,7 +165,7 @@ def write(path: Path, rows: Iterable[dict[str, Any]], origin: Mapping[str, Any] 
             writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
             total += len(chunk)
     if not total:
-        raise UsageError(f"There are no problems for {path.name.removesuffix('.partial')}; ask for 1 or more.")
+        raise UsageError(f"There are no problems for {path.name.removesuffix('.partial')}; request 1 or more.")
     return total
 
 
@@ -228,7 +228,7 @@ def _disjoint(problems: Iterator[Problem], held_out: set[str], task: Task) -> It
 
 
 def origin_of(task: str, task_options: Mapping[str, Any], split: str, seed: int, count: int | None) -> dict[str, Any]:
-    """What determines the rows of a file. count: None where no number was given."""
+    """Everything that determines the rows of a file. count: None if no number was given."""
     path = Path(task.rpartition(":")[0] if ":" in task else task)
     source = Path(str(task_options.get("source", "")))
     return {
@@ -243,7 +243,7 @@ def origin_of(task: str, task_options: Mapping[str, Any], split: str, seed: int,
 
 
 def is_there(origins: Mapping[Path, Mapping[str, Any]], overwrite: bool) -> bool:
-    """Whether every file exists and is this export. Raises UsageError for one that was made from something else."""
+    """Whether every file exists and holds this export. Raises UsageError for a file with other contents."""
     there = [path for path in origins if path.exists()]
     if overwrite or not there:
         return False
@@ -254,16 +254,16 @@ def is_there(origins: Mapping[Path, Mapping[str, Any]], overwrite: bool) -> bool
             f"{key} was {found.get(key)!r} and is {value!r}" for key, value in wanted.items() if found.get(key) != value
         ]
         if changed:
-            what = "; ".join(changed) if found else "it does not say what it was made from"
+            what = "; ".join(changed) if found else "it does not record what it was made from"
             raise UsageError(
-                f"{path} exists; give another --output, or --overwrite (in `hysteretic launch`: another --data). It is "
-                f"a different export: {what}."
+                f"{path} exists; give another --output, or --overwrite (in `hysteretic launch`: another --data). It "
+                f"holds a different export: {what}."
             )
     return len(there) == len(origins)
 
 
 def _origin_in(path: Path) -> dict[str, Any]:
-    """Empty for a file that something else wrote."""
+    """The recorded origin; empty for a file that something else wrote."""
     import pyarrow.parquet
 
     try:

@@ -1,4 +1,4 @@
-"""verl's overrides: their keys, hydra's grammar for their values, and which of them `--set KEY=VALUE` may change."""
+"""verl's overrides: keys, values in hydra's grammar, and which of them `--set KEY=VALUE` may change."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MEANING = {
     "trainer.use_v1",
     "critic",
 }
-"""Keys that decide the objective in verl, whether or not a recipe is translated to them."""
+"""Keys that determine the objective in verl, whether or not the translation sets them."""
 
 
 def check_set(added: Sequence[str], overrides: Overrides) -> None:
@@ -65,13 +65,13 @@ def check_set(added: Sequence[str], overrides: Overrides) -> None:
     for word in added:
         key, equals, value = word.partition("=")
         if not key.strip("+~ ") or not (equals or word.startswith("~")):
-            raise UsageError(f"--set {word} is not a setting; write --set KEY=VALUE, as in verl's own command.")
+            raise UsageError(f"--set {word} is not an override; write --set KEY=VALUE, as on verl's command line.")
         key = key.lstrip("+~").rpartition("@")[2].strip()  # group@where.it.goes
         touched = next((name for name in sorted(decided) if _overlap(key, name)), None)
         if touched is not None and not (key in own and value == value_of(own[key])):
             raise UsageError(
-                f"--set {word} would train another objective or batch than the recipe states{_says(touched, own)}; "
-                "change it through the recipe's own settings (`hysteretic train --help`)."
+                f"--set {word} would change the recipe's objective or batch{_says(touched, own)}; "
+                "use the recipe's settings instead (`hysteretic train --help`)."
             )
 
 
@@ -113,7 +113,7 @@ def _text(text: str) -> str:
     if PLAIN.fullmatch(text) and text.lower() not in KEYWORDS:
         return text
     if "${" in text:
-        raise UsageError(f"{text!r} contains ${{, which verl would read as the name of a setting; use another name.")
+        raise UsageError(f"{text!r} contains ${{, which hydra would interpolate; use another name.")
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     return f"'{escaped}'"

@@ -1,7 +1,7 @@
-"""The settings of `hysteretic train` as verl's, and what verl cannot do.
+"""Translate the settings of `hysteretic train` to verl's, and report what verl cannot do.
 
-Every setting that a recipe or flag gives is one of three (config/facts.py): translated, without influence on what is
-learned (noted), or refused by name until `--without` leaves it out. So is a default of TRL's that verl does not share.
+Every given setting (config/facts.py) is translated, or noted because it does not affect learning, or rejected by name
+until `--without` leaves it out. Defaults of TRL that verl does not share are treated likewise.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def translate(
 ) -> Translation:
     """verl's settings for a run. given: the settings that the recipe and flags name.
 
-    Raises UsageError for everything that verl cannot do, at once, and for batches that do not divide.
+    Raises UsageError that lists everything verl cannot do, and for batches that do not divide.
     """
     if request.run.model == "tiny":
         raise UsageError(
-            "model is tiny, the embedded CPU model; verl needs a GPU and a model that vLLM runs. Give --model, such as "
+            "model is tiny, the embedded CPU model; verl needs a GPU and a model for vLLM. Give --model, such as "
             "Qwen/Qwen2.5-1.5B-Instruct."
         )
     found = Translation()
@@ -79,39 +79,37 @@ def translate(
 
 
 def _leave_out(request: RunSpec, given: Collection[str], without: Collection[str]) -> list[str]:
-    """Set what verl does instead of what is left out; returns notes. Raises UsageError for what is neither."""
+    """Replace what is left out by what verl does; returns notes. Raises UsageError for the unsupported rest."""
     known, defaults = facts(), verl_defaults()
-    unknown = {
-        name: "verl has no counterpart known here" for name in given if name not in known or known[name].verl is None
-    }
+    unknown = {name: "no known counterpart in verl" for name in given if name not in known or known[name].verl is None}
     problems = {**unknown, **dict(_impossible(request, given))}
     may_be_left = {name for name in problems if name in unknown or name in defaults}
     for name in without:
         if name not in may_be_left:
             raise UsageError(
                 f"--without {name}: "
-                + (f"{problems[name]}; change it, it cannot be left out." if name in problems else "it is not refused.")
+                + (f"{problems[name]}; change it, it cannot be left out." if name in problems else "verl supports it.")
                 + nearest(name, may_be_left)
-                + f" What can be left out here: {', '.join(sorted(may_be_left)) or 'nothing'}."
+                + f" Settings that can be left out: {', '.join(sorted(may_be_left)) or 'none'}."
             )
     left = {name: why for name, why in problems.items() if name not in without}
     if left:
         names = " ".join(f"--without {name}" for name in left if name in may_be_left)
         raise UsageError(
-            f"verl cannot do what these settings say: {'; '.join(f'{name} ({why})' for name, why in left.items())}. "
-            f"Change them{f', or leave out what can be: {names}' if names else ''}."
+            f"verl does not support these settings: {'; '.join(f'{name} ({why})' for name, why in left.items())}. "
+            f"Change them{f', or leave them out: {names}' if names else ''}."
         )
     notes = []
     for name in without:
         if name in defaults:
             setattr(request.training if hasattr(request.training, name) else request.model, name, defaults[name])
         instead = f"; it is {defaults[name]} in verl" if name in defaults else ""
-        notes.append(f"{name} is left out, as asked{instead}.")
+        notes.append(f"{name} is left out{instead}.")
     return notes
 
 
 def batch_of(training: Any, given: Collection[str], cluster: Cluster) -> Batch:
-    """The rollout that TRL would make with that many processes. Raises UsageError if verl cannot divide it equally."""
+    """The rollout that TRL would generate with so many processes. Raises UsageError if verl cannot divide it."""
     size, group = training.per_device_train_batch_size * cluster.processes, training.num_generations
     rollout = (
         training.generation_batch_size if "generation_batch_size" in given else size * training.steps_per_generation
@@ -120,7 +118,7 @@ def batch_of(training: Any, given: Collection[str], cluster: Cluster) -> Batch:
     gpus = cluster.nodes * cluster.gpus
     for what, whole, part, of in [
         ("A rollout", rollout, group, "num_generations"),
-        ("A rollout", rollout, rows, "responses an update"),
+        ("A rollout", rollout, rows, "responses per update"),
         ("An update", rows, group, "num_generations"),
         ("An update", rows, gpus, "GPUs"),
     ]:
@@ -134,19 +132,19 @@ def batch_of(training: Any, given: Collection[str], cluster: Cluster) -> Batch:
 
 
 def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Translated settings whose value, given or TRL's default, verl does not have."""
+    """Translated settings whose value (given, or TRL's default) verl does not support."""
     training, model = request.training, request.model
     objective = training.objective()
     if training.alpha_ema:
-        yield "alpha_ema", "the estimators keep nothing between steps"
+        yield "alpha_ema", "the estimators keep no state between steps"
     if not isinstance(objective.weight, UniformWeight | FixedWeight | AdaptiveWeight):
         yield "weight", f"the estimators have a fixed or an adaptive weight, not {type(objective.weight).__name__}"
     if not has_known_mass(objective):
-        yield "loss_type", f"verl has no {training.loss_type} like TRL's"
+        yield "loss_type", f"verl has no counterpart of TRL's {training.loss_type}"
     if isinstance(objective.ratio, SequenceRatio) and not isinstance(objective.gate, ClipGate):
         yield "gate", f"verl's gspo clips; it has no sequence ratio with {type(objective.gate).__name__}"
     if isinstance(objective.gate, SoftGate) and not isinstance(objective.length, PerResponseLength):
-        yield "length", "verl's sapo always takes each response's own length"
+        yield "length", "verl's sapo always uses each response's own length"
     if str(training.scale_rewards) == "batch":
         yield "scale_rewards", "verl divides by the group's standard deviation or not at all"
     schedule = name_of(training.lr_scheduler_type)
@@ -174,7 +172,7 @@ def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str,
 
 
 def _notes(request: RunSpec, given: Collection[str], batch: Batch, overrides: Overrides) -> Iterator[str]:
-    """What differs in verl from TRL, and is done anyway."""
+    """Notes on differences between verl and TRL that are accepted."""
     training, model = request.training, request.model
     yield (
         f"A step is {batch.prompts} prompts x {training.num_generations} responses and {batch.updates} "
@@ -182,7 +180,7 @@ def _notes(request: RunSpec, given: Collection[str], batch: Batch, overrides: Ov
     )
     if batch.rows != batch.prompts * training.num_generations:
         yield (
-            "ppo_mini_batch_size is smaller than train_batch_size: signs and alpha are those of the whole step, "
+            "ppo_mini_batch_size is smaller than train_batch_size: signs and alpha cover the whole step, but "
             "lengths are normalised per mini-batch (in TRL over the whole rollout)."
         )
     if training.max_steps > 0 and training.max_steps % batch.updates:
@@ -194,7 +192,7 @@ def _notes(request: RunSpec, given: Collection[str], batch: Batch, overrides: Ov
     if model.dtype not in (None, "auto", "float32") or model.use_peft:
         yield (
             f"dtype is {model.dtype}; verl holds the weights, sharded over the GPUs, in fp32 (also frozen ones, with "
-            "LoRA) and computes in bf16. An optimiser of verl's on bf16 weights would lose small updates."
+            "LoRA) and computes in bf16. verl's optimiser would lose small updates on bf16 weights."
         )
     if name_of(training.lr_scheduler_type) == "constant" and training.warmup_steps:
         yield "warmup_steps has no effect with lr_scheduler_type constant, as in TRL; constant_with_warmup has one."
@@ -204,4 +202,4 @@ def _notes(request: RunSpec, given: Collection[str], batch: Batch, overrides: Ov
         yield f"weight_decay ({training.weight_decay}): verl decays biases and norms too, which TRL does not."
     asked = training.tokens_per_micro_batch
     if asked is not None and overrides["actor_rollout_ref.actor.ppo_max_token_len_per_gpu"] > asked:
-        yield f"tokens_per_micro_batch ({asked}) is less than a prompt and a response; verl gets enough for both."
+        yield f"tokens_per_micro_batch ({asked}) is less than one prompt and response; verl gets enough for both."

@@ -1,4 +1,4 @@
-"""A recipe's objective, batch, sampling and training as verl's keys."""
+"""A recipe's objective, batch, sampling and training settings as verl's keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hysteretic.parts import (
 )
 
 ATTENTION = "sdpa"
-"""What torch has by itself; verl's own default, flash_attention_2, is a package that its vllm extra leaves out."""
+"""torch's own attention; verl's default, flash_attention_2, needs a package that its vllm extra lacks."""
 
 LAST_STEP_ONLY = 1_000_000
 """save_freq: verl also saves at the last step, unless this is -1."""
@@ -32,12 +32,12 @@ NO_DUAL_CLIP = 1e9
 """clip_ratio_c: verl also caps the loss of a negative at 3 times its advantage; TRL and HPO do not."""
 
 NEVER = 1e9
-"""A bound that nothing reaches: verl's importance ratios lie between e^-20 and e^20."""
+"""A bound that is never reached: verl's importance ratios lie between e^-20 and e^20."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """nodes: machines. gpus: per machine. processes: how many the batch is written for; they multiply it."""
+    """nodes: machines. gpus: per machine. processes: the number that the batch sizes are written for."""
 
     nodes: int = 1
     gpus: int = 1
@@ -106,7 +106,7 @@ def of_batch(request: RunSpec, batch: Batch, cluster: Cluster, max_prompt_length
         found["actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu"] = micro_batch
     if (
         training.tokens_per_micro_batch is not None
-    ):  # verl stops at a row that does not fit; TRL here gives it a micro-batch of its own
+    ):  # verl fails on a row that does not fit; our TRL trainer gives it a micro-batch of its own
         longest = found["data.max_prompt_length"] + training.max_completion_length
         found |= {f"{ACTOR}.use_dynamic_bsz": True}
         found |= {f"{ACTOR}.ppo_max_token_len_per_gpu": max(training.tokens_per_micro_batch, longest)}
@@ -151,7 +151,7 @@ def of_sampling(request: RunSpec, given: Collection[str]) -> Overrides:
 
 
 def of_correction(training: Any) -> Overrides:
-    """The correction for vLLM's probabilities differing slightly from the model's; in TRL it is on by default.
+    """The correction for the difference between vLLM's probabilities and the model's; on by default in TRL.
 
         weight = pi_old / pi_vLLM, of a token or of a whole response; above clip_max (and below clip_min) it is 0
         ("mask") or the bound itself ("truncate"). It multiplies the loss of a token before any mean.
@@ -184,7 +184,7 @@ def of_training(request: RunSpec, batch: Batch) -> Overrides:
         # 0 means no bound in TRL; verl would scale every gradient to 0.
         f"{ACTOR}.optim.clip_grad": training.max_grad_norm or NEVER,
         f"{ACTOR}.grad_clip": training.max_grad_norm or NEVER,
-        # Of the weights that the optimiser updates; FSDP computes in bf16 by itself. In bf16, small updates are lost.
+        # Data type of the optimised weights; FSDP computes in bf16 anyway. In bf16, small updates would be lost.
         f"{ACTOR}.fsdp_config.model_dtype": "fp32",
         f"{ACTOR}.fsdp_config.seed": training.seed,
         f"{ACTOR}.data_loader_seed": training.seed,
@@ -239,6 +239,6 @@ def _save_freq(training: Any, batch: Batch) -> int:
 
 
 def loggers(report_to: Any) -> list[str]:
-    """Where a run reports to."""
+    """verl's loggers for report_to."""
     names = [report_to] if isinstance(report_to, str) else list(report_to or [])
     return [name for name in names if name != "none"]

@@ -1,1 +1,1 @@
-"""Updates that leave out what needs no gradient: packed sequences, decoding, and their plans."""
+"""Cheaper updates and sampling: packed sequences, a decoding loop, and the planning of micro-batches."""

@@ -1,4 +1,4 @@
-"""Attention within one packed stream of tokens, in any model of transformers that lets its attention be replaced.
+"""Attention within one packed stream of tokens, in any transformers model whose attention can be replaced.
 
 transformers registers attention functions by name, and passes them whatever keywords the model's forward was given.
 So a stream [1, N] goes through an ordinary forward pass, gradient checkpointing and adapters included, and only the
@@ -53,7 +53,7 @@ AttentionInterface.register(NAME, _packed_attention)
 
 @contextmanager
 def packed_attention(config: PretrainedConfig) -> Iterator[None]:
-    """Make models of this config attend by `stream_attention`; keep it open for backward passes that recompute."""
+    """Make models of this config use `stream_attention`; keep it open for backward passes that recompute."""
     before = config._attn_implementation
     config._attn_implementation = NAME
     try:

@@ -1,4 +1,4 @@
-"""Sampling that reads each prompt once, and stops computing a response when it is finished.
+"""Sampling that reads each prompt once and stops computing finished responses.
 
 Every distinct prompt is read once, as part of a packed stream. Each step then pushes the last tokens of the unfinished
 responses through the model: a token attends to its prompt's states, stored once for all responses to it, and to the
@@ -24,12 +24,12 @@ PREFILL_TOKENS = 8192
 FIRST_CAPACITY = 64
 """Response tokens for which memory is allocated at first; doubled when they are used up."""
 SHORT_PROMPT = 32
-"""Up to this many tokens, a prompt's states are copied to each of its responses, which is cheaper than sharing them."""
+"""Up to this many tokens, copying a prompt's states to each response is cheaper than sharing them."""
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Responses in the order of the prompts, each with its end token if it reached one.
+    """Responses in the order of the prompts, each with its end token if it has one.
 
     entropy: one number per response, the sum over its tokens of the entropy (nats) of the distribution at the sampling
     temperature, before top-k, top-p and min-p.
@@ -61,9 +61,9 @@ def sample(
     if not prompts or not all(prompts):
         empty = [i for i, prompt in enumerate(prompts) if not prompt]
         what = f"prompts {empty[:8]} of {len(prompts)} are empty" if prompts else "there are no prompts"
-        raise ValueError(f"A response is sampled after a prompt of one token or more, but {what}; fix the data.")
+        raise ValueError(f"Prompts need at least one token, but {what}; fix the data.")
     if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens is {max_new_tokens}; a response has one token or more.")
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; set it to at least 1.")
     device = next(model.parameters()).device
     ends = torch.tensor(list(end_tokens), device=device)
     numbers: dict[tuple[int, ...] | int, int] = {}

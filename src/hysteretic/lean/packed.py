@@ -1,4 +1,4 @@
-"""Packing rows into one stream in which the responses to a prompt share one reading of it.
+"""Pack rows into one stream in which responses to the same prompt share it.
 
 Rows [prompt | response] become one stream without padding, in which every distinct prompt occurs once:
 
@@ -152,7 +152,7 @@ class Packed:
         device = completion_ids.device
         prompt_B, length_B = prompt_mask.long().sum(dim=1).tolist(), completion_mask.long().sum(dim=1).tolist()
         if not any(length_B) or not all(prompt_B):
-            raise ValueError("A stream needs a prompt token in every row and one completion token in all of them.")
+            raise ValueError("A stream needs a prompt token in every row, and at least one completion token in total.")
         width = prompt_ids.shape[1]
         ids, positions, labels, targets, families = [], [], [], [], []
         for rows in same_prompts(prompt_ids, prompt_mask):

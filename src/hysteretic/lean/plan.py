@@ -1,4 +1,4 @@
-"""Planning of micro-batches: which responses go through the model together, and on which rank.
+"""Plan micro-batches: which responses go through the model together, and on which rank.
 
 A micro-batch is bounded by its rows or by its tokens. Responses to one prompt stay together where possible, since the
 prompt is then read once for all of them; they are split when a bound or the balance between ranks requires it.
@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Budget:
-    """What one micro-batch may hold. A row too long for max_tokens gets a micro-batch of its own.
+    """The limits of a micro-batch. A row too long for max_tokens gets its own micro-batch.
 
     is_packed: rows are read as one stream with each prompt once (P - 1 tokens per prompt and L per response);
         otherwise as a padded rectangle (rows times longest P + longest L).
@@ -42,10 +42,10 @@ class Budget:
         for name in ("max_rows", "max_tokens"):
             bound = getattr(self, name)
             if bound is not None and bound < 1:
-                raise ValueError(f"{name} is {bound}; a micro-batch holds 1 or more.")
+                raise ValueError(f"{name} is {bound}; set it to at least 1.")
 
     def tokens(self, rows: Sequence[Row]) -> int:
-        """Tokens of these rows, as a stream or as a rectangle."""
+        """Tokens of these rows, as a stream or as a padded rectangle."""
         return _stream(rows) if self.is_packed else _rectangle(rows)
 
     def reads_stream(self, rows: Sequence[Row]) -> bool:

@@ -42,11 +42,11 @@ def load_model(
         name: as the user gave it: "tiny", a folder, or a hub name.
         task: the task's name, which decides which tiny model is meant.
         dtype: of the weights; "auto" keeps the type they were saved in.
-        device: None for a GPU where there is one.
-        has_weights: False loads the tokenizer only, and None in place of the model.
+        device: None for a GPU if there is one.
+        has_weights: False loads the tokenizer only and returns None as the model.
 
     Raises:
-        UsageError: where either cannot be loaded.
+        UsageError: if either cannot be loaded.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -60,7 +60,7 @@ def load_model(
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(" .")
         raise UsageError(
             f"Cannot load the model {name!r}: {said}. Give 'tiny', a folder with a saved model, or a hub name that you "
-            "have access to, and a --dtype and --device that exist."
+            "have access to; and check --dtype and --device."
         ) from error
     return tokenizer, model
 
@@ -72,11 +72,11 @@ def load_tokenizer(
 
     Args:
         name: as the user gave it: "tiny", a folder, or a hub name.
-        problem: any of the task's, to check that chat messages have a template; None skips the check.
-        side: where batches are padded.
+        problem: any problem of the task, to check for a chat template if it has messages; None skips the check.
+        side: the padding side.
 
     Raises:
-        UsageError: where there is no tokenizer, or no chat template for chat messages.
+        UsageError: without a tokenizer, or without a chat template for chat messages.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_path(name, task), revision=revision, padding_side=side)
@@ -91,7 +91,7 @@ def load_tokenizer(
 
 
 def check_template(tokenizer: Any, problem: Problem, name: str, task: str) -> None:
-    """Raises UsageError where a problem is a list of chat messages and the tokenizer has no template for them."""
+    """Raises UsageError if a problem is a list of chat messages and the tokenizer has no chat template."""
     if isinstance(problem.prompt, list) and not tokenizer.chat_template:
         raise UsageError(
             f"The prompts of {task} are chat messages, but the tokenizer of {name} has no chat template; use an "

@@ -1,1 +1,1 @@
-"""Before any training: will it start, and with which group size?"""
+"""Predict before training whether it will start, and with which group size."""

@@ -41,7 +41,7 @@ def prompt_words(prompt: str | list[dict[str, str]]) -> str:
 
 
 def _charts(record: Record) -> list[alt.LayerChart]:
-    """Curves over group sizes; without any informative group there is neither an alpha nor a cost to show."""
+    """Curves over group sizes; alpha and cost are left out if no group is informative."""
     curve = [
         {
             "G": row["group_size"],
@@ -82,7 +82,7 @@ def _charts(record: Record) -> list[alt.LayerChart]:
 
 
 def _problems(record: Record) -> alt.LayerChart:
-    """Problems by number of successes, with the fit; by mean reward where rewards have more than two values."""
+    """Problems by number of successes, with the fit; by mean reward if rewards have more than two values."""
     if "counts" not in record:
         means = [{"mean": sum(rewards) / len(rewards)} for rewards in record["rewards"].values()]
         chart = alt.Chart(alt.Data(values=means)).mark_bar(color=COLOURS[0])

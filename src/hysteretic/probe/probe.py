@@ -20,7 +20,7 @@ FILES = {"probe.json", "index.html", ".lock"}
 
 
 def run_probe(task: Task, problems: Sequence[Problem], settings: ProbeSettings, folder: Path) -> dict[str, Any]:
-    """Probe on these problems; returns what is written to probe.json. Raises UsageError."""
+    """Probe on these problems; returns the record written to probe.json. Raises UsageError."""
     with _claimed(folder):
         with usage_errors(" Fix the reward function; no response was counted as 0.", RewardError):
             sampled = sample_task(task, problems, settings)
@@ -32,14 +32,14 @@ def run_probe(task: Task, problems: Sequence[Problem], settings: ProbeSettings, 
 
 @contextlib.contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Hold the folder for this probe. Files of an earlier one stay until the new ones replace them.
+    """Lock the folder for this probe. Files of an earlier one stay until the new ones replace them.
 
-    Raises UsageError where it cannot be written, holds other files, or another probe is running in it.
+    Raises UsageError if it is not writable, holds other files, or another probe is running in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if {path.name for path in folder.iterdir() if path.suffix != ".part"} - FILES:
-            raise UsageError(f"{folder} holds files that are not of a probe; give another --output.")
+            raise UsageError(f"{folder} holds files that no probe wrote; give another --output.")
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout as error:

@@ -1,4 +1,4 @@
-"""What a probe found: success rates, the forecast for each group size, the verdict, and examples."""
+"""The record of a probe: success rates, the forecast for each group size, the verdict, and examples."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from hysteretic.tasks.task import Problem
 BATCHES = 10
 """The predicted range is for the fraction of silent groups over this many batches."""
 LONGEST_EXAMPLE = 4_000
-"""Characters of a response that are kept."""
+"""The maximum number of characters kept of a response."""
 
 
 def describe(sampled: Sampled, problems: Sequence[Problem], settings: ProbeSettings) -> dict[str, Any]:
-    """Everything that is shown, and the rewards that it is computed from."""
+    """The record: everything that is shown, and the rewards that it is computed from."""
     rewards_NK = np.array([[score.reward for score in row] for row in sampled.scores])
     correct_NK = np.array([[score.is_correct for score in row] for row in sampled.scores])
     values, samples = outcomes(rewards_NK), rewards_NK.shape[1]
@@ -49,7 +49,7 @@ def describe(sampled: Sampled, problems: Sequence[Problem], settings: ProbeSetti
     }
     rate = None
     if kinds <= 2:
-        # Of two values the higher one is a success; for a single one the task decides.
+        # The higher of two values is a success; for a single value the task decides.
         is_success = values == 1 if kinds == 2 else np.full(values.shape, bool(correct_NK.all()))
         counts = is_success.sum(axis=1)
         fit, rate = fit_beta_binomial(counts, samples), float(is_success.mean())
@@ -74,7 +74,7 @@ def describe(sampled: Sampled, problems: Sequence[Problem], settings: ProbeSetti
 
 
 def examples(problems: Sequence[Problem], sampled: Sampled) -> list[dict[str, Any]]:
-    """A few responses with their rewards, to check the reward function: each the best of its problem, best first."""
+    """A few responses with their rewards, to check the reward function: the best of each problem, best first."""
     kept = []
     for problem, texts, scores in zip(problems, sampled.responses, sampled.scores, strict=True):
         best = max(range(len(texts)), key=lambda i: scores[i].reward)

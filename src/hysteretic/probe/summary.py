@@ -17,8 +17,8 @@ def headline(record: Record) -> str:
     verdict, prompts = record["verdict"], record["prompts_per_batch"]
     if verdict is None:
         return (
-            f"No prediction: rewards have more than two values, and every group size asked for is above the "
-            f"{record['samples']} samples of a problem; give more --samples or smaller --group-sizes."
+            f"No prediction: rewards have more than two values, and all group sizes are above the {record['samples']} "
+            "samples per problem; give more --samples or smaller --group-sizes."
         )
     chosen = next(row for row in record["curve"] if row["group_size"] == verdict["group_size"])
     groups = {
@@ -29,17 +29,17 @@ def headline(record: Record) -> str:
     empty = chosen["silent"]["value"] ** prompts
     said = (
         f"{verdict['word'].capitalize()}, with {prompts} prompts per batch and {groups}: expect "
-        f"{prompts * chosen['informative']:.1f} informative groups per batch, and none at all in {percent(empty)} of "
+        f"{prompts * chosen['informative']:.1f} informative groups per batch, and none in {percent(empty)} of "
         "batches."
     )
     others = [word for word in verdict["within_interval"] if word != verdict["word"]]
     if others:
-        said += f" The interval also allows: {', '.join(others)}. Probe more --problems to narrow it down."
+        said += f" Also within the interval: {', '.join(others)}. Probe more --problems to narrow it down."
     return said
 
 
 def sentences(record: Record) -> list[str]:
-    """What was sampled, the success rate, and the group size for the wanted fraction of informative groups."""
+    """What was sampled, the success rate, and the group size for the target fraction of informative groups."""
     samples, tokens = record["samples"], record["tokens"]
     said = [
         f"{record['problems']} problems of split {record['split']}, {samples} responses each at temperature "
@@ -63,14 +63,12 @@ def sentences(record: Record) -> list[str]:
         said.append(
             f"Mean reward {mean['value']:.3g} ({mean['low']:.3g} to {mean['high']:.3g}), of {record['reward_values']} "
             f"different values; a group is silent when all its rewards are equal. Correct: "
-            f"{spread(record['correct'])}. Groups larger than the {samples} samples are left out: only rewards with "
+            f"{spread(record['correct'])}. Group sizes above the {samples} samples are left out: only rewards with "
             "two values can be extrapolated."
         )
     wanted, smallest = percent(record["informative"]), record["smallest_group"]
     if smallest is None:
-        said.append(
-            f"No group size up to {record['curve'][-1]['group_size']} makes {wanted} of the groups informative."
-        )
+        said.append(f"No group size up to {record['curve'][-1]['group_size']} makes {wanted} of groups informative.")
     else:
         beyond = ", extrapolated" if smallest > samples else ""
         said.append(f"At least {wanted} of groups are informative from a group size of {smallest}{beyond}.")
@@ -81,17 +79,17 @@ def sentences(record: Record) -> list[str]:
         if row["prompts_needed"] is not None
     ]
     if ways:
-        said.append(f"For {groups:g} informative groups per batch, any of: {'; '.join(ways)}.")
+        said.append(f"{groups:g} informative groups per batch take any of: {'; '.join(ways)}.")
     return said
 
 
 def notes(record: Record) -> str:
     """How to read the table."""
     said = (
-        "Silent (zero-variance) groups: expected fraction, 95 % interval. In 10 batches: the range in which 95 % "
-        "of measurements fall while the policy is still the one sampled. Informative: responses in groups that are not "
+        "Silent (zero-variance) groups: expected fraction with its 95 % interval. In 10 batches: the 95 % prediction "
+        "interval for the fraction measured before the policy changes. Informative: responses in groups that are not "
         "silent. Alpha: A-HPO's initial value, expected successes over failures in informative groups, clipped to "
-        "0.1 and 1. Tokens: per batch, counting each prompt once. Starts: at most 1 batch in 20 has no informative "
+        "[0.1, 1]. Tokens: per batch, counting each prompt once. Starts: at most 1 batch in 20 has no informative "
         "group; starts slowly: at most 1 in 2."
     )
     if any(row["is_extrapolated"] for row in _asked(record)):
@@ -100,7 +98,7 @@ def notes(record: Record) -> str:
 
 
 def rows(record: Record) -> list[list[str]]:
-    """The table's cells under HEADER."""
+    """The rows of the table under HEADER."""
     return [
         [
             f"{row['group_size']}{'*' if row['is_extrapolated'] else ''}",
@@ -120,7 +118,7 @@ def _asked(record: Record) -> list[dict[str, Any]]:
 
 
 def percent(fraction: float) -> str:
-    """A fraction in percent; never rounded to 0 or 100 % unless it is 0 or 1."""
+    """A fraction in percent; rounded to 0 % or 100 % only if it is 0 or 1."""
     if 0 < fraction < 0.0005 or 0.9995 < fraction < 1:
         return "less than 0.1 %" if fraction < 0.5 else "over 99.9 %"
     return f"{100 * fraction:.0f} %" if fraction in (0, 1) or 0.1 <= fraction <= 0.9 else f"{100 * fraction:.1f} %"

@@ -1,4 +1,4 @@
-"""A task's problems and scores for TRL: a data set and a reward function."""
+"""A task for TRL: its problems as a data set, its scores as a reward function."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def task_reward(
 
     It also logs `accuracy` and `format`, the fractions of correct responses and of responses in the required format,
     which differ from the reward where a task adds a bonus.
-    Raises RewardError naming task and problem when the task raises.
+    Raises RewardError, naming task and problem, if the task raises.
     """
     by_id = {problem.id: problem for problem in problems}
     score = here(task) if scoring is None else scoring

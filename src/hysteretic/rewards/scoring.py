@@ -1,9 +1,9 @@
 """Score responses: in this process, sequentially or concurrently, or in separate processes.
 
     here            the task's `score`, in order; its `score_async`, if it has one, for many responses concurrently
-    in processes    one that hangs is killed, one that crashes or exceeds its memory is replaced; the run continues
+    in processes    a process that hangs is killed, one that crashes or runs out of memory replaced; the run continues
 
-Either way a response gets a Score, or an `Unscored` with the reason: never silently a reward of 0.
+Either way a response gets a Score, or an `Unscored` with the reason; never silently a reward of 0.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Scoring = Callable[[Sequence[Problem], Sequence[str]], "list[Score | Unscored]"]
 """Scores responses, each to the problem at the same position."""
 
 AT_ONCE = 64
-"""Responses that an async task scores concurrently."""
+"""Maximum number of responses that an async task scores concurrently."""
 RESPONSES_EACH = 10_000
-"""A process is replaced after this many, which bounds slow leaks."""
+"""A process is replaced after this many responses, which bounds memory leaks."""
 OUT_OF_MEMORY = 77
 """Exit code of a process whose task exceeded its memory limit."""
 
@@ -40,8 +40,8 @@ _task: Task | None = None
 def here(task: Task, seconds: float | None = None) -> Scoring:
     """Scoring in this process. seconds: the time limit for one response of an async task.
 
-    A reward that is not finite gives an Unscored, as does any failure of an async task (such as a judge that does not
-    answer). Raises RewardError where a plain task does.
+    A reward that is not finite gives an Unscored, as does any failure of an async task (such as a judge that times
+    out). Raises RewardError if a synchronous task fails.
     """
 
     def one(problem: Problem, response: str) -> Score | Unscored:
@@ -84,7 +84,7 @@ class ScoringProcesses:
 
     name, options: the arguments of `hysteretic.tasks.load`, called in each process.
     seconds: the time limit for one response; its process is killed after that.
-    gib: memory that a process may use beyond what it starts with (Linux; elsewhere unlimited).
+    gib: memory limit of a process beyond what it starts with (enforced on Linux only).
     """
 
     def __init__(self, name: str, options: Mapping[str, Any], processes: int, seconds: float, gib: float) -> None:
@@ -137,11 +137,11 @@ class ScoringProcesses:
     def _ending(self, code: int | None) -> str:
         if code == OUT_OF_MEMORY:
             return f"scoring took more than {self._gib:g} GiB, and its process was killed"
-        return f"the process that scored it ended with exit code {code}"
+        return f"its scoring process ended with exit code {code}"
 
 
 class _Crashed(Unscored):
-    """The scoring process is gone."""
+    """The scoring process died."""
 
 
 def _begin(name: str, options: Mapping[str, Any], gib: float) -> None:

@@ -1,4 +1,4 @@
-"""Is a run collapsing? Alarms over its metrics, each with what to try.
+"""Alarms for a collapsing run, computed from its metrics, each with advice.
 
     silent     every group has zero variance (is silent) in SILENT consecutive rollouts: no gradient
     floor      alpha at its floor in FLOOR consecutive rollouts: almost no successes among the failures
@@ -25,7 +25,7 @@ from hysteretic.common.files import read_json, read_lines
 from hysteretic.runs.metrics import Rollout, rollouts
 
 SILENT, FLOOR, LENGTH, ENTROPY, KL = 5, 10, 3, 5, 3
-"""Consecutive rollouts."""
+"""Number of consecutive rollouts that raise an alarm."""
 FEW, CERTAIN, FAR = 4.0, 0.02, 1.0
 """Tokens per response; nats per token; nats per token."""
 FEWEST_ROLLOUTS = 8
@@ -50,7 +50,7 @@ def _known(values: Iterable[float | None]) -> list[float]:
 
 
 def sounding(history: Sequence[Rollout], floor: float | None = None) -> list[Alarm]:
-    """Alarms whose streak is complete at the last rollout. floor: of an adaptive alpha; None for any other weight."""
+    """Alarms whose streak is complete at the last rollout. floor: of an adaptive alpha, None for other weights."""
     found = [
         _silent(history),
         None if floor is None else _at_floor(history, floor),
@@ -71,7 +71,7 @@ def alarms(history: Sequence[Rollout], floor: float | None = None) -> list[Alarm
 
 
 def _streak(history: Sequence[Rollout], count: int, *metrics: str, holds: Callable[[float], bool]) -> list[float]:
-    """The metric in the last `count` rollouts, if it holds in all of them; or nothing."""
+    """The metric in the last `count` rollouts if `holds` is true of all of them, otherwise nothing."""
     values = _known(rollout.mean(*metrics) for rollout in history[-count:])
     return values if len(values) == count and all(map(holds, values)) else []
 
@@ -144,8 +144,8 @@ def _far(history: Sequence[Rollout]) -> Alarm | None:
 
 
 def held_out_alarm(history: Sequence[Rollout], evaluation: Mapping[str, Any]) -> Alarm | None:
-    """Raised where reward rose (last quarter over first, by more than two standard errors) and held-out pass@1 fell
-    (disjoint intervals). None where either is unknown: the evaluation has no "before" or "after"."""
+    """The alarm if reward rose (last quarter over first, by more than two standard errors) but held-out pass@1 fell
+    (disjoint intervals). None if either is unknown, because an evaluation is missing."""
     rewards = _known(rollout.reward for rollout in history)
     quarter = len(rewards) // 4
     if len(rewards) < FEWEST_ROLLOUTS:
@@ -163,14 +163,14 @@ def held_out_alarm(history: Sequence[Rollout], evaluation: Mapping[str, Any]) ->
                 "held-out",
                 history[-1].step,
                 f"Reward rose from {fmean(first):.3f} to {fmean(last):.3f} in training, while held-out pass@1 "
-                f"({decoding}) fell from {before['value']:.1%} to {after['value']:.1%}.",
+                f"({decoding}) fell from {100 * before['value']:.1f} % to {100 * after['value']:.1f} %.",
                 "Train on more problems, check samples.jsonl for wrong responses that are rewarded, or stop earlier.",
             )
     return None
 
 
 def alarms_of(folder: Path) -> list[Alarm]:
-    """The alarms of a run's folder, whether or not it finished; none where it has no metrics."""
+    """The alarms of a run's folder, whether or not it finished; none without metrics."""
     history = rollouts(read_lines(folder / "metrics.jsonl"))
     floor = alpha_floor(read_json(folder / "run.json") or {})
     last = held_out_alarm(history, read_json(folder / "evaluation.json") or {})

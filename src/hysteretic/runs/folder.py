@@ -5,7 +5,7 @@ run.json            effective settings, objective, versions, data and model, com
 metrics.jsonl       one line per update
 evaluation.json     held-out pass@1 before and after training, with intervals
 samples.jsonl       a few held-out responses before and after training
-checkpoint-N/       what `--resume` continues from; torn-N: one that was damaged later
+checkpoint-N/       what `--resume` continues from; torn-N: a checkpoint that was damaged later
 model/              the trained model and its tokenizer
 """
 
@@ -27,7 +27,7 @@ from hysteretic.config.facts import named
 
 
 class RunFolder:
-    """Paths of a run's files, and how they are written."""
+    """The files of a run: their paths, and writing them."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -41,7 +41,7 @@ class RunFolder:
     def claim(self, resume: bool) -> None:
         """Create the folder, or accept an existing run to resume. Raises UsageError before anything is overwritten."""
         if resume and not self.run.is_file():
-            raise UsageError(f"There is no run to resume in {self.path}; drop --resume to start one there.")
+            raise UsageError(f"There is no run to resume in {self.path}; drop --resume to start one.")
         found = [path for path in self.path.iterdir() if path.name != ".lock"] if self.path.is_dir() else []
         if not resume and self.path.exists() and (not self.path.is_dir() or found):
             what = "already holds a run" if self.run.is_file() else "is not empty"
@@ -56,13 +56,13 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder's lock, which the system frees however the process ends. Raises UsageError if it is taken."""
+        """Hold the folder's lock, which the system frees when the process ends. Raises UsageError if it is taken."""
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
         except Timeout as error:
             raise UsageError(
-                f"Another process is training in {self.path}; wait for it or stop it, or give another --output."
+                f"Another process is training in {self.path}; wait for it, stop it, or give another --output."
             ) from error
         try:
             yield
@@ -95,13 +95,13 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def cut_metrics(self, last_step: int) -> None:
-        """Drop the updates after a step, and a torn last line: they will be repeated."""
+        """Drop the updates after a step and an incomplete last line; they will be repeated."""
         if self.metrics.is_file():
             kept = [line for line in read_lines(self.metrics) if line["step"] <= last_step]
             write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
 
     def note_samples(self, when: str, samples: Iterable[dict[str, Any]]) -> None:
-        """Keep a few responses to read, replacing those of an earlier evaluation at the same point of the run."""
+        """Save a few sample responses, replacing those of an earlier evaluation at the same point of the run."""
         kept = [line for line in read_lines(self.samples) if line["when"] != when]
         lines = [*kept, *({"when": when, **sample} for sample in samples)]
         write_text(self.samples, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -1,4 +1,4 @@
-"""Held-out pass@1 before and after training, kept in the run's folder."""
+"""Held-out pass@1 before and after training, saved in the run's folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hysteretic.tasks.task import Problem, Task
 
 
 class Evaluation:
-    """Evaluates the model on held-out problems, and keeps the results of both times."""
+    """Evaluates the model on held-out problems, and saves both results."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Evaluation:
         self._taken: dict[str, Any] = read_json(folder.evaluation) or {}
 
     def take(self, when: str, model: Any) -> None:
-        """Evaluate, unless nothing is held out or a resumed run has its evaluation from before the first update.
+        """Evaluate, unless nothing is held out or a resumed run already has its evaluation from before training.
 
         Raises RewardError.
         """
@@ -51,7 +51,7 @@ class Evaluation:
         self._folder.write_json(self._folder.evaluation, self._taken)
 
     def table(self) -> str:
-        """Before and after, one line for each way of decoding."""
+        """Before and after, one line per decoding method."""
         lines = []
         for decoding in self._taken.get("after", {}):
             before, after = (

@@ -16,7 +16,7 @@ from hysteretic.common.metric_names import REWARD
 class Rollout:
     """The updates made on one rollout.
 
-    lines: of metrics.jsonl, one per update. The first has the reward.
+    lines: the lines of metrics.jsonl, one per update. The first has the reward.
     """
 
     lines: Sequence[Mapping[str, Any]]
@@ -28,11 +28,11 @@ class Rollout:
 
     @property
     def reward(self) -> float | None:
-        """Mean reward; None where it was NaN or infinite."""
+        """Mean reward; None if it was NaN or infinite."""
         return _finite(self.lines[0][REWARD])
 
     def mean(self, *names: str) -> float | None:
-        """The mean over updates of the first of these metrics that was logged; None where none was."""
+        """The mean over updates of the first of these metrics that was logged; None if none was."""
         for name in names:
             found = [value for value in (_finite(line.get(name)) for line in self.lines) if value is not None]
             if found:
@@ -41,8 +41,8 @@ class Rollout:
 
 
 def rollouts(lines: Sequence[Mapping[str, Any]]) -> list[Rollout]:
-    """The rollouts in lines of metrics.jsonl. Each begins where a reward is logged; updates before the first do not
-    count."""
+    """The rollouts in lines of metrics.jsonl. Each begins where a reward is logged; updates before the first
+    are ignored."""
     starts = [i for i, line in enumerate(lines) if REWARD in line]
     return [Rollout(lines[start:end]) for start, end in pairwise([*starts, len(lines)])]
 

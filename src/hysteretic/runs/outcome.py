@@ -1,14 +1,14 @@
-"""How a run ended, and its exit code. Errors that the user can fix have a message; anything else is a bug.
+"""How a run ended, and its exit code. Errors that the user can fix get a message; anything else is a bug.
 
     0    finished
-    1    a bug, with its traceback
+    1    a bug (with a traceback)
     3    a reward function failed
     4    the disk is full
     5    a loss or gradient was NaN or infinite
     130  stopped by Ctrl-C
     143  stopped by SIGTERM (preempted)
 
-After every one but the first, `hysteretic train --resume` continues the run.
+After any but the first, `hysteretic train --resume` continues the run.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def stopped(folder: Path, updates: int, code: int) -> Outcome:
 
 
 def ended_by(error: BaseException, folder: Path, updates: int, stop_code: int) -> Outcome | None:
-    """The outcome of a run that raised; None where the exception is a bug."""
+    """The outcome of a run that raised; None if the exception is a bug."""
     if isinstance(error, KeyboardInterrupt | Preempted):
         return stopped(folder, updates, stop_code)
     if isinstance(error, RewardError):
-        message = f"{error} The updates before it are saved; fix the reward function and {_again(folder)}"
+        message = f"{error} Earlier updates are saved; fix the reward function and {_again(folder)}"
         return Outcome("failed", REWARD, message)
     if isinstance(error, BadUpdateError):
         return Outcome("failed", BAD_UPDATE, f"{error} Then {_again(folder)}")

@@ -1,4 +1,4 @@
-"""The problems of a run: drawn, checked, and divided into training and held-out ones."""
+"""Draw and check the training and held-out problems of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hysteretic.tasks.task import Problem, Task
 
 
 def draw_problems(task: Task, request: RunSpec) -> tuple[Sequence[Problem], Sequence[Problem]]:
-    """Training problems, and held-out ones of the test split. Raises UsageError where they overlap."""
+    """Training problems, and held-out problems of the test split. Raises UsageError if they overlap."""
     run = request.run
     advice = " (Training problems: --train_problems; held-out problems: --eval_problems, 0 for none.)"
     problems = draw(task, "train", run.data_problem_seed, run.train_problems, advice=advice)
@@ -33,18 +33,18 @@ def draw_problems(task: Task, request: RunSpec) -> tuple[Sequence[Problem], Sequ
 
 
 def check_enough_problems(problems: Sequence[Problem], request: RunSpec) -> None:
-    """Raises UsageError where the problems do not fill one rollout: TRL would silently make no update."""
+    """Raises UsageError if the problems do not fill one rollout: TRL would silently make no update."""
     needed = request.training.generation_batch_size // request.training.num_generations
     if len(problems) < needed:
         raise UsageError(
-            f"There are {len(problems)} training problems, but a rollout takes {needed} (generation_batch_size "
+            f"There are {len(problems)} training problems, but a rollout needs {needed} (generation_batch_size "
             f"{request.training.generation_batch_size} / num_generations {request.training.num_generations}); give "
             "more problems, or a smaller per_device_train_batch_size or steps_per_generation."
         )
 
 
 def recipe_of_model(model: str | None, task: str) -> dict[str, Any]:
-    """The tiny model's settings for a task, where the model is the tiny one or a run's that started from it; or {}."""
+    """The tiny model's settings for a task, if the model is the tiny one or was trained from it; otherwise {}."""
     if model is None:
         return {}
     is_tiny = model == "tiny" or (read_json(Path(model).parent / "run.json") or {}).get("model") == "tiny"

@@ -18,7 +18,7 @@ from hysteretic.runs.folder import RunFolder
 from hysteretic.runs.metrics import Rollout, rollouts
 
 SECONDS = 10.0
-"""Between progress lines where there is no terminal."""
+"""Between progress lines without a terminal."""
 
 SHOWN = {
     names.REWARD: "reward {:.3f}",
@@ -51,7 +51,7 @@ class Progress(ProgressCallback):
 
 
 class Lines(TrainerCallback):
-    """Replaces the bar where the output is a file or a pipe: one line per rollout, at most one every SECONDS."""
+    """Replaces the bar if the output is a file or a pipe: one line per rollout, at most one every SECONDS."""
 
     def __init__(self) -> None:
         self._latest = LatestMetrics()
@@ -81,7 +81,7 @@ class LatestMetrics:
         self._latest: dict[str, float] = {}
 
     def update(self, logs: dict[str, Any]) -> str:
-        """Take new values; returns the text of the line."""
+        """Update the values and return the text of the line."""
         self._latest |= {key: logs[key] for key in SHOWN if isinstance(logs.get(key), float)}
         return " ".join(SHOWN[key].format(value) for key, value in self._latest.items())
 
@@ -104,7 +104,7 @@ class WriteMetrics(TrainerCallback):
 
 
 class Warn(TrainerCallback):
-    """Prints each alarm once, after the rollout that completes it; not those from before a resume."""
+    """Prints each alarm once, after the rollout that completes its streak; not those from before a resume."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""What run.json says of a run: settings, code, data and objective, so that it can be repeated and compared."""
+"""The contents of run.json: settings, code, data and objective, so that a run can be repeated and compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hysteretic.tasks.task import Problem, Task
 from hysteretic.trl import HPOTrainer
 
 DEEPEST = 8
-"""Levels of nested parts that are described."""
+"""Maximum depth of nested parts that are described."""
 
 
 def describe(request: RunSpec, trainer: HPOTrainer, task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def describe(request: RunSpec, trainer: HPOTrainer, task: Task, problems: Sequen
 
 
 def objective_data(objective: Any) -> dict[str, Any]:
-    """An objective as data for JSON: its fields by name, each part with its kind and its values.
+    """An objective as JSON data: its fields by name, each part with its kind and its values.
 
     {"ratio": {"kind": "TokenRatio"}, "gate": {"kind": "ClipGate", "low": 0.2, "high": 0.2}, ..., "scale": "std"}
     """
@@ -61,14 +61,14 @@ def objective_text(data: Any) -> str:
 
 
 def _fields(part: Any) -> dict[str, Any]:
-    """What a part is made of: the fields of a dataclass, or the public attributes of any other object."""
+    """The fields of a dataclass, or the public attributes of any other object."""
     if dataclasses.is_dataclass(part):
         return {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     return {name: value for name, value in getattr(part, "__dict__", {}).items() if not name.startswith("_")}
 
 
 def _data(value: Any, depth: int = 0) -> Any:
-    """Data for JSON: plain values as they are, parts as their kind and fields, and the repr of anything else."""
+    """JSON data: plain values unchanged, parts as their kind and fields, anything else as its repr."""
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -104,4 +104,4 @@ def source_digest() -> str:
 
 
 SOURCE = source_digest()
-"""Computed on import, when the code is loaded; the files may change while a run is waiting."""
+"""Computed on import, when the code is loaded: the files may change later."""

@@ -1,4 +1,4 @@
-"""Resume a run: from its newest intact checkpoint, with the settings it started with."""
+"""Resume a run from its newest intact checkpoint, with its original settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hysteretic.runs.folder import RunFolder
 def find_checkpoint(folder: RunFolder, request: RunSpec) -> Path | None:
     """The newest intact checkpoint of a run to resume; damaged ones are reported and moved aside.
 
-    Raises UsageError where the run has already made its updates.
+    Raises UsageError if the run has already made all its updates.
     """
     if not request.run.resume:
         return None
@@ -28,13 +28,13 @@ def find_checkpoint(folder: RunFolder, request: RunSpec) -> Path | None:
         if flaw is None:
             found = path
             break
-        print(f"hysteretic: {path.name} is skipped: {flaw} ({set_aside(path)}).", file=sys.stderr)
+        print(f"hysteretic: skipping {path.name}: {flaw} ({set_aside(path)}).", file=sys.stderr)
     is_finished = (read_json(folder.run) or {}).get("state") == "finished"
     max_steps = request.training.max_steps
     if found is not None and is_last(found, max_steps) and (is_finished or 0 < max_steps < step_of(found)):
         raise UsageError(
             f"The run in {folder.path} has made {step_of(found)} updates ({found.name}), and max_steps is {max_steps}; "
-            "give a larger --max_steps to train on."
+            "raise --max_steps to continue training."
         )
     return found
 
@@ -46,7 +46,7 @@ def before(checkpoint: Path) -> Path | None:
 
 
 def is_last(checkpoint: Path, max_steps: int) -> bool:
-    """Whether a checkpoint is of the last update. max_steps: 0 or less means that the run's epochs decide."""
+    """Whether a checkpoint is from the last update. max_steps: 0 or less if the number of epochs decides."""
     planned = max_steps if max_steps > 0 else (read_json(checkpoint / STATE) or {}).get("max_steps", 0)
     return 0 < planned <= step_of(checkpoint)
 
@@ -57,7 +57,7 @@ def step_of(checkpoint: Path | None) -> int:
 
 
 def check_same_settings(folder: RunFolder, request: RunSpec) -> None:
-    """Raises UsageError for a setting that differs from the run's own and may not change."""
+    """Raises UsageError for a setting that differs from the original one and may not change."""
     before = yaml.safe_load(folder.config.read_text(encoding="utf-8")) if folder.config.is_file() else {}
     of_call, may_change = named(lambda facts: facts.of_call), named(lambda facts: facts.resume)
     asked = {key: value for key, value in request.asked.items() if key not in of_call}
@@ -67,5 +67,5 @@ def check_same_settings(folder: RunFolder, request: RunSpec) -> None:
     if changed:
         listed = ", ".join(f"{key} was {before.get(key)!r} and is now {asked[key]!r}" for key in sorted(changed))
         raise UsageError(
-            f"The run in {folder.path} was started with other settings: {listed}. Use a new --output for these."
+            f"The run in {folder.path} was started with other settings: {listed}. Use another --output for these."
         )

@@ -1,8 +1,8 @@
 """Stop a run gracefully on Ctrl-C or SIGTERM, with a checkpoint of its last update.
 
-Ctrl-C         after the current rollout, however long that takes; a second one immediately, losing what is not saved
-SIGTERM        (preemption) after the current rollout, or after `seconds` where that takes longer
-not training   (loading, evaluating) either stops immediately; nothing is lost
+Ctrl-C         after the current rollout, however long it takes; a second one immediately, losing what is not saved
+SIGTERM        (preemption) after the current rollout, or after `seconds` if that takes longer
+outside training (loading, evaluating), both stop immediately; nothing is lost
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from hysteretic.trl.preemption import Preempted
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-"""Exit codes, as a shell gives them: 130 and 143."""
+"""Exit codes as in a shell: 130 and 143."""
 
 
 class StopGently(TrainerCallback):
     """Handles both signals from its construction until `restore`.
 
-    All ranks stop after the same rollout: at the end of each they exchange whether any of them got a signal. When the
-    time is up a rank leaves on its own, anywhere except within the optimiser step, where it would save half an update.
-    A checkpoint of a sharded model needs all ranks, so `seconds` is None there: no deadline.
+    All ranks stop after the same rollout: at the end of each, they exchange whether any got a signal. When the time is
+    up, a rank stops on its own, anywhere except within the optimiser step, where it would save half an update. A
+    checkpoint of a sharded model needs all ranks, so `seconds` is None there: no deadline.
 
     seconds: from SIGTERM until the rollout is abandoned.
     """
@@ -85,7 +85,7 @@ class StopGently(TrainerCallback):
             raise KeyboardInterrupt
         self._leave_if_due()
         if not again:
-            print("\nStopping after this rollout, with a checkpoint (Ctrl-C again: immediately, without one).")
+            print("\nStopping after this rollout, with a checkpoint (Ctrl-C again: stop now, without one).")
         if number == signal.SIGTERM and self._timer is None and self._seconds is not None:
             self._timer = threading.Timer(self._seconds, self._hurry)
             self._timer.daemon = True

@@ -1,4 +1,4 @@
-"""Names and places for what a run reports to TensorBoard, Trackio or W&B. TRL does the reporting.
+"""Names and folders of a run in TensorBoard, Trackio or W&B. TRL does the reporting.
 
 name       run_name, or the run folder's
 project    project (Trackio), WANDB_PROJECT (W&B), or "hysteretic"
@@ -15,7 +15,7 @@ from hysteretic.config.settings import RunSpec
 from hysteretic.runs.folder import RunFolder
 
 PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
-"""The package that each needs."""
+"""The package that each tracker needs."""
 
 PROJECT = "hysteretic"
 

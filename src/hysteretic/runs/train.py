@@ -1,4 +1,4 @@
-"""Train one run, from its settings to a finished folder."""
+"""Carry out one run, from its settings to a finished folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from hysteretic.tasks.task import Problem, Task
 from hysteretic.trl import HPOTrainer
 
 MOST_UNSCORED = 100
-"""The default max_unscored of a run with reward_processes."""
+"""The default of max_unscored with reward_processes."""
 
 
 def train(request: RunSpec) -> Outcome:
@@ -72,7 +72,7 @@ def train(request: RunSpec) -> Outcome:
                 "No held-out evaluation: the model is sharded. Run `hysteretic eval` on the saved model."
             )
         if is_sharded and checkpoint is not None and is_last(checkpoint, request.training.max_steps):
-            checkpoint = before(checkpoint)  # a sharded model is loaded only to train: repeat the last updates
+            checkpoint = before(checkpoint)  # a sharded model is only loaded for training: repeat the last updates
         evaluation = Evaluation(folder, task, held_out, request, tokenizer, scoring)
         record = describe(request, trainer, task, problems) | {"held_out_problems": len(held_out)}
         stop = StopGently(request.training.updates_per_rollout(), None if is_sharded else request.run.stop_seconds)
@@ -103,7 +103,7 @@ def check_weights_saved(trainer: HPOTrainer) -> None:
     plugin = trainer.accelerator.state.fsdp_plugin if trainer.is_fsdp_enabled else None
     if plugin is not None and "FULL_STATE_DICT" not in str(plugin.state_dict_type):
         raise UsageError(
-            f"FSDP's state_dict_type is {plugin.state_dict_type}, with which the trained model would be saved without "
+            f"FSDP's state_dict_type is {plugin.state_dict_type}, which would save the trained model without "
             "weights; set fsdp_state_dict_type to FULL_STATE_DICT in accelerate's configuration."
         )
 
@@ -111,7 +111,7 @@ def check_weights_saved(trainer: HPOTrainer) -> None:
 def begin(
     folder: RunFolder, request: RunSpec, trainer: HPOTrainer, record: dict[str, Any], checkpoint: Path | None
 ) -> None:
-    """Print and record what is about to run; drop the updates that will be repeated."""
+    """Print and record what will run; drop the updates that will be repeated."""
     record["resumed_from"] = folder.earlier_starts()
     folder.write_config(request.asked)
     folder.write_json(folder.run, record | {"state": "running"})
@@ -125,7 +125,7 @@ def begin(
 def run(
     trainer: HPOTrainer, evaluation: Evaluation, folder: RunFolder, checkpoint: Path | None, stop: StopGently
 ) -> Outcome:
-    """Evaluate, train, save the model, evaluate again. What a resumed run has already done is skipped."""
+    """Evaluate, train, save the model, evaluate again; skip what a resumed run has already done."""
     is_main = trainer.accelerator.is_main_process
     if checkpoint is not None and is_last(checkpoint, trainer.args.max_steps):
         trainer.load_update(checkpoint)
@@ -133,7 +133,7 @@ def run(
         if is_main:
             evaluation.take("before", trainer.model)
         trainer.accelerator.wait_for_everyone()
-        # The same rollouts whether or not there was an evaluation before, and different ones on every rank.
+        # The same rollouts with and without an evaluation before, but different ones on every rank.
         set_seed(trainer.args.seed, device_specific=True)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if trainer.state.global_step < trainer.state.max_steps:
@@ -188,7 +188,7 @@ def scoring_of(request: RunSpec, task: Task) -> Iterator[Scoring]:
 def build_trainer(
     request: RunSpec, task: Task, problems: Sequence[Problem], folder: RunFolder, scoring: Scoring | None = None
 ) -> tuple[HPOTrainer, Any]:
-    """The trainer of a run and its tokenizer, ready to train. Raises UsageError where the model cannot be loaded."""
+    """The trainer of a run and its tokenizer, ready to train. Raises UsageError if the model cannot be loaded."""
     training, model = request.training, request.model
     training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
     tokenizer = load_tokenizer(request.run.model, request.run.task, problems[0], model.model_revision)

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on a task's own worked solutions, so that reinforcement learning has something to find.
+"""Supervised fine-tuning on a task's own worked solutions, so that reinforcement learning has successes to reinforce.
 
 The first of the two stages of the TeleLogs article (arXiv 2507.21974): fine-tune on reasoning traces, then reinforce.
 TRL's SFTTrainer does it; only the responses have a loss.
@@ -26,25 +26,25 @@ def _setting(text: str, default: Any = None) -> Any:
 
 @dataclass
 class WarmupConfig:
-    """What to fine-tune on and where to write; the rest is TRL's SFTConfig and ModelConfig."""
+    """The settings of a warm-up besides TRL's SFTConfig and ModelConfig."""
 
     task: str = _setting("A task that provides worked solutions, such as telelogs-synthetic.", "telelogs-synthetic")
     task_options: str | None = _setting('Options of the task as JSON: {"false_leads": 0.5}.')
     model: str | None = _setting("A hub name or a folder; 'tiny' for the task's tiny model.")
-    output: str = _setting("The folder for the model.", "runs/warmup")
+    output: str = _setting("Folder of the fine-tuned model.", "runs/warmup")
     problems: int = _setting("Number of solutions to train on.", 2000)
     data_problem_seed: int = _setting("Seed of the problems; `hysteretic train` draws its own with seed 0.", 1)
 
 
 def warm_up(config: WarmupConfig, task_options: dict[str, Any], training: Any, model: Any) -> bool:
-    """Fine-tune, and save the model and its tokenizer; returns whether this is the main process. Raises UsageError.
+    """Fine-tune, and save model and tokenizer; returns whether this is the main process. Raises UsageError.
 
     training: TRL's SFTConfig. model: TRL's ModelConfig.
     """
     if config.problems < 1:
         raise UsageError(f"problems is {config.problems}; give at least 1.")
     if config.model is None:
-        raise UsageError("Which model should be fine-tuned? Give --model: a hub name or a folder.")
+        raise UsageError("No model to fine-tune; give --model, a hub name or a folder.")
     training.output_dir = config.output
     task, problems = _problems(config, task_options)
     training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
@@ -96,6 +96,6 @@ def _check_length(rows: Sequence[dict[str, Any]], tokenizer: Any, model: str) ->
     length = len(tokenizer(text, add_special_tokens=False)["input_ids"])
     if length > tokenizer.model_max_length:
         raise UsageError(
-            f"The longest prompt and solution have {length} tokens, but {model} reads {tokenizer.model_max_length}; "
+            f"The longest prompt and solution have {length} tokens, but {model} supports {tokenizer.model_max_length}; "
             "use a model with a longer context, or shorter problems."
         )

@@ -8,5 +8,5 @@ pace.py           tokens and seconds per rollout and per update
 fixes.py          the smallest change that makes it fit, and warnings
 plan.py           all of it for one run
 
-Uncalibrated: no GPU has been measured against these formulae.
+Uncalibrated: no GPU has been compared with these formulas.
 """

@@ -12,12 +12,12 @@ from hysteretic.sizing.memory import WAYS, memory
 from hysteretic.sizing.work import Work
 
 Kind = list[tuple[str, Callable[[Work], Work]]]
-"""Ways to change one thing: the flags and their effect."""
+"""Alternative changes of one thing: flags, and their effect on the work."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """text: flags, or words. effort: smaller is tried first."""
+    """A change that was tried. text: its flags, or a phrase. effort: smaller is tried first."""
 
     text: str
     work: Work
@@ -26,8 +26,8 @@ class Change:
 
 
 def smallest_change(model: Architecture, lora: Architecture, work: Work, way: str, gpu: GPU) -> Change | None:
-    """The first that fits (not tightly, if any does) of: one, two or three changes that keep the mathematics; another
-    way of sharding; more GPUs; LoRA. None if nothing fits. lora: the model with an adapter."""
+    """The first change that fits: one to three memory settings that keep the mathematics, another way of sharding, more
+    GPUs, LoRA. A tight fit only if nothing fits well; None if nothing fits. lora: with an adapter."""
     best: Change | None = None
     for change in _changes(work, way):
         of = lora if change.work.is_lora and not work.is_lora else model
@@ -107,7 +107,7 @@ def _bounded(tokens: int) -> tuple[str, Callable[[Work], Work]]:
 
 
 def _combined(work: Work, way: str, kinds: Sequence[Kind]) -> Iterator[Change]:
-    """One value of each kind."""
+    """Every combination of one value per kind."""
     for chosen in product(*kinds):
         changed = work
         for _, change in chosen:
@@ -116,7 +116,7 @@ def _combined(work: Work, way: str, kinds: Sequence[Kind]) -> Iterator[Change]:
 
 
 def where_it_fits(model: Architecture, work: Work, way: str) -> list[tuple[GPU, int, str]]:
-    """For each GPU the smallest number that fits, this way or one that shards more; the batch per GPU is unchanged."""
+    """For each kind of GPU the smallest number that fits, sharded this way or more; the batch per GPU is unchanged."""
     found = []
     for gpu in GPUS.values():
         counts = sorted({work.gpus, *(2**k for k in range(7))})
@@ -131,7 +131,7 @@ def where_it_fits(model: Architecture, work: Work, way: str) -> list[tuple[GPU, 
 
 
 def warnings(model: Architecture, work: Work, way: str) -> list[str]:
-    """What these settings do that may not be intended.
+    """Effects of the settings that may be unintended.
 
     A bf16 number has 8 significant bits: neighbours of w are at least |w| / 2**8 apart, and an update of less than half
     of that, which with AdamW is about the learning rate, is rounded away.
@@ -159,7 +159,7 @@ def warnings(model: Architecture, work: Work, way: str) -> list[str]:
         found.append("With a sharded model drop_silent, share_prompts and tokens_per_micro_batch have no effect.")
     if model.longest is not None and work.prompt + work.response > model.longest:
         found.append(
-            f"Prompt and response may have {work.prompt + work.response} tokens, and the model was made for "
+            f"Prompt and response may have {work.prompt + work.response} tokens, but the model supports "
             f"{model.longest}: lower max_completion_length."
         )
     if work.engine is not None and (work.engine.longest or 10**9) < work.prompt + work.response:

@@ -18,7 +18,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class GPU:
-    """compute, bandwidth and link are None if only the memory is known; then there are no seconds."""
+    """A GPU. compute, bandwidth and link are None if only the memory is known; then there is no time estimate."""
 
     name: str
     memory: float

@@ -1,18 +1,18 @@
-"""How many bytes does a GPU hold at the worst moment, by part?
+"""Peak memory of each GPU, by part.
 
 P parameters, T of them trained (the adapter's with LoRA), N GPUs, w bytes of a weight as loaded.
 
                  weights          gradients     optimiser (AdamW)     why
-    ddp          w P              w T           2w T                  every GPU has everything; PEFT's adapter is fp32
+    ddp          w P              w T           2w T                  full copy on every GPU; PEFT's adapter is fp32
     zero2        2 P              2 T / N       (4 + 8) T / N         DeepSpeed in bf16 with fp32 master weights
     zero3        2 P / N          2 T / N       (4 + 8) T / N
     fsdp2        (w F + 4 T) / N  4 T / N       8 T / N               accelerate makes trained weights fp32; F frozen
 
-A step is generation, then updates: the peak is the largest of three moments, of which each has what is always there.
-    generation   vLLM's share, or the cache of keys and values and a step's scores
+A step is generation, then updates. The peak is the largest of three moments, each on top of what is always held.
+    generation   vLLM's memory, or the KV cache and one step's logits
     update       gradients, kept activations, autocast's bf16 copies of fp32 matrices, and the larger of one layer's
                  backward pass and the LM head's
-    step         gradients, and with DeepSpeed their partition once more in fp32
+    step         gradients, and with DeepSpeed an fp32 copy of their partition
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from hysteretic.sizing.gpus import GIB, GPU
 from hysteretic.sizing.work import Work
 
 WAYS = {"ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp2": "FSDP2"}
-"""Ways of spreading a model over GPUs, as they are written; ddp is also one GPU alone, and DeepSpeed runs on one."""
+"""Ways to shard a model, with their display names. ddp is also a single GPU; DeepSpeed also runs on one."""
 
 CONTEXT = 0.8 * GIB
-"""Assumed for CUDA's context and libraries, in every process."""
+"""Assumed size of CUDA's context and libraries, in every process."""
 NCCL = 0.5 * GIB
-"""Assumed for communication between GPUs."""
+"""Assumed size of NCCL's buffers, with several GPUs."""
 VLLM_OUTSIDE = 1.0 * GIB
-"""Assumed for what vLLM keeps beside its share, also while it sleeps (CUDA graphs)."""
+"""Assumed memory of vLLM outside its budget, also while it sleeps (CUDA graphs)."""
 VLLM_WORKING = 1.5 * GIB
-"""Assumed of vLLM's share for its own activations."""
+"""Assumed size of vLLM's activations, within its budget."""
 BUCKET, LIVE = 500_000_000, 1_000_000_000
-"""DeepSpeed's defaults, in elements: a bucket of gradients; parameters that ZeRO-3 keeps gathered."""
+"""DeepSpeed's defaults, in elements: a gradient bucket; parameters that ZeRO-3 keeps gathered."""
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32_768
 """The tile of TRL's fused LM head (trl.kernels.chunked_logprob, TRL 1.15 on)."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes by part, always there; and by moment, on top. engine_cache: tokens that vLLM's cache holds, if it is here.
+    """Bytes by part: `fixed` is always held, the others at their moment. engine_cache: tokens that fit vLLM's KV cache.
 
-    Parts of the update that are not held together are both shown: only the larger counts.
+    Two parts of the update are never held together: both are listed, and only the larger counts.
     """
 
     fixed: dict[str, float]
@@ -56,13 +56,13 @@ class Memory:
 
     @property
     def static(self) -> float:
-        """Weights, adapter, gradients and optimiser: what is usually quoted."""
+        """Weights, adapter, gradients and optimiser states: what is usually quoted."""
         fixed = sum(self.fixed[part] for part in ("weights", "adapter", "optimiser"))
         return fixed + self.update["gradients"]
 
     @property
     def moments(self) -> dict[str, float]:
-        """Bytes of each moment, everything included."""
+        """Total bytes at each moment."""
         always = sum(self.fixed.values())
         either = [self.update[part] for part in ("one layer at work", "LM head tiles")]
         return {
@@ -76,14 +76,14 @@ class Memory:
         return max(self.moments.values())
 
     def fits(self, gpu: GPU) -> str:
-        """ "yes"; "tight", above 90 % of the GPU, where these formulae cannot tell; "no"."""
+        """ "yes"; "tight", above 90 % of the GPU, too close to call; "no"."""
         if self.is_engine_too_small or self.peak > gpu.bytes:
             return "no"
         return "tight" if self.peak > 0.9 * gpu.bytes else "yes"
 
 
 def memory(model: Architecture, work: Work, way: str, gpu: GPU) -> Memory:
-    """Memory of each of `work.gpus` GPUs. way: a key of WAYS."""
+    """Memory per GPU on `work.gpus` GPUs. way: a key of WAYS."""
     N = work.gpus
     trained = model.adapter if work.is_lora else model.parameters
     is_sharded = way != "ddp"
@@ -121,7 +121,7 @@ def memory(model: Architecture, work: Work, way: str, gpu: GPU) -> Memory:
 
 
 def _states(model: Architecture, work: Work, way: str, trained: int) -> tuple[dict[str, float], float]:
-    """What the table at the top says; the adapter's own weights apart from the base's."""
+    """The table at the top of this module, with the adapter's weights separate; and the bytes of gradients."""
     N, lora = work.gpus, work.is_lora
     half = 2 if work.is_mixed else 4
     if way == "ddp":
@@ -143,7 +143,7 @@ def _states(model: Architecture, work: Work, way: str, trained: int) -> tuple[di
 
 
 def _reference(model: Architecture, work: Work, way: str) -> float:
-    """A second model where there is a KL term; with LoRA it is the model without its adapter."""
+    """The reference model, a second copy if there is a KL term; with LoRA it is the model without its adapter."""
     if not work.beta or work.is_lora:
         return 0.0
     item = 2 if way.startswith("zero") and work.is_mixed else work.weight
@@ -151,10 +151,10 @@ def _reference(model: Architecture, work: Work, way: str) -> float:
 
 
 def _buffers(model: Architecture, work: Work, way: str, trained: int) -> float:
-    """Copies that the way of training makes.
+    """Temporary copies, by way of sharding.
 
     ddp     buckets as large as the gradients (torch's default)
-    zero2   a bucket of gradients;  zero3: and the parameters gathered so far
+    zero2   a bucket of gradients;  zero3: also the gathered parameters
     fsdp2   two layers and the embeddings gathered in bf16, with their gradients
     """
     half = 2 if work.is_mixed else 4
@@ -169,17 +169,17 @@ def _buffers(model: Architecture, work: Work, way: str, trained: int) -> float:
 
 
 def layer_bytes(model: Architecture, work: Work, way: str = "ddp") -> tuple[float, float]:
-    """Bytes a token that a layer saves for its backward pass: (by token of the stream, by key attended to).
+    """Bytes that a layer saves for its backward pass: (per token of the stream, per key attended to).
 
-    Of a Llama or Qwen layer with fused attention; s bytes of a matrix product, r of the residual stream, h hidden,
-    a attention width, i intermediate width, A summed widths of what adapted matrices read:
+    For a Llama or Qwen layer with fused attention. s, r: bytes of an element of a matrix product and of the residual
+    stream. h, a, i: hidden, attention and intermediate width. A: summed input widths of the adapted matrices.
 
         two norms       2 (4 h + r h)     in fp32, and scaled                      LoRA: 2 * 4 h
-        matrices' input 2 s h             of both norms' results                   autocast: 5 s h, a copy a matrix
+        matrices' input 2 s h             of both norms' results                   autocast: 5 s h, one copy per matrix
         attention       2 s a             queries and result
-                        2 s a  a key      keys and values, repeated for each head
+                        2 s a per key     keys and values, repeated for each head
         MLP             4 s i             gate, SiLU of it, up, product            LoRA: 3 s i
-        LoRA            s A               in place of the matrices' inputs, which frozen ones do not save
+        LoRA            s A               replaces the matrices' inputs, which frozen ones do not save
 
     tests/sizing/test_memory.py compares it with what transformers saves.
     """
@@ -193,22 +193,22 @@ def layer_bytes(model: Architecture, work: Work, way: str = "ddp") -> tuple[floa
 
 
 def _item(work: Work) -> int:
-    """Bytes of a matrix product."""
+    """Bytes per element of a matrix product."""
     return 2 if work.is_mixed else work.weight
 
 
 def _residual(work: Work, way: str) -> int:
-    """Bytes of the residual stream: of the embedding's weights, as they are read."""
+    """Bytes per element of the residual stream: the dtype of the embedding's weights."""
     return work.weight if way == "ddp" or not work.is_mixed else 2
 
 
 def activations(model: Architecture, work: Work, way: str) -> dict[str, float]:
-    """What a backward pass needs of the largest micro-batch of n tokens.
+    """Activations for the backward pass of the largest micro-batch, of n tokens.
 
-    With gradient checkpointing each layer's input is kept (r h n L), and one layer at a time is computed again.
-    At work are its saved tensors, if they are not among the kept, and 3 s i n of gradients on their way back.
-    The head: a tile of TILE_TOKENS by TILE_VOCABULARY; the gradient of its hidden states in fp32; where it is trained,
-    the gradient of its V x h matrix in fp32 and once more as the weight is (trl.kernels.chunked_logprob).
+    With gradient checkpointing each layer's input is kept (r h n L), and one layer at a time is recomputed. "One layer
+    at work" is that layer's saved tensors, if not already kept, plus 3 s i n bytes of gradients. The LM head needs a
+    tile of TILE_TOKENS by TILE_VOCABULARY, the fp32 gradient of its hidden states and, if it is trained, the gradient
+    of its V x h matrix in fp32 and in the weight's dtype (trl.kernels.chunked_logprob).
     """
     n, labelled, keys = work.micro_batch(way != "ddp")
     s, r = _item(work), _residual(work, way)
@@ -231,9 +231,9 @@ def activations(model: Architecture, work: Work, way: str) -> dict[str, float]:
 
 
 def _cache(model: Architecture, work: Work, is_sharded: bool) -> float:
-    """Keys and values of all responses of a rollout at their longest, and five tables of a step's scores in fp32.
+    """KV cache of a rollout's responses at full length, and five fp32 copies of a step's logits.
 
-    Prompts once (share_prompts, not sharded) or once a response; repeated heads are not stored.
+    Prompts are stored once (share_prompts, not sharded) or once per response; repeated heads are not stored.
     """
     rows = work.rows * work.rounds
     prompts = -(-rows // work.group) if work.shares_prompts and not is_sharded else rows

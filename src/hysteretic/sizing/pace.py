@@ -1,14 +1,14 @@
-"""How many tokens does a step take, and about how many seconds?
+"""Tokens and seconds of a step.
 
-A rollout of R responses of T tokens (mean; the longest L) to prompts of P tokens is generated, read once more for the
-old log-probabilities where TRL needs them, and followed by its updates. Every stage is the slower of computing,
-reading memory and communicating, at an assumed share of what the GPU's maker states:
+A rollout has R responses of T tokens (the mean; at most L) to prompts of P tokens. It is generated, read once more
+for the old log-probabilities if TRL needs them, and followed by its updates. Each stage takes as long as the slowest
+of compute, memory and communication, each at an assumed fraction of its specification:
 
-    COMPUTE    of stated TFLOP/s that training and reading reach
-    BANDWIDTH  of stated memory bandwidth that decoding reaches
-    LINK       of stated link bandwidth
+    COMPUTE    fraction of the specified TFLOP/s, in forward and backward passes
+    BANDWIDTH  fraction of the specified memory bandwidth, in decoding
+    LINK       fraction of the specified link bandwidth
 
-Loading, reward functions, weights handed to vLLM, checkpoints and evaluations are not counted. Not measured.
+Not counted: loading, reward functions, weight transfer to vLLM, checkpoints, evaluations. Not calibrated.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from hysteretic.sizing.work import Work
 
 COMPUTE, BANDWIDTH, LINK = 0.35, 0.6, 0.7
 LAUNCH = 1e-3
-"""Seconds a layer and token that transformers' decoding takes whatever the model, for Python and launches."""
+"""Seconds of overhead per layer and token when transformers decodes (Python and kernel launches)."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of a rollout's stages over all GPUs: generation, old log-probs, and one update."""
+    """Seconds of each stage of a rollout: generation, old log-probabilities, and one update."""
 
     generation: float
     old_log_probs: float
@@ -40,12 +40,12 @@ class Pace:
 
     @property
     def step(self) -> float:
-        """An optimiser step with its part of the rollout."""
+        """One update with its part of the rollout."""
         return self.rollout / self.updates_a_rollout
 
 
 def pace(model: Architecture, work: Work, way: str, gpu: GPU) -> Pace | None:
-    """None where the GPU's speed is not known, or the run fits no cache of vLLM's."""
+    """The pace of a run; None if the GPU's speed is unknown, or a response does not fit vLLM's KV cache."""
     if gpu.compute is None or gpu.bandwidth is None or gpu.link is None:
         return None
     held = memory(model, work, way, gpu)
@@ -61,23 +61,23 @@ def pace(model: Architecture, work: Work, way: str, gpu: GPU) -> Pace | None:
 
 
 def _forward_flops(model: Architecture, tokens: float, answered: float, context: float) -> tuple[float, float]:
-    """Of the layers and of the LM head: 2 for each parameter of a matrix and token, and attention.
+    """FLOPs of the layers and of the LM head: 2 per token and matrix parameter, plus attention.
 
-    2 M n + 4 L a n c        M parameters of matrices, n tokens, a attention width, c mean keys seen
-    2 V h n'                 of n' tokens of responses
+    2 M n + 4 L a n c        M parameters of matrices, n tokens, a attention width, c mean context
+    2 V h n'                 for n' response tokens
     """
     layers = 2.0 * model.linear_parameters * tokens + 4.0 * model.layers * model.attention * tokens * context
     return layers, 2.0 * model.head_parameters * answered
 
 
 def _context(work: Work) -> float:
-    """Keys that a token sees, in the mean."""
+    """Mean number of keys that a token attends to."""
     return (work.prompt + work.mean_response) / 2
 
 
 def _update_flops(model: Architecture, work: Work, way: str) -> float:
-    """Of a GPU in one update: forward, backward (twice that; once, where matrices are frozen), with checkpointing the
-    forward of the layers again; of the head forward, again, and one or two products back."""
+    """FLOPs per GPU and update: a forward pass, a backward pass (twice that; once if matrices are frozen), and with
+    checkpointing the layers' forward pass again; for the LM head two forward passes and one or two backward."""
     tokens, answered = work.forwarded(way != "ddp")
     layers, head = _forward_flops(model, tokens / work.gpus, answered / work.gpus, _context(work))
     back = 1 if work.is_lora else 2
@@ -85,7 +85,7 @@ def _update_flops(model: Architecture, work: Work, way: str) -> float:
 
 
 def _reading(model: Architecture, work: Work, way: str, flops: float) -> float:
-    """Seconds of a forward pass over the rollout: old log-probabilities, and the reference's where there is a KL."""
+    """Seconds to compute the old log-probabilities of a rollout, and the reference's if there is a KL term."""
     per_update = work.updates_a_rollout / work.iterations
     tokens, answered = (per_update * count / work.gpus for count in work.forwarded(way != "ddp"))
     passes = 2 if work.beta else 1
@@ -93,11 +93,11 @@ def _reading(model: Architecture, work: Work, way: str, flops: float) -> float:
 
 
 def _sent(model: Architecture, work: Work, way: str) -> float:
-    """Bytes that a GPU sends in one update of m micro-batches, w of a parameter:
+    """Bytes that a GPU sends in one update of m micro-batches (w bytes per parameter).
 
-    ddp     2 w T           gradients, reduced and spread
-    zero2   m w T + w T     gradients reduced to their owners at each micro-batch, parameters gathered
-    zero3   m (2 w P + w T) parameters gathered forward and backward;  fsdp2: the same
+    ddp     2 w T           gradients, all-reduced
+    zero2   m w T + w T     gradients reduce-scattered per micro-batch, parameters gathered
+    zero3   m (2 w P + w T) parameters gathered in forward and backward;  fsdp2: the same
     """
     N, trained = work.gpus, model.adapter if work.is_lora else model.parameters
     if N == 1:
@@ -111,12 +111,12 @@ def _sent(model: Architecture, work: Work, way: str) -> float:
 
 
 def _generation(model: Architecture, work: Work, flops: float, read: float, cache: float | None) -> float:
-    """Seconds to sample a rollout, on each GPU its part of it.
+    """Seconds to sample a rollout; each GPU samples its part.
 
-    prompts     2 M Q P / flops                          each once (vLLM's prefix cache, share_prompts)
-    decoding    max(W s + K, 2 M R T / flops)            s steps read the weights W, K bytes of keys are read
-    s           L; more where the cache holds less than all responses: they take turns
-    K           R T (P + T / 2) bytes of a token's keys and values
+    prompts     2 M Q P / flops                          each prompt once (vLLM's prefix cache, share_prompts)
+    decoding    max(W s + K, 2 M R T / flops)            s steps read the weights W; K bytes of KV cache are read
+    s           L; more if the cache does not hold all responses at once
+    K           R T (P + T / 2) times the bytes of one token's keys and values
     """
     R, Q = work.responses / work.gpus, work.prompts / work.gpus
     T, P = work.mean_response, work.prompt

@@ -1,4 +1,4 @@
-"""What is known of a run before it starts: memory by way of sharding, pace, what to change, warnings."""
+"""The plan of a run: memory by way of sharding, pace, what to change, warnings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hysteretic.sizing.work import Work
 
 @dataclass(frozen=True)
 class Plan:
-    """way: the one judged; `memories` has all. variants: memory by what else might be set, then by way.
+    """way: the way of sharding that is judged; `memories` has all. variants: memory with other settings, then by way.
 
-    elsewhere: for each GPU that can hold it, the smallest number and the way. prompt_source: where the prompt length
-    comes from.
+    elsewhere: for each kind of GPU that can hold it, the smallest number and the way. prompt_source: how the prompt
+    length was found.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Plan:
 def plan(
     name: str, bare: Architecture, adapted: Architecture, work: Work, gpu: GPU, way: str | None, prompt_source: str
 ) -> Plan:
-    """The plan of a run. bare: the model alone. adapted: with the run's adapter, or one that it might have."""
+    """The plan of a run. bare: the model alone. adapted: with the run's adapter, or the suggested one."""
     model = adapted if work.is_lora else bare
     ways = list(WAYS) if work.gpus > 1 or way not in (None, "ddp") else ["ddp"]
     memories = {each: memory(model, work, each, gpu) for each in ways}
@@ -68,7 +68,7 @@ def plan(
 
 
 def _sound(memories: dict[str, Memory], work: Work) -> dict[str, Memory]:
-    """Without the way that loses updates, if there is another: AdamW on bf16 weights without fp32 ones."""
+    """Drop the way that loses updates (AdamW on bf16 weights without an fp32 copy) if there is another."""
     loses = work.weight == 2 and not work.is_lora and len(memories) > 1
     return {way: held for way, held in memories.items() if way != "ddp" or not loses}
 

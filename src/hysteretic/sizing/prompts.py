@@ -1,4 +1,4 @@
-"""How long are a run's prompts, as far as can be known without its model?"""
+"""The length of a run's prompts, without loading its model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from hysteretic.config.settings import RunSpec
 from hysteretic.tasks.task import Problem
 
 LOOKED_AT = 64
-"""Problems whose prompts are measured."""
+"""Number of problems whose prompts are measured."""
 SMALLEST = 64
-"""Tokens of the smallest vocabulary to believe: transformers makes an empty tokenizer where a folder has none."""
+"""The smallest credible vocabulary: transformers makes an empty tokenizer for a folder that has none."""
 CHARACTERS = 2.5
-"""Assumed for a token where no tokenizer can be read; English prose has about 4, tables of numbers 2."""
+"""Assumed characters per token without a tokenizer; English prose has about 4, tables of numbers 2."""
 
 
 def longest_prompt(request: RunSpec, path: str, given: int | None) -> tuple[int, str]:
-    """Tokens of the longest prompt, and in words how that was found. Raises ValueError where nothing tells.
+    """Tokens of the longest prompt, and a phrase that says how they were counted.
 
-    The first that there is: given; the task's prompts through the model's tokenizer; vllm_max_model_length less
-    max_completion_length; the prompts' characters.
+    The first that is available: the given length; the task's prompts, tokenized; vllm_max_model_length minus
+    max_completion_length; an estimate from the prompts' characters. Raises ValueError if none is.
     """
     if given is not None:
         return given, "given"
@@ -31,15 +31,15 @@ def longest_prompt(request: RunSpec, path: str, given: int | None) -> tuple[int,
     training = request.training
     room = (training.vllm_max_model_length or 0) - training.max_completion_length
     if room > 0:
-        return room, "vllm_max_model_length less max_completion_length"
+        return room, "vllm_max_model_length minus max_completion_length"
     if problems:
         characters = max(sum(len(text) for text in _texts(problem)) for problem in problems)
-        return int(characters / CHARACTERS) + 32, f"guessed at {CHARACTERS} characters a token, for want of a tokenizer"
-    raise ValueError(f"How long the prompts of {request.run.task!r} are cannot be told; give --prompt-tokens.")
+        return int(characters / CHARACTERS) + 32, f"estimated at {CHARACTERS} characters per token; no tokenizer found"
+    raise ValueError(f"The prompt length of {request.run.task!r} is unknown; give --prompt-tokens.")
 
 
 def _problems(request: RunSpec) -> list[Problem]:
-    """A few problems; none where the task's data is not here."""
+    """A few problems; none if the task's data is not available here."""
     try:
         task = hysteretic.tasks.load(request.run.task, **request.run.load_options())
         return list(task.problems("train", seed=request.run.data_problem_seed, count=LOOKED_AT))
@@ -57,7 +57,7 @@ def _tokenizer(path: str, revision: str | None) -> Any:
     try:
         return AutoTokenizer.from_pretrained(path, revision=revision)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # transformers says many things about a folder without a tokenizer
+        return None  # transformers raises many errors for a folder without one
 
 
 def _length(tokenizer: Any, problem: Problem) -> int:

@@ -1,4 +1,4 @@
-"""What are the recipes' models made of? Their published configurations, for where the hub is out of reach."""
+"""Published configurations of the recipes' models, for use without access to the hub."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "llama-3.2-3b": _LLAMA | _widths(3072, 8192, 24, 8, 128256, True) | {"head_dim": 128},
     "qwen2.5-7b": _QWEN | _widths(3584, 18944, 28, 4, 152064, False),
 }
-"""The contents of config.json, by the beginning of the model's name."""
+"""The contents of config.json, by prefix of the model's name."""
 
 
 def published_config(model: str) -> dict[str, Any] | None:
-    """The configuration of a hub name such as Qwen/Qwen2.5-7B-Instruct; None for a model that is not kept here."""
+    """The configuration of a hub name such as Qwen/Qwen2.5-7B-Instruct; None for a model that is not listed here."""
     name = model.rpartition("/")[2].lower()
     return next((config for beginning, config in CONFIGS.items() if name.startswith(beginning)), None)

@@ -1,4 +1,4 @@
-"""How is a plan shown? A page of a terminal, and JSON."""
+"""A plan as text for the terminal, and as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EITHER = ("one layer at work", "LM head tiles")
 def as_text(plan: Plan) -> str:
     parts = [_head(plan), _memory(plan), _tokens(plan), *_verdict(plan)]
     parts += [_wrapped("Warning: " + warning) for warning in plan.warnings]
-    parts.append(_wrapped("Uncalibrated: computed from formulae and datasheets; no GPU has been measured."))
+    parts.append(_wrapped("Uncalibrated: computed from formulas and datasheets, not measured on GPUs."))
     return "\n\n".join(parts)
 
 
@@ -30,22 +30,22 @@ def _wrapped(text: str) -> str:
 
 def _head(plan: Plan) -> str:
     model, work = plan.model, plan.work
-    trains = f"LoRA of {model.adapter / 1e6:,.1f} M" if work.is_lora else "all of them trained"
+    trains = f"LoRA of {model.adapter / 1e6:,.1f} M" if work.is_lora else "all trained"
     cards = f"{work.gpus} x {plan.gpu.name} of {plan.gpu.memory:.1f} GiB"
     return _wrapped(f"{plan.name}: {model.name}, {model.parameters:,} parameters, {trains}; {cards}")
 
 
 def _memory(plan: Plan) -> str:
-    """Parts by way, then the moments, then what might be set otherwise."""
+    """Parts by way of sharding, then the moments, then the peak with other settings."""
     held = plan.memories
-    header = ["GiB a GPU", *(_name(way, plan.work.gpus) for way in held)]
+    header = ["GiB per GPU", *(_name(way, plan.work.gpus) for way in held)]
     rows = [[part, *(_gib(memory.fixed[part]) for memory in held.values())] for part in next(iter(held.values())).fixed]
     update = next(iter(held.values())).update
     for part in update:
         label = f"{part} *" if part in EITHER else part
         rows.append([label, *(_gib(memory.update[part]) for memory in held.values())])
     if plan.work.engine is None:
-        rows.append(["generation's cache", *(_gib(memory.generation["cache"]) for memory in held.values())])
+        rows.append(["KV cache", *(_gib(memory.generation["cache"]) for memory in held.values())])
     rows = [row for row in rows if row[0] in ("gradients", "activations") or any(cell != "-" for cell in row[1:])]
     moments = [
         [f"at {moment}", *(_gib(memory.moments[moment]) for memory in held.values())]
@@ -57,14 +57,14 @@ def _memory(plan: Plan) -> str:
     first, second = 2 + len(rows), 2 + len(rows) + len(moments)
     rule = lines[1]
     table = [*lines[:first], rule, *lines[first:second], rule, *lines[second:]]
-    notes = ["* only the larger of the two is held at once."]
+    notes = ["* Never held together: only the larger counts."]
     if plan.work.engine is not None:
         cache = held[plan.way].engine_cache or 0.0
         full = cache / (plan.work.prompt + plan.work.response)
         sleeps = ", and sleeps during updates" if plan.work.engine.sleeps else ""
         notes.append(
-            f"vLLM takes {plan.work.engine.share:.0%} of the GPU{sleeps}: beside its weights {max(cache, 0):,.0f} "
-            f"tokens of keys and values, {max(full, 0):,.0f} of the longest responses at once."
+            f"vLLM takes {100 * plan.work.engine.share:.0f} % of the GPU{sleeps}. Its KV cache holds "
+            f"{max(cache, 0):,.0f} tokens: {max(full, 0):,.0f} responses of maximum length at once."
         )
     elif plan.work.has_server:
         notes.append("vLLM runs as a server: its GPUs are not counted here.")
@@ -72,7 +72,7 @@ def _memory(plan: Plan) -> str:
 
 
 def _name(way: str, gpus: int) -> str:
-    return "one GPU alone" if gpus == 1 and way == "ddp" else WAYS[way]
+    return "a single GPU" if gpus == 1 and way == "ddp" else WAYS[way]
 
 
 def _gib(value: float) -> str:
@@ -93,24 +93,25 @@ def _tokens(plan: Plan) -> str:
         f"responses of up to {work.response}; {work.updates_a_rollout} updates of "
         f"{work.responses * work.accumulation // work.rounds} responses each.",
         f"A step: {work.responses * work.mean_response / work.updates_a_rollout:,.0f} tokens generated and "
-        f"{forwarded:,.0f} pushed through the update, with {work.mean_response:g} tokens a response in the mean; the "
+        f"{forwarded:,.0f} read by the update, at a mean of {work.mean_response:g} tokens per response; the "
         f"largest micro-batch holds {most:,.0f} tokens.",
     ]
     if work.silent:
-        lines[-1] += f" {work.silent:.0%} of the responses are silent."
+        lines[-1] += f" {100 * work.silent:.0f} % of the responses are in silent groups."
     if plan.pace is None:
-        why = "it does not fit" if plan.gpu.compute else f"the speed of a GPU of {plan.gpu.name} is not; name one"
-        lines.append(f"Seconds: not known, for {why}.")
+        why = "the run does not fit" if plan.gpu.compute else f"only the size of the GPU is given ({plan.gpu.name})"
+        lines.append(f"Time: unknown, because {why}.")
     else:
         pace, gpu = plan.pace, plan.gpu
         hours = pace.step * work.updates / 3600
         total = f"; {work.updates} updates take about {_time(hours)}" if work.updates > 0 else ""
         lines += [
-            f"About {_seconds(pace.step)} s a step with {_name(plan.way, work.gpus)}: a rollout's generation "
+            f"About {_seconds(pace.step)} s per step with {_name(plan.way, work.gpus)}: generation "
             f"{_seconds(pace.generation)} s, old log-probs {_seconds(pace.old_log_probs)} s, each update "
             f"{_seconds(pace.update)} s{total}.",
-            f"Assumed: {COMPUTE:.0%} of {gpu.compute:g} TFLOP/s, {BANDWIDTH:.0%} of {gpu.bandwidth:g} GB/s memory, "
-            f"{LINK:.0%} of {gpu.link:g} GB/s between GPUs; rewards, checkpoints and evaluations not counted.",
+            f"Assumed: {100 * COMPUTE:.0f} % of {gpu.compute:g} TFLOP/s, {100 * BANDWIDTH:.0f} % of "
+            f"{gpu.bandwidth:g} GB/s memory, {100 * LINK:.0f} % of {gpu.link:g} GB/s between GPUs; rewards, "
+            "checkpoints and evaluations not counted.",
         ]
     return "\n".join(map(_wrapped, lines))
 
@@ -130,25 +131,25 @@ def _verdict(plan: Plan) -> list[str]:
     size = f"{_gib(peak)} of {plan.gpu.memory:.1f} GiB with {_name(plan.way, plan.work.gpus)}"
     said = {
         "yes": f"It fits: {size}.",
-        "tight": f"Tight: {size}, which formulae cannot decide.",
+        "tight": f"Tight: {size}, too close to call.",
         "no": f"It does not fit: {size}.",
     }[fits]
     if plan.memories[plan.way].is_engine_too_small:
         said = (
-            f"It does not fit: vLLM's share of {plan.gpu.memory:.1f} GiB does not hold its weights and one response of "
-            "the longest."
+            f"It does not fit: vLLM's part of the {plan.gpu.memory:.1f} GiB does not hold its weights and one response "
+            "of maximum length."
         )
     if plan.change is not None:
         said += f" The smallest change that makes it fit: {plan.change.text}"
     elif fits == "no":
         said += (
-            " No change of memory settings, of the way, up to 64 GPUs, or to LoRA makes it fit: take larger GPUs, a "
+            " Neither other memory settings or sharding, nor up to 64 GPUs, nor LoRA make it fit: use larger GPUs, a "
             "smaller model or shorter responses."
         )
     where = "; ".join(
         f"{count} x {gpu.name}" + (f" with {WAYS[way]}" if way != "ddp" else "") for gpu, count, way in plan.elsewhere
     )
-    return [_wrapped(said), _wrapped(f"As it is, it fits on: {where or 'none of the GPUs known here, up to 64'}.")]
+    return [_wrapped(said), _wrapped(f"Unchanged, it fits on: {where or 'none of the known GPUs, up to 64 of them'}.")]
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

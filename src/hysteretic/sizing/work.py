@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 2, None: 4}
-"""Bytes of a weight by `dtype`; without one TRL loads float32."""
+"""Bytes per weight by `dtype`; without one TRL loads float32."""
 
 OPTIMISERS = {"sgd": 0.0, "adafactor": 0.0, "lion": 1.0}
-"""Optimiser states per parameter, in units of its size; otherwise AdamW's two moments. 8-bit ones take a byte each."""
+"""Optimiser states per parameter, in units of its size; others have AdamW's two. 8-bit states take a byte each."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Engine:
 
 @dataclass(frozen=True)
 class Work:
-    """What a run costs.
+    """The settings that determine what a run costs.
 
     gpus, rows: per_device_train_batch_size on each of `gpus`. accumulation, rounds, iterations: TRL's
         gradient_accumulation_steps, steps_per_generation, num_iterations. group: responses per prompt.
     prompt, response: the longest, in tokens; mean_response: the expected mean. silent: fraction of silent responses.
-    weight: bytes of a loaded weight; quantised: bytes of a weight in a layer's matrix, if it is quantised.
+    weight: bytes per loaded weight; quantised: bytes per weight of a layer's matrices, if quantised.
     is_mixed: bf16 (or fp16) autocast, or DeepSpeed's. lean: what hysteretic.trl.packing may do without sharding.
     engine: vLLM on these GPUs; has_server: vLLM elsewhere.
     """
@@ -82,21 +82,21 @@ class Work:
         return self.accumulation % (self.rounds * self.iterations) != 0 or (samples_elsewhere and self.corrects)
 
     def state_bytes(self, item: int) -> float:
-        """Bytes of a parameter's optimiser states, whose items have `item` bytes."""
+        """Bytes of optimiser states per parameter. item: bytes of a parameter."""
         name = self.optimiser.lower()
         if "8bit" in name:
             return 2.0
         return item * next((count for key, count in OPTIMISERS.items() if key in name), 2.0)
 
     def micro_batch(self, is_sharded: bool) -> tuple[float, float, float]:
-        """Tokens of the largest micro-batch: of its stream or rectangle, of its responses, and of keys attended to.
+        """Size of the largest micro-batch: tokens that are read, tokens of its responses, and keys attended to.
 
         As rows:     B (P + L)
-        As a stream: U (P - 1) + B L, where each of U prompts stands once. U = ceil(B / G) where a rollout is one
-                     update; else B, for an update's rows are drawn among the rollout's, and some prompts come once.
-                     A prompt's keys are joined to those of each of its responses: B (P + L).
-        tokens_per_micro_batch bounds either, though never below one response and its prompt. Sharded models go TRL's
-        way: rows, without such a bound.
+        As a stream: U (P - 1) + B L, with each of U prompts once. U = ceil(B / G) where a rollout is one
+                     update; else B, since an update's rows are drawn from the rollout and prompts may occur once.
+                     Keys: B (P + L), since each response attends to its prompt's.
+        tokens_per_micro_batch bounds either, but never below one response and its prompt. Sharded models use TRL's
+        rows, without such a bound.
         """
         P, L, B = self.prompt, self.response, float(self.rows)
         is_stream = self.shares_prompts and not is_sharded
@@ -110,10 +110,10 @@ class Work:
         return max(B * row, P - 1 + L), B * L, B * (P + L)
 
     def forwarded(self, is_sharded: bool) -> tuple[float, float]:
-        """Tokens that one update is expected to push through the model, and how many of them are of responses.
+        """Expected tokens that one update reads, and how many of them belong to responses.
 
-            U (P - 1) + S L as streams, S (P + L) as rows; S responses an update, less the silent ones
-            U = Q (1 - (1 - q)^G)      of Q prompts of a rollout, each response in this update with chance q
+            U (P - 1) + S L as streams, S (P + L) as rows; S responses per update, without the silent ones
+            U = Q (1 - (1 - q)^G)      for Q prompts per rollout, each response in this update with probability q
 
         L is the expected length here; padding of rows of unequal length is not counted.
         """

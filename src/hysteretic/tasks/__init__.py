@@ -27,7 +27,7 @@ __all__ = ["TASKS", "Countdown", "FileTask", "Problem", "RewardError", "Score", 
 
 
 class _BuiltIn(NamedTuple):
-    """factory: "module:class", imported on first use. arguments: what the name fixes. options: its other defaults."""
+    """factory: "module:class", imported on first use. arguments: fixed by the name. options: other defaults."""
 
     description: str
     factory: str
@@ -92,13 +92,13 @@ def load(name: str, **options: Any) -> Task:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return _make(functools.partial(FileTask, name), name, options)
     raise ValueError(
-        f"No task is called {name!r}.{nearest(name, TASKS)} Built in: {', '.join(TASKS)}. For your own, give "
+        f"There is no task {name!r}.{nearest(name, TASKS)} Built in: {', '.join(TASKS)}. For your own, give "
         f"path/to/file.py:MyTask, or a data file ({', '.join(SUFFIXES)}) or hub id org/name with reward=..."
     )
 
 
 def built_in(name: str) -> Callable[..., Task]:
-    """What makes a built-in task; its signature has the task's options."""
+    """The factory of a built-in task; its signature has the task's options."""
     _, factory, arguments, options = _BUILT_IN[name]
     return functools.partial(import_object(factory, "class"), *arguments, **options)
 
@@ -144,7 +144,7 @@ def _checked(task: Any, name: str) -> Task:
         missing.insert(0, "name")
     if missing:
         raise ValueError(
-            f"{name} made a {type(task).__name__}, which is not a task: it lacks {', '.join(missing)}. A task has a "
+            f"{name} gave a {type(task).__name__}, which is not a task: it lacks {', '.join(missing)}. A task has a "
             "string `name` and the methods problems(split, seed, count) and score(problem, response)."
         )
     checked: Task = task

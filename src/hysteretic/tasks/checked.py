@@ -12,7 +12,7 @@ from .task import Problem, Task, up_to
 
 
 def load_task(name: str, **options: Any) -> Task:
-    """`hysteretic.tasks.load` for a command. Raises UsageError where the task does not exist or its data is missing."""
+    """`hysteretic.tasks.load` for a command. Raises UsageError if the task does not exist or its data is missing."""
     with usage_errors():
         return load(name, **options)
 
@@ -28,7 +28,7 @@ def draw(
         advice: added to errors, such as which flag to change.
 
     Raises:
-        UsageError: where the task cannot give them, or two of them share an id.
+        UsageError: the task cannot supply them, or two of them share an id.
     """
     with usage_errors(advice):
         problems = up_to(task, split, seed, count, is_required)
@@ -37,7 +37,7 @@ def draw(
 
 
 def check_unique_ids(task: Task, problems: Sequence[Problem]) -> None:
-    """Raises UsageError where two problems share an id: a response to one would be scored as the other's."""
+    """Raises UsageError if two problems share an id: a response to one could be scored as the other's."""
     for name, count in Counter(problem.id for problem in problems).most_common(1):
         if count > 1:
             raise UsageError(f"{task.name} has {count} problems with the id {name!r}; give each problem its own id.")

@@ -75,7 +75,7 @@ class Countdown:
             .parquet file, or a hub id such as Jiayi-Pan/Countdown-Tasks-3to4): those that fit the settings above.
 
     Raises:
-        ValueError: a setting is out of range; the message says which values are allowed.
+        ValueError: a setting is out of range; the message gives the allowed values.
 
     Example:
         >>> task = Countdown(size=4, prompt="terse")

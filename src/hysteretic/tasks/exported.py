@@ -1,4 +1,4 @@
-"""What must a row of data hold so that a response to it can be scored far away? And the score.
+"""Rows of exported problems, and scoring a response from its row alone.
 
 A row names its task (`data_source`), the task's options and the problem's answer, so that `compute_score` needs neither
 the problems nor the process that drew them. Loads no torch.
@@ -18,8 +18,8 @@ from .task import Problem, RewardError, Task
 def exported_row(name: str, options: Mapping[str, Any], problem: Problem, split: str, index: int) -> dict[str, Any]:
     """One row in verl's columns. name, options: what `hysteretic.tasks.load` was called with.
 
-    A prompt that is a plain string becomes one user message: verl knows prompts as chat messages only.
-    Raises ValueError where options or answer are no JSON.
+    A plain-string prompt becomes one user message, since verl only has chat prompts.
+    Raises ValueError if the options or the answer are not valid JSON.
     """
     prompt = problem.prompt
     return {
@@ -41,12 +41,12 @@ def compute_score(
 ) -> dict[str, float]:
     """Score a response to an exported row, as the task does; verl's reward function.
 
-    `score` is the reward, `acc` whether the response is correct, `format` whether it has the asked format.
+    `score` is the reward, `acc` whether the response is correct, `format` whether it has the requested format.
 
-    data_source: the task's name. ground_truth: the answer as JSON. extra_info: of the row, with `task_options`; without
+    data_source: the task's name. ground_truth: the answer as JSON. extra_info: the row's, with `task_options`; without
     it the task has its default options.
-    Never raises because of what a model wrote. Raises RewardError, never a reward of 0, for a row that was not exported
-    by hysteretic and for a reward function of the user's own that fails.
+    Never raises because of what a model wrote. A row that hysteretic did not export, or a reward
+    function that fails, raises RewardError and never gives a reward of 0.
     """
     options = (extra_info or {}).get("task_options") or "{}"
     problem_id = str((extra_info or {}).get("problem_id", ""))
@@ -56,7 +56,7 @@ def compute_score(
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise RewardError(
             f"The row {problem_id or '(without problem_id)'} of data_source {data_source!r} cannot be scored: {error} "
-            "hysteretic.verl:compute_score scores what `hysteretic export` wrote."
+            "hysteretic.verl:compute_score only scores rows written by `hysteretic export`."
         ) from error
     found = score(task, Problem(problem_id, "", answer), solution_str)
     return {"score": float(found.reward), "acc": float(found.is_correct), "format": float(found.has_format)}
@@ -74,5 +74,5 @@ def _as_json(value: Any, what: str) -> str:
         return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{what} is {value!r}, which is no JSON ({error}); only JSON travels in a data file."
+            f"{what} is {value!r}, which is not valid JSON ({error}); data files hold JSON only."
         ) from error

@@ -16,7 +16,7 @@ from ..common.errors import nearest
 def import_object(reference: str, kind: str) -> Any:
     """Import the file or module of a reference and return the named object.
 
-    kind: "class" or "function": what messages call it, and what they list when the name does not exist.
+    kind: "class" or "function", for messages and for the list of names if the name does not exist.
     Raises ValueError, FileNotFoundError or ImportError. Exceptions of the imported code itself propagate unchanged.
     """
     place, _, name = reference.rpartition(":")

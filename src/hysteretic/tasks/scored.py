@@ -1,4 +1,4 @@
-"""Scores that are checked: what a task returns for a response must be a Score with a finite reward."""
+"""Score a response with a check: the task must return a Score with a finite reward."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .task import NotFiniteError, Problem, RewardError, Score, ScoresAsync, Task
 
 
 class Unscored:
-    """Takes the place of a Score or a reward of a response that could not be scored, with the reason."""
+    """Stands for the Score or reward of a response that could not be scored, with the reason."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -19,7 +19,7 @@ class Unscored:
 
 
 def score(task: Task, problem: Problem, response: str) -> Score:
-    """The task's score of a response. Raises RewardError when the task raises, or gives no finite reward."""
+    """The task's score of a response. Raises RewardError if the task raises or the reward is not finite."""
     try:
         found = task.score(problem, response)
     except RewardError:
@@ -48,6 +48,6 @@ def _checked(task: Any, problem: Problem, found: Any) -> Score:
     reward = getattr(found, "reward", None)
     if not isinstance(reward, int | float) or not math.isfinite(reward):
         kind = NotFiniteError if isinstance(reward, int | float) else RewardError
-        raise kind(f"Task {task.name} scored problem {problem.id} {found!r}; it must give a finite reward.")
+        raise kind(f"Task {task.name} returned {found!r} for problem {problem.id}; it must give a finite reward.")
     checked: Score = found
     return checked

@@ -73,7 +73,7 @@ def in_order(
         raise ValueError(f"{source} has no rows for split {split!r}; add rows or choose another split.")
     if count is not None and not 0 <= count <= len(problems):
         raise ValueError(
-            f"{count} problems of split {split!r} requested, but {source} has {len(problems)}; request at most that."
+            f"{count} problems of split {split!r} requested, but {source} has {len(problems)}; request fewer."
         )
     return tuple(sorted(problems, key=lambda problem: digest(f"seed {seed}", key(problem)))[:count])
 

@@ -1,4 +1,4 @@
-"""What a task is: problems to pose, and a score for each response. Nothing else is needed to train on it."""
+"""The Task protocol: problems to pose, and a score for each response. Training needs nothing else."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class ScoresAsync(Protocol):
 
     @property
     def is_async(self) -> bool:
-        """Whether scores are awaited; False: `score` is used after all. A plain attribute will do."""
+        """Whether scores are awaited; if False, `score` is used. A plain attribute will do."""
         ...
 
     async def score_async(self, problem: Problem, response: str) -> Score:
@@ -201,7 +201,7 @@ def prompt_parts(problem: Problem) -> list[tuple[str | None, str]]:
 
 
 def explained(task: Task, problem: Problem) -> list[str]:
-    """The right answer, then how it can be checked, one line each."""
+    """The right answer, then how to check it, one line each."""
     if isinstance(task, Explains):
         lines = task.explanation(problem).splitlines()
         if lines:
@@ -211,5 +211,5 @@ def explained(task: Task, problem: Problem) -> list[str]:
 
 
 def pictures(task: Task, problem: Problem) -> Sequence[Any]:
-    """The charts of a problem; none where the task has none."""
+    """The charts of a problem; empty for a task without pictures."""
     return task.picture(problem) if isinstance(task, Pictures) else ()

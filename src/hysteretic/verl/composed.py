@@ -1,4 +1,4 @@
-"""Does verl take these settings? Its own configuration and checks say so, and this package's, before a GPU is taken."""
+"""Check settings with verl's own configuration and checks, and with this package's, before a GPU is used."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from hysteretic.verl.settings import check_run
 
 
 def composed(overrides: Sequence[str]) -> Any:
-    """verl's whole configuration, as its main_ppo makes it from these words. Raises ValueError."""
+    """verl's whole configuration, as its main_ppo composes it from these overrides. Raises ValueError."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module("verl.trainer.config", version_base=None):
             config = compose("ppo_trainer", list(overrides))
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(f"verl's configuration does not take these settings: {error}") from error
+        raise ValueError(f"verl's configuration rejects these settings: {error}") from error
     return config
 
 
 def check(overrides: Sequence[str]) -> Any:
-    """verl's configuration, when verl and this package approve of it. Raises ValueError."""
+    """verl's configuration, once checked by verl and this package. Raises ValueError."""
     config = composed(overrides)
     check_run(config)
     if config.actor_rollout_ref.model.lora_rank and find_spec("vllm") is None:
@@ -41,5 +41,5 @@ def check(overrides: Sequence[str]) -> Any:
         with contextlib.redirect_stdout(io.StringIO()):
             validate_config(config, need_reference_policy(config), need_critic(config))
     except (AssertionError, ValueError, HydraException) as error:
-        raise ValueError(f"verl refuses these settings: {error}") from error
+        raise ValueError(f"verl rejects these settings: {error}") from error
     return config

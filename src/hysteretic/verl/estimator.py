@@ -1,4 +1,4 @@
-"""verl's rewards to HPO's advantages: three estimators, called once per step with the whole sampled batch.
+"""From verl's rewards to HPO's advantages: three estimators, called once per step with the whole sampled batch.
 
     rewards, uid -> groups -> advantages (silence decided on rewards) -> counts -> alpha -> weighted advantages
 
@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 _watcher: ContextVar[dict[str, float] | None] = ContextVar("_watcher", default=None)
 
 _said: set[str] = set()
-"""What the log has been told already, once a process."""
+"""What was already logged, once per process."""
 
 
 def register() -> None:
-    """Put the estimators into verl's registry; a second time changes nothing. Raises ValueError for a taken name."""
+    """Register the estimators with verl. Idempotent. Raises ValueError if a name is taken."""
     from verl.trainer.ppo.core_algos import register_adv_est
 
     for estimator in (hpo, a_hpo, adaptive_grpo):
@@ -57,7 +57,7 @@ def a_hpo(
     config: Mapping[str, Any] | None = None,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """A-HPO: negative advantages times clip(n_pos / n_neg, +algorithm.hpo.alpha_min, 1). Else as `hpo`."""
+    """A-HPO: negative advantages times clip(n_pos / n_neg, +algorithm.hpo.alpha_min, 1). Otherwise as `hpo`."""
     return _estimate("a_hpo", token_level_rewards, response_mask, index, config)
 
 
@@ -68,7 +68,7 @@ def adaptive_grpo(
     config: Mapping[str, Any] | None = None,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """As `a_hpo`, for the loss of GRPO: actor.loss_agg_mode=seq-mean-token-mean, each response's own length."""
+    """As `a_hpo`, for GRPO's loss: actor.loss_agg_mode=seq-mean-token-mean, each response's own length."""
     return _estimate("adaptive_grpo", token_level_rewards, response_mask, index, config)
 
 
@@ -79,7 +79,7 @@ def _estimate(
     index: Sequence[Any] | None,
     config: Mapping[str, Any] | None,
 ) -> tuple[Tensor, Tensor]:
-    """What verl calls: settings are read from `config` (its algorithm.*), the maths is `estimate`."""
+    """The function that verl calls: reads settings from `config` (its algorithm.*) and calls `estimate`."""
     weight = weight_of(name, config)
     root = root_of(config)
     if root is not None:
@@ -109,8 +109,8 @@ def estimate(
     weight: any of hysteretic.parts, or of your own. group_size: rollouts per prompt (rollout.n), None where unknown.
 
     verl's padding rows (a group in which nothing is trained) are left out. A response without trained tokens belongs
-    to its group, but its sign is not counted. A group that lost responses to failed rollouts is compared within what
-    is left; of one response nothing can be said, and its advantage is 0.
+    to its group, but its sign is not counted. A group that lost responses to failed rollouts consists of the
+    remaining ones; a single remaining response has an advantage of 0.
     Raises ValueError when no group has two responses, when a group is larger than group_size (rows of one rollout
     are not distinguishable from rollouts), for a reward that is not finite, or so large that an
     advantage is not.
@@ -146,9 +146,9 @@ def estimate(
 
 @contextmanager
 def watched() -> Iterator[dict[str, float]]:
-    """What the estimators called within found, under the names that hysteretic.trl logs: hpo/alpha, ...
+    """The statistics of the estimators called within, under the names that hysteretic.trl logs: hpo/alpha, ...
 
-    Empty where another estimator was called.
+    Empty if another estimator was called.
     """
     seen: dict[str, float] = {}
     token = _watcher.set(seen)
@@ -178,7 +178,7 @@ def _over_tokens(values: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def _numbered(index: Sequence[Any], device: torch.device) -> Tensor:
-    """0, 1, ... for the distinct entries, in the order they are met."""
+    """The number of each distinct entry: 0, 1, ... in order of appearance."""
     numbers: dict[Any, int] = {}
     return torch.tensor([numbers.setdefault(entry, len(numbers)) for entry in index], device=device)
 
@@ -210,7 +210,7 @@ def _check_reward_size(advantages: Tensor, index: Sequence[Any]) -> None:
     bad = (~torch.isfinite(advantages)).nonzero().flatten().tolist()
     if bad:
         raise ValueError(
-            f"The advantage of row {bad[0]} (uid {index[bad[0]]}) is beyond {advantages.dtype}: its group's rewards "
+            f"The advantage of row {bad[0]} (uid {index[bad[0]]}) overflows {advantages.dtype}: its group's rewards "
             "are too far apart. Bound the reward function."
         )
 
@@ -235,13 +235,13 @@ def _check_sizes(sizes: Tensor, group_size: int | None) -> None:
     if single:
         _say_once(
             f"{single} of {len(sizes)} prompts have one response left (failed rollouts); with nothing to compare it "
-            "with, its advantage is 0. This is said once; hpo/silent_share counts such responses.",
+            "with, its advantage is 0. Logged once; hpo/silent_share counts such responses.",
             "one response left",
         )
 
 
 def _say_once(text: str, about: str | None = None) -> None:
-    """about: what is said once, where its numbers may change."""
+    """Log a warning once. about: identifies it, if the numbers in its text may change."""
     if (about or text) not in _said:
         _said.add(about or text)
         logger.warning("hysteretic: %s", text)

@@ -1,9 +1,9 @@
-"""Read verl's settings that decide whether a run is HPO's, and check them before anything is trained.
+"""Read verl's settings that determine the objective, and check them before anything is trained.
 
-algorithm.hpo.*         alpha (hpo), alpha_min (a_hpo, adaptive_grpo), length (what loss_agg_mode is meant to be)
-loss_agg_mode           must be the one that computes that length
-policy_loss.loss_mode   must be one whose objective is known here
-use_kl_in_reward        must be off: it makes rewards of equal responses differ
+algorithm.hpo.*         alpha (hpo), alpha_min (a_hpo, adaptive_grpo), length (the intended normalisation)
+loss_agg_mode           must match that length
+policy_loss.loss_mode   must be a loss whose objective is known here
+use_kl_in_reward        must be off: it makes equal rewards differ
 ppo_mini_batch_size     smaller than train_batch_size: allowed, and explained
 rollout.n               at least 2
 """
@@ -19,7 +19,7 @@ from hysteretic.verl.supported import installed_version
 
 
 class Estimator(NamedTuple):
-    """weight: of negatives. option: its parameter, under algorithm.hpo. length: unless algorithm.hpo.length says."""
+    """weight: of negatives. option: its parameter under algorithm.hpo. length: the default of algorithm.hpo.length."""
 
     weight: type[FixedWeight] | type[AdaptiveWeight]
     option: str
@@ -40,7 +40,7 @@ LOSSES = ("vanilla", "gspo", "sapo", "cispo")
 """verl's policy losses that are compared with this package's objectives; others ignore loss_agg_mode, or advantages."""
 
 HIGHEST_RATIO = 1e8
-"""A clip_ratio_c above this is out of the way: verl's importance ratios are at most e^20."""
+"""A clip_ratio_c above this has no effect: verl's importance ratios are at most e^20."""
 
 
 def options_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def options_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
     if found is None:
         return {}
     if not isinstance(found, Mapping):
-        raise ValueError(f"algorithm.hpo is {found!r}; it holds options, as in +algorithm.hpo.alpha=0.6.")
+        raise ValueError(f"algorithm.hpo is {found!r}; set its options, as in +algorithm.hpo.alpha=0.6.")
     return dict(found)
 
 
@@ -62,7 +62,7 @@ def weight_of(name: str, config: Mapping[str, Any] | None) -> Weight:
         if others and option != estimator.option:
             raise ValueError(
                 f"algorithm.hpo.{option} is set, but algorithm.adv_estimator={name} would ignore it; use "
-                f"adv_estimator={' or '.join(others)}, or drop it."
+                f"adv_estimator={' or '.join(others)}, or drop the option."
             )
         if option not in known:
             raise ValueError(
@@ -91,14 +91,14 @@ def rollout_n(root: Any) -> int | None:
 
 
 def losses_with_own_length() -> set[str]:
-    """verl's losses that take each response's own length whatever loss_agg_mode says."""
+    """verl's losses that use each response's own length whatever loss_agg_mode is."""
     return {"sapo", "gspo"} if installed_version() == "0.9.0" else {"sapo"}
 
 
 def check_run(root: Any) -> list[str]:
-    """Check verl's whole configuration; returns what the log should say once. Other estimators: nothing.
+    """Check verl's whole configuration; returns notes to log once, none for other estimators.
 
-    Raises ValueError for what would train another objective than asked, or nothing at all.
+    Raises ValueError for settings that would train another objective than requested, or nothing at all.
     """
     name = root.algorithm.adv_estimator
     if name not in ESTIMATORS:
@@ -111,13 +111,13 @@ def check_run(root: Any) -> list[str]:
         )
     if root.algorithm.get("use_kl_in_reward", False):
         raise ValueError(
-            "algorithm.use_kl_in_reward is true: the KL penalty is in the rewards then, so no two responses have equal "
-            "ones, no group is silent and the signs are not those of the task. Use actor_rollout_ref.actor.use_kl_loss."
+            "algorithm.use_kl_in_reward is true: with the KL penalty in the rewards, no two are equal, no group is "
+            "silent, and the signs are not those of the task. Use actor_rollout_ref.actor.use_kl_loss."
         )
     actor = root.actor_rollout_ref.actor
     if actor.policy_loss.loss_mode not in LOSSES:
         raise ValueError(
-            f"actor_rollout_ref.actor.policy_loss.loss_mode is {actor.policy_loss.loss_mode}; {name} is known with "
+            f"actor_rollout_ref.actor.policy_loss.loss_mode is {actor.policy_loss.loss_mode}; {name} supports "
             f"{', '.join(LOSSES)}. Use one of them."
         )
     length = options_of(root.algorithm).get("length", ESTIMATORS[name].length)
@@ -125,7 +125,7 @@ def check_run(root: Any) -> list[str]:
     mode = "seq-mean-token-mean" if loss in losses_with_own_length() else actor.loss_agg_mode
     if mode != LENGTHS[length]:
         meant = next((key for key, value in LENGTHS.items() if value == mode), None)
-        fixes = [] if meant is None else [f"say +algorithm.hpo.length={meant} to have the weight with that length"]
+        fixes = [] if meant is None else [f"set +algorithm.hpo.length={meant} to use the weight with that length"]
         if loss in losses_with_own_length():
             where = f"verl's {loss} loss always uses"
         else:
@@ -142,8 +142,8 @@ def _note_on_dual_clip(actor: Any) -> list[str]:
     if actor.policy_loss.loss_mode != "vanilla" or cap is None or cap > HIGHEST_RATIO:
         return []
     return [
-        f"clip_ratio_c is {cap}: verl's vanilla loss also caps what a negative may cost, at {cap} times its advantage; "
-        "HPO does not. actor_rollout_ref.actor.clip_ratio_c=1e9 puts the cap out of the way."
+        f"clip_ratio_c is {cap}: verl's vanilla loss also caps the loss of a negative at {cap} times its advantage; "
+        "HPO does not. Set actor_rollout_ref.actor.clip_ratio_c=1e9 to disable the cap."
     ]
 
 

@@ -1,4 +1,4 @@
-"""The versions of verl that this package supports, and TRL beside it."""
+"""The supported versions of verl, and how verl finds TRL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BELOW = (0, 10)
 
 
 def installed_version() -> str | None:
-    """verl's version, from what pip knows or, in a source checkout, from verl itself; None without verl."""
+    """verl's version, from its package metadata or, in a source checkout, from verl itself; None without verl."""
     try:
         return metadata.version("verl")
     except metadata.PackageNotFoundError:
@@ -31,15 +31,15 @@ def installed_version() -> str | None:
 
 
 def check_version(version: str | None) -> None:
-    """Raises ImportError where verl is missing (None), or older or newer than what was tested."""
+    """Raises ImportError if verl is missing (None), or older or newer than the tested versions."""
     range_ = f"verl >= {OLDEST}, < {'.'.join(map(str, BELOW))}"
     install = f'pip install "verl=={NEWEST}" cachetools fastapi uvicorn "TransferQueue>=0.1.10"'
     if version is None:
         raise ImportError(f"hysteretic.verl needs verl, which is not installed here; {install}.", name="verl")
     if not _numbers(OLDEST) <= _numbers(version) or _numbers(version)[:2] >= BELOW:
         raise ImportError(
-            f"hysteretic.verl works with {range_}; found verl {version}. Use that range ({install}), or a release of "
-            "hysteretic that knows yours.",
+            f"hysteretic.verl supports {range_}; found verl {version}. Use that range ({install}), or a release of "
+            "hysteretic that supports yours.",
             name="verl",
         )
 
@@ -53,8 +53,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 def hide_trl() -> None:
     """Make verl believe that TRL is not installed, unless TRL has what verl imports from it. Idempotent.
 
-    verl's FSDP engine patches TRL's AutoModelForCausalLMWithValueHead, which current TRL has not, so that every model
-    would end in an ImportError. Only verl's critic uses that class, and HPO has no critic.
+    verl's FSDP engine patches TRL's AutoModelForCausalLMWithValueHead, which current TRL lacks, so that every model
+    would raise an ImportError. Only verl's critic uses that class, and HPO has no critic.
     """
     if has_value_head():
         return
@@ -65,6 +65,6 @@ def hide_trl() -> None:
 
 
 def has_value_head() -> bool:
-    """Whether the installed TRL has the package that verl asks for first. Loads no TRL."""
+    """Whether the installed TRL has the package that verl asks for first. Does not import TRL."""
     found = find_spec("trl")
     return found is not None and found.origin is not None and (Path(found.origin).parent / "experimental/ppo").is_dir()

@@ -1,8 +1,8 @@
-"""verl's trainers with HPO's numbers among their metrics: trainer.v1.trainer_mode=hpo_sync, and nothing else changes.
+"""verl's trainers with HPO's statistics among their metrics (trainer.v1.trainer_mode=hpo_sync), otherwise unchanged.
 
 An estimator cannot log, so these trainers do: hpo/alpha, hpo/positive_share, hpo/negative_share, hpo/silent_share and
-hpo/mean_length (of whole steps) stand beside verl's own metrics, in whatever trainer.logger names. Settings are checked
-when the trainer is made, before it takes a GPU. Loaded by VERL_USE_EXTERNAL_MODULES=hysteretic.verl.trainer.
+hpo/mean_length (of whole steps) join verl's own metrics, in every logger of trainer.logger. Settings are checked when
+the trainer is created, before it uses a GPU. Loaded by VERL_USE_EXTERNAL_MODULES=hysteretic.verl.trainer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Reporting:
-    """Mixed into a trainer of verl. mode: that trainer's own name, which verl's code asks for by name."""
+    """A mixin for verl's trainers. mode: the trainer's own name, by which verl's code selects it."""
 
     mode: str
 
@@ -56,7 +56,7 @@ def check_single_rows(keys: list[str]) -> None:
         session = key.rpartition("_")[0]
         if session in sessions:
             raise ValueError(
-                f"A rollout has several rows ({sessions[session]} and {key}); HPO counts one per rollout. Use an "
+                f"A rollout has several rows ({sessions[session]} and {key}); HPO supports one per rollout. Use an "
                 "agent loop of one row per rollout (single_turn_agent, tool_agent), or verl's own grpo."
             )
         sessions[session] = key
