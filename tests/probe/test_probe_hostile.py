@@ -202,7 +202,8 @@ def test_every_figure_that_is_shown_is_what_counting_gives():
     assert f"Success rate {100 * rewards.mean():.1f} %" in said
     assert f"{percent(never)} of problems were never solved, {percent(always)} always" in said
     assert headline(record).startswith(
-        f"Starts, with 20 prompts per batch and groups of 4: expect {20 * (1 - silent[4]):.1f} informative groups per batch, "
+        "Starts, with 20 prompts per batch and groups of 4: "
+        f"expect {20 * (1 - silent[4]):.1f} informative groups per batch, "
         f"and none at all in {percent(silent[4] ** 20)} of"
     )
     largest = [row for row in record["curve"] if row["informative"] >= 0.4]
