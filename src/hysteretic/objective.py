@@ -129,7 +129,7 @@ class Objective:
         check_scale(self.scale)
         for name in ("ratio", "gate", "weight", "length"):
             part = getattr(self, name)
-            if isinstance(part, type) or not callable(part):
+            if part is None or isinstance(part, type | str):
                 raise TypeError(f"{name} is {part!r}; give a part, such as one of hysteretic.parts: AdaptiveWeight().")
 
     def replace(self, **parts: Any) -> Objective:

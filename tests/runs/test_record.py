@@ -20,7 +20,7 @@ class Plain:
 
 def test_a_preset_is_described_part_by_part():
     data = objective_data(hy.a_hpo())
-    assert data["gate"] == {"kind": "Clip", "low": 0.2, "high": 0.2}
+    assert data["gate"] == {"kind": "ClipGate", "low": 0.2, "high": 0.2}
     assert data["ratio"] == {"kind": "TokenRatio"}
     assert data["scale"] == "std"
     assert objective_text(data).startswith("ratio=TokenRatio, gate=Clip(low=0.2, high=0.2), weight=")

@@ -40,10 +40,14 @@ def batch_for(settings: Mapping[str, Any], stated: int, actual: int) -> tuple[di
             (
                 (rows, times)
                 for rows in range(1, rows + 1)
-                for times in range(1, 2 * update // (actual * rows) + group + 1)
+                for times in range(max(1, update // (actual * rows) - group), update // (actual * rows) + group + 1)
                 if not actual * rows * times * updates % group
             ),
-            key=lambda one: (max(abs(actual * one[0] * one[1] - update), update // 20), -one[0], one[1]),
+            key=lambda one: (
+                max(abs(actual * one[0] * one[1] - update), update // 20),
+                -one[0],
+                abs(actual * one[0] * one[1] - update),
+            ),
         )
     found: dict[str, Any] = {ROWS: new, ACCUMULATION: times}
     became = actual * new * times
