@@ -23,7 +23,7 @@ def test_a_preset_is_described_part_by_part():
     assert data["gate"] == {"kind": "ClipGate", "low": 0.2, "high": 0.2}
     assert data["ratio"] == {"kind": "TokenRatio"}
     assert data["scale"] == "std"
-    assert objective_text(data).startswith("ratio=TokenRatio, gate=Clip(low=0.2, high=0.2), weight=")
+    assert objective_text(data).startswith("ratio=TokenRatio, gate=ClipGate(low=0.2, high=0.2), weight=")
 
 
 def test_parts_of_a_users_own_are_described_too():
@@ -31,7 +31,7 @@ def test_parts_of_a_users_own_are_described_too():
     data = objective_data(hy.a_hpo().replace(ratio=Mutable(), gate=Plain()))
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert data["ratio"]["bound"] == "inf"
-    assert data["ratio"]["inner"][1]["kind"] == "Clip"
+    assert data["ratio"]["inner"][1]["kind"] == "ClipGate"
     assert data["gate"] == {"kind": "Plain", "temperature": 2, "function": "builtins.len"}
 
 
