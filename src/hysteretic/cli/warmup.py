@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from trl import ModelConfig, SFTConfig, TrlParser
+from trl import ModelConfig, SFTConfig
 
 from hysteretic.cli.options import mapping
 from hysteretic.common.errors import usage_errors
 from hysteretic.config.recipes import read_recipe
-from hysteretic.config.settings import check_known_settings, defaults
+from hysteretic.config.settings import Parser, check_known_settings, defaults
 from hysteretic.models.loading import quieten
 from hysteretic.runs.warmup import WarmupConfig, warm_up
 
@@ -18,7 +18,7 @@ from hysteretic.runs.warmup import WarmupConfig, warm_up
 def main(arguments: Sequence[str]) -> int:
     """Fine-tune, save the model and tokenizer, and print the next command."""
     quieten()
-    parser = TrlParser(
+    parser = Parser(
         [WarmupConfig, SFTConfig, ModelConfig],
         prog="hysteretic warmup",
         description="Supervised fine-tuning on a task's own worked solutions, so that reinforcement learning finds "

@@ -51,7 +51,7 @@ class RunSpec:
     batch_note: str = ""
 
 
-class _Parser(TrlParser):
+class Parser(TrlParser):
     """TrlParser for fields that have more beside them than their help."""
 
     @staticmethod
@@ -116,7 +116,7 @@ def _known(parser: TrlParser) -> dict[str, Any]:
 
 
 def _parser(training: type[HPOConfig] = HPOConfig) -> TrlParser:
-    parser = _Parser(
+    parser = Parser(
         [RunConfig, training, ModelConfig],
         prog="hysteretic train",
         usage=help_pages.USAGE,
