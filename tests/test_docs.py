@@ -149,7 +149,7 @@ def test_commands_are_taken_by_their_own_parser(line):
         options, rest = plan._options(words)
         assert plan.parse_for(options.gpus, rest)
     elif command == "warmup":
-        parser = settings.TrlParser([warmup.WarmupConfig])
+        parser = settings.Parser([warmup.WarmupConfig])
         assert parser.parse_args_and_config(words, return_remaining_strings=True)[-1] == []
     else:
         parsers = {"probe": probe.build_parser, "eval": eval.build_parser, "show": show.build_parser}

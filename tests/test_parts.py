@@ -95,6 +95,9 @@ def test_every_preset_is_made_by_name_and_says_what_it_is_for():
         ),
         ("grpo", {"clip": 0.1}, "grpo has no argument 'clip'. It takes no arguments"),
         ("hpo", {"alpha": 2.0}, "alpha is 2.0"),
+        ("a-hpo", {"alpha_min": None}, "a-hpo cannot be made with alpha_min=None"),
+        ("dr-grpo", {"max_length": "10"}, "dr-grpo cannot be made with max_length='10'"),
+        (None, {}, "No algorithm is named None"),
     ],
 )
 def test_an_unknown_argument_is_answered_with_those_of_the_preset(name, arguments, message):
@@ -158,3 +161,17 @@ def test_metrics_are_divided_after_they_are_added():
     assert hy.Tally(0.0, 0).mean == 0.0
     with pytest.raises(TypeError):
         1 + parts[0]
+
+
+def test_metrics_measured_in_some_micro_batches_only_are_kept():
+    """Gradient mass may be asked for in one micro-batch of many; its count is of that one."""
+    one, both = hy.Metrics(kl=hy.Tally(1.0, 2)), hy.Metrics(kl=hy.Tally(3.0, 2), positive_mass=hy.Tally(1.0, 4))
+    for parts in ([one, both], [both, one]):
+        assert sum(parts).means() == {"kl": 1.0, "positive_mass": 0.25}
+
+
+@pytest.mark.parametrize("part", [hy.AdaptiveWeight, "adaptive", None])
+def test_a_part_that_is_no_object_is_named_when_the_objective_is_made(part):
+    """A class or a name in place of AdaptiveWeight() must not fail rollouts later."""
+    with pytest.raises(TypeError, match=r"weight is .*; give a part"):
+        hy.grpo().replace(weight=part)

@@ -59,9 +59,7 @@ class Metrics(dict[str, Tally]):
     """
 
     def __add__(self, other: Metrics) -> Metrics:
-        if not self or not other:  # Metrics() is where a loop over micro-batches begins
-            return self or other
-        return Metrics({name: tally + other[name] for name, tally in self.items()})
+        return Metrics({**self, **other, **{name: self[name] + other[name] for name in self.keys() & other.keys()}})
 
     def __radd__(self, other: object) -> Metrics:
         if other == 0:  # so that sum() works
@@ -99,6 +97,7 @@ class Objective:
 
     Raises:
         ValueError: If scale is unknown.
+        TypeError: If a part is a class or a name instead of an object.
 
     Example:
         From rewards to gradients, with two micro-batches:
@@ -128,6 +127,10 @@ class Objective:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
+        for name in ("ratio", "gate", "weight", "length"):
+            part = getattr(self, name)
+            if part is None or isinstance(part, type | str):
+                raise TypeError(f"{name} is {part!r}; give a part, such as one of hysteretic.parts: AdaptiveWeight().")
 
     def replace(self, **parts: Any) -> Objective:
         """The same objective with some parts exchanged: gspo().replace(weight=AdaptiveWeight())."""
@@ -190,7 +193,7 @@ class Objective:
             ValueError: If shapes do not fit, updates is below 1, or gradient_mass is asked for without a gradient.
         """
         _check_shapes(logprobs, old_logprobs, weighted, mask)
-        if updates < 1:
+        if not updates >= 1:
             raise ValueError(f"updates is {updates}; give the optimiser steps per batch, at least 1.")
         mask_BT = (mask != 0).to(_precise(logprobs))
         is_trained_BT = mask_BT > 0

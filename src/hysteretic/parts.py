@@ -206,7 +206,10 @@ class Weight(Protocol):
     """A weight that scales negatives by one factor may say so with `alpha_for(statistics)`; see `HasAlpha`."""
 
     def __call__(self, advantages_B: Tensor, statistics: BatchStatistics) -> Tensor:
-        """Advantages [B] as the loss should see them; an advantage of 0 stays 0."""
+        """Advantages [B] as the loss should see them; an advantage of 0 stays 0.
+
+        The rows may be a part of the batch (TRL: those of one rank), so each is weighted by itself and the counts.
+        """
         ...
 
 

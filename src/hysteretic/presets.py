@@ -223,13 +223,13 @@ def make(name: str, **arguments: Any) -> Objective:
 
     Raises:
         ValueError: If no algorithm has that name (the nearest is suggested), the preset lacks such an argument (its
-            own are named), or a value is out of range.
+            own are named), or a value is out of range or no number.
 
     Example:
         >>> make("a-hpo", alpha_min=0.2).weight
         AdaptiveWeight(alpha_min=0.2)
     """
-    key = algorithm_name(name)
+    key = algorithm_name(str(name))
     if key not in ALGORITHMS:
         raise ValueError(f"No algorithm is named {name!r}.{nearest(key, ALGORITHMS)} Known: {', '.join(ALGORITHMS)}.")
     known = list(inspect.signature(ALGORITHMS[key]).parameters)
@@ -237,7 +237,11 @@ def make(name: str, **arguments: Any) -> Objective:
         if argument not in known:
             takes = f"Its arguments are {', '.join(known)}." if known else "It takes no arguments."
             raise ValueError(f"{key} has no argument {argument!r}.{nearest(argument, known)} {takes}")
-    return ALGORITHMS[key](**arguments)
+    try:
+        return ALGORITHMS[key](**arguments)
+    except TypeError as error:
+        listed = ", ".join(f"{argument}={value!r}" for argument, value in arguments.items())
+        raise ValueError(f"{key} cannot be made with {listed}: {error}.") from error
 
 
 def summaries() -> dict[str, str]:

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hysteretic.common.errors import UsageError
 from hysteretic.config.batch import batch_for
 from hysteretic.config.settings import parse
 
@@ -28,6 +30,8 @@ def keys(rows, accumulation, rounds, **more):
         (keys(8, 4, 16), 8, 1, keys(8, 32, 128), "stays"),
         (keys(64, 1, 4), 1, 2, keys(32, 1, 4), "stays"),
         (keys(8, 32, 128), 1, 3, keys(8, 11, 44), "becomes"),
+        (keys(64, 1, 4), 1, 3, keys(22, 1, 4), "becomes"),  # 66 per update in place of 64, not three times as many
+        (keys(64, 1, 4), 1, 512, keys(1, 1, 4), "becomes"),  # one row each is the least that there is
     ],
 )
 def test_by_hand(stated, processes, actual, expected, word):
@@ -107,3 +111,14 @@ def test_two_processes_train_on_the_batch_of_the_recipe(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("2 1024 256") == 2
     assert done.stdout.count("The batch stays 1024 responses per rollout and 256 per update on 2 processes") == 2
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "abc", "2.5", "true", "[2]"])
+@pytest.mark.parametrize("key", ["processes", "per_device_train_batch_size", "generation_batch_size"])
+def test_a_count_that_is_none_is_named(key, value, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        yaml.safe_dump({"processes": 4}) + f"{key}: {value}\n" if key != "processes" else f"{key}: {value}\n"
+    )
+    with pytest.raises(UsageError, match=f"{key} is .*set it to a whole number of 1 or more"):
+        parse([str(path), "--use_cpu", "true"])

@@ -70,6 +70,13 @@ def test_resume_without_a_folder_is_refused(tmp_path, monkeypatch):
         parse(["--resume"])
 
 
+def test_a_setting_that_a_run_kept_and_is_no_more_is_named_with_its_file(tmp_path):
+    """A run of an older version is resumed, or refused with where the setting stands."""
+    (tmp_path / "config.yaml").write_text("algorithm: asymre\nbaseline_shift: -0.2\n")
+    with pytest.raises(UsageError, match=r"config.yaml sets 'baseline_shift', .*Did you mean 'shift'"):
+        parse(["--resume", "--output", str(tmp_path)])
+
+
 def test_two_ranks_draw_different_responses(quick, tmp_path):
     """A group that lies on two ranks must not be two copies of its half."""
     seen = f"    open({str(tmp_path)!r} + '/rank' + os.environ['RANK'], 'a').write(repr(response) + '\\n')\n"

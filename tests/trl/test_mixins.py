@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate.utils import set_seed
 from policy import low_first_byte, prompts, random_policy, settings
-from transformers import TrainerCallback
+from transformers import Qwen2ForSequenceClassification, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 import hysteretic as hy
@@ -142,3 +142,38 @@ def test_a_tolerated_response_without_a_reward_is_trls_unscorable_one(tmp_path):
     assert batches[0]["advantages"].isfinite().all()
     assert batches[0]["advantages"].ne(0).any()
     assert trainer.extra_state()["unscored"] == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "objective", "message"),
+    [
+        (GRPOConfig, None, "args is a GRPOConfig, which does not name an objective; give an HPOConfig"),
+        (lambda **_: None, hy.a_hpo(), "args is a NoneType"),
+        (HPOConfig, "a-hpo", "objective is 'a-hpo'; give an Objective"),
+    ],
+)
+def test_the_weight_alone_says_what_objective_it_lacks(config, objective, message, tmp_path):
+    with pytest.raises(TypeError, match=message):
+        trainer_of(Weighted, config(**settings(tmp_path)), objective=objective)
+
+
+class InfiniteRewardModel(Qwen2ForSequenceClassification):
+    def forward(self, *arguments, **options):
+        found = super().forward(*arguments, **options)
+        found.logits = torch.full_like(found.logits, math.inf)
+        return found
+
+
+@pytest.mark.parametrize("others", [[], [low_first_byte]])
+def test_an_infinite_reward_of_a_model_stops_the_run(others, tmp_path):
+    """Models are not watched as functions are; their infinity must not pass for a reward that was withheld."""
+    policy, tokenizer = random_policy()
+    judge = InfiniteRewardModel(type(policy.config)(**{**policy.config.to_dict(), "num_labels": 1}))
+    trainer = trainer_of(
+        Tolerant,
+        GRPOConfig(**settings(tmp_path)),
+        [judge, *others],
+        reward_processing_classes=[tokenizer, *[None for _ in others]],
+    )
+    with pytest.raises(RewardError, match="reward model gave row 0 an infinite reward"):
+        trainer.train()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hysteretic.common.errors import UsageError
+
 ROWS, ACCUMULATION, ROUNDS = "per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation"
 KEYS = (ROWS, ACCUMULATION, ROUNDS, "generation_batch_size")
 """Settings whose product with the number of processes is a batch."""
@@ -17,24 +19,37 @@ def batch_for(settings: Mapping[str, Any], stated: int, actual: int) -> tuple[di
         rollout = processes * rows * rounds                responses per generation batch
 
     The rows per pass are kept if possible, for memory, and lowered if necessary. If no whole number of rows gives the
-    same batch, it becomes the nearest one made of whole groups.
+    same batch, the batch is made of whole groups: with the most rows that come within a twentieth of it, else the
+    nearest one.
 
     settings: num_generations, and those of KEYS that are set (otherwise TRL's defaults).
+
+    Raises UsageError for a setting that is not a whole number of 1 or more.
     """
     if stated == actual:
         return {}, ""
-    rows, accumulation = int(settings.get(ROWS) or 8), int(settings.get(ACCUMULATION) or 1)
-    group, whole = int(settings.get("num_generations") or 8), settings.get("generation_batch_size")
+    rows, accumulation = count_in(settings, ROWS, 8), count_in(settings, ACCUMULATION, 1)
+    group, whole = count_in(settings, "num_generations", 8), count_in(settings, "generation_batch_size", 0)
     update = stated * rows * accumulation
-    updates = max(1, whole // update) if whole else int(settings.get(ROUNDS) or accumulation) // accumulation
+    updates = max(1, (whole or count_in(settings, ROUNDS, accumulation) * stated * rows) // update)
     rollout = whole or update * updates
     new = next((each for each in range(rows, 0, -1) if not update % (actual * each)), None)
     if new is not None:
         times = update // (actual * new)
     else:
-        new, one = rows, actual * rows
-        near = sorted(range(1, 2 * update // one + group + 1), key=lambda count: abs(count * one - update))
-        times = next((count for count in near if not one * count * updates % group), near[0])
+        new, times = min(
+            (
+                (rows, times)
+                for rows in range(1, rows + 1)
+                for times in range(max(1, update // (actual * rows) - group), update // (actual * rows) + group + 1)
+                if not actual * rows * times * updates % group
+            ),
+            key=lambda one: (
+                max(abs(actual * one[0] * one[1] - update), update // 20),
+                -one[0],
+                abs(actual * one[0] * one[1] - update),
+            ),
+        )
     found: dict[str, Any] = {ROWS: new, ACCUMULATION: times}
     became = actual * new * times
     if not whole:
@@ -57,12 +72,26 @@ def note_unadjusted(settings: Mapping[str, Any], stated: int, actual: int) -> st
     """A line on the batch if a flag sets a part of it: flags apply to the actual processes."""
     if stated == actual:
         return ""
-    rows, accumulation = int(settings.get(ROWS) or 8), int(settings.get(ACCUMULATION) or 1)
-    rounds, whole = int(settings.get(ROUNDS) or accumulation), settings.get("generation_batch_size")
+    rows, accumulation = count_in(settings, ROWS, 8), count_in(settings, ACCUMULATION, 1)
+    rounds, whole = count_in(settings, ROUNDS, accumulation), count_in(settings, "generation_batch_size", 0)
     return (
         f"The batch is {whole or actual * rows * rounds} responses per rollout and {actual * rows * accumulation} per "
         f"update on {_processes(actual)}: a flag sets a part of it, so the recipe's batch for {stated} is not kept."
     )
+
+
+def count_in(settings: Mapping[str, Any], name: str, default: int) -> int:
+    """A setting as a whole number; the default where it is not set. Raises UsageError for anything below 1."""
+    value = settings.get(name)
+    if value is None:
+        return default
+    try:
+        count = int(str(value))  # a YAML may quote it; True and 2.5 are no counts
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise UsageError(f"{name} is {value!r}; set it to a whole number of 1 or more, or leave it out.")
+    return count
 
 
 def _processes(count: int) -> str:

@@ -19,7 +19,7 @@ from trl import ModelConfig, TrlParser
 
 from hysteretic.common.errors import UsageError, nearest
 from hysteretic.config import help_pages
-from hysteretic.config.batch import KEYS, batch_for, note_unadjusted
+from hysteretic.config.batch import KEYS, batch_for, count_in, note_unadjusted
 from hysteretic.config.recipes import layers_of, merged, read_recipe, tiny_recipe
 from hysteretic.config.run import RunConfig as RunConfig
 from hysteretic.config.run import setting as setting
@@ -51,7 +51,7 @@ class RunSpec:
     batch_note: str = ""
 
 
-class _Parser(TrlParser):
+class Parser(TrlParser):
     """TrlParser for fields whose metadata has facts besides the help."""
 
     @staticmethod
@@ -83,14 +83,15 @@ def parse(
     layers = [] if given.get("config") is None else layers_of(given["config"])
     for name, layer in layers:
         check_known_settings(layer, _known(parser), name)
-    config = merged(layers)
+    config, name = merged(layers), given.get("config") or "The configuration"
     if flags.get("resume") or config.get("resume"):
         output = flags.get("output") or config.get("output")
         if output is None:
             raise UsageError("--resume needs the run's folder; give its --output.")
-        if (Path(str(output)) / "config.yaml").is_file():
-            config = {**read_recipe(str(Path(str(output)) / "config.yaml")), **config}
-    return _run_spec(parser, config, given.get("config") or "The configuration", flags, machine, processes)
+        own = Path(str(output)) / "config.yaml"
+        if own.is_file():
+            config, name = {**read_recipe(str(own)), **config}, str(own)
+    return _run_spec(parser, config, name, flags, machine, processes)
 
 
 def parse_settings(settings: Mapping[str, Any], name: str, machine: Mapping[str, Any] | None = None) -> RunSpec:
@@ -115,7 +116,7 @@ def _known(parser: TrlParser) -> dict[str, Any]:
 
 
 def _parser(training: type[HPOConfig] = HPOConfig) -> TrlParser:
-    parser = _Parser(
+    parser = Parser(
         [RunConfig, training, ModelConfig],
         prog="hysteretic train",
         usage=help_pages.USAGE,
@@ -155,13 +156,13 @@ def _run_spec(
 def _kept_batch(asked: dict[str, Any], flags: Mapping[str, Any], processes: int | None) -> tuple[dict[str, Any], str]:
     """Settings that keep the stated batch on the actual processes, and a line about it."""
     actual = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
-    stated = asked.get("processes")
+    stated = count_in(asked, "processes", 0)
     if not stated or not actual:
         return {}, ""
     if "processes" not in flags and any(key in flags for key in KEYS):
         asked["processes"] = actual  # a flag applies to the actual processes
-        return {}, note_unadjusted(asked, int(stated), actual)
-    return batch_for(asked, int(stated), actual)
+        return {}, note_unadjusted(asked, stated, actual)
+    return batch_for(asked, stated, actual)
 
 
 def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:

@@ -92,6 +92,9 @@ class FaultTolerance(ExtraState):
             if failures:
                 raise RewardError(failures[0]) from self._reward_watch.cause
             rewards_BF = self._with_unscored_as_nan(rewards_BF, [rows for _, rows in reports])
+            is_infinite = torch.isinf(rewards_BF).any(dim=1)
+            if bool(is_infinite.any()):
+                raise RewardError(f"A reward model gave row {int(is_infinite.nonzero()[0])} an infinite reward.")
         if bool(is_unrewarded.any()):
             raise RewardError(
                 f"No reward function gave row {int(is_unrewarded.nonzero()[0])} of the batch a reward "

@@ -18,6 +18,7 @@ from hysteretic.common import metric_names as names
 from hysteretic.objective import Objective
 from hysteretic.parts import AdaptiveWeight, FixedWeight
 from hysteretic.trl.compat import setting
+from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.extra_state import ExtraState
 from hysteretic.trl.mapping import has_known_mass, length_of, row_factor, trl_settings
 from hysteretic.trl.rewards import GroupRewards
@@ -44,6 +45,13 @@ class WeightedAdvantages(ExtraState):
         objective: Objective | None = None,
         **options: Any,
     ) -> None:
+        if not isinstance(args, HPOConfig if objective is None else GRPOConfig):
+            raise TypeError(
+                f"args is a {type(args).__name__}, which does not name an objective; give an HPOConfig, or a "
+                "GRPOConfig with objective=hysteretic.make('a-hpo')."
+            )
+        if not isinstance(objective, Objective | None):
+            raise TypeError(f"objective is {objective!r}; give an Objective, such as hysteretic.make('a-hpo').")
         if objective is None:
             self.objective: Objective = args.objective()
         else:
