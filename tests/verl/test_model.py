@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hysteretic.launch.training import ATTENTION
+from hysteretic.launch.verl_keys import ATTENTION
 from tensordict import TensorDict
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from verl.utils import tensordict_utils as tu
