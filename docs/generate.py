@@ -158,8 +158,9 @@ def comparison(name: str) -> Sequence[str]:
 def against(baselines: str, *arms: str) -> Sequence[str]:
     """Some arms against each of the baselines (a,b) in all comparisons, on the measure chosen in advance."""
     starts = {
-        "default": "countdown-3, sparse start",
-        "sparse": "the same, other seeds",
+        "default": "countdown-3, sparse start, own rates",
+        "same-rate": "the same, all at 6e-4",
+        "sparse": "countdown-3, sparse start, other seeds",
         "easy": "countdown-3, easier start",
         "telelogs": "telelogs-compact",
     }
