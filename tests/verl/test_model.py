@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hysteretic.launch.verl_keys import ATTENTION
 from tensordict import TensorDict
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from verl.utils import tensordict_utils as tu
@@ -12,6 +11,7 @@ from verl.workers.config import HFModelConfig
 from verl.workers.engine.fsdp import transformer_impl
 
 import hysteretic.verl  # noqa: F401 - what every process of a run has imported
+from hysteretic.launch.verl_keys import ATTENTION
 
 SIZES = {
     "vocab_size": 37,
