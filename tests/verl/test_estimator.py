@@ -327,7 +327,7 @@ def test_rewards_too_far_apart_for_their_type_are_refused():
     """Finite each, but an infinite advantage would be no error in verl."""
     mask = mask_of([3, 3, 3], 3)
     rewards = token_level([3e38, -3e38, -3e38], mask)
-    with pytest.raises(ValueError, match=r"advantage of row 0 \(uid prompt-0\) is beyond torch.float32"):
+    with pytest.raises(ValueError, match=r"advantage of row 0 \(uid prompt-0\) overflows torch.float32"):
         call("a_hpo", (rewards, mask, uids(1, 3)), norm_adv_by_std_in_grpo=False)
 
 
