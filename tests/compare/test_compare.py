@@ -107,7 +107,7 @@ def test_the_report_is_written_at_the_end(whole):
     assert all(f"Note: {note}" in printed for note in results["notes"])
     assert results["command"].endswith(f"--config {out}/comparison.yaml --output {out}-again --jobs 2")
     assert results["command"] in printed
-    assert "Repeat it, from this directory" in printed
+    assert "To repeat it, run in this directory" in printed
     assert (out / "report.html").is_file()
     assert not list(out.glob("runs/*/*/checkpoint-*"))
     assert len(list(out.glob("runs/*/*/model/model.safetensors"))) == 4

@@ -38,16 +38,18 @@ function listen({ frame, view }) {
     if (next === undefined) return;
     event.preventDefault();
     place = Math.max(0, Math.min(points.length - 1, next));
-    frame.scrollIntoView({ block: "nearest", behavior: "instant" }); // a point off the screen is not found below
-    const { left, top } = frame.querySelector("svg").getBoundingClientRect();
-    const [x, y] = view.origin();
-    const inside = Math.max(1, Math.min(view.signal("width") - 1, view.scale("x")(points[place])));
-    const at = {
-      clientX: left + view.padding().left + x + inside,
-      clientY: top + view.padding().top + y + view.signal("height") / 2,
+    const send = (type) => {
+      frame.scrollIntoView({ block: "nearest", behavior: "instant" }); // a point off the screen is not found below
+      const { left, top } = frame.querySelector("svg").getBoundingClientRect();
+      const [x, y] = view.origin();
+      const inside = Math.max(1, Math.min(view.signal("width") - 1, view.scale("x")(points[place])));
+      const at = {
+        clientX: left + view.padding().left + x + inside,
+        clientY: top + view.padding().top + y + view.signal("height") / 2,
+      };
+      const under = document.elementFromPoint(at.clientX, at.clientY);
+      under?.dispatchEvent(new PointerEvent(type, { ...at, bubbles: true }));
     };
-    const send = (type) =>
-      document.elementFromPoint(at.clientX, at.clientY)?.dispatchEvent(new PointerEvent(type, { ...at, bubbles: true }));
     latest = event; // Vega may still be at work on the key before
     send("pointerover");
     const show = () => latest === event && send("pointermove"); // once the rule is drawn at its new place
