@@ -166,13 +166,13 @@ def with_template(folder, random_model, template):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--lora_target_modules", "q_prj", "v_proj"], "'q_prj', which Qwen/Qwen2.5-1.5B-Instruct does not have"),
-        (["--lora_target_modules", "q_prj"], "Its linear modules are down_proj, gate_proj, k_proj"),
+        (["--lora_target_modules", "q_prj", "v_proj"], "'q_prj', which is not a module of Qwen/Qwen2.5-1.5B-Instruct"),
+        (["--lora_target_modules", "q_prj"], "linear modules are down_proj, gate_proj, k_proj"),
         (["--num_generations", "7"], "num_generations (7)"),
         (["--gradient_accumulation_steps", "48"], "gradient_accumulation_steps (48) does not divide"),
-        (["--train_problems", "3"], "a rollout takes 128"),
+        (["--train_problems", "3"], "a rollout needs 128"),
         (["--task", "countdown-5"], "There is no task 'countdown-5'"),
-        (["--resume", "--output", "runs/none"], "nothing to resume"),
+        (["--resume", "--output", "runs/none"], "cannot resume"),
         (["--model", "no/such-model"], "no/such-model"),
     ],
 )

@@ -91,7 +91,7 @@ def test_where_it_fits_is_the_fewest(models, work):
         (["--dtype", "bfloat16"], "zero3", ["have no effect"]),
         (LORA, "ddp", ["frozen weights are loaded in float32"]),
         (["--dtype", "bfloat16", *LORA], "ddp", []),
-        (["--dtype", "bfloat16", *LORA, "--max_completion_length", "40000"], "ddp", ["was made for 32768"]),
+        (["--dtype", "bfloat16", *LORA, "--max_completion_length", "40000"], "ddp", ["the model supports 32768"]),
         (
             ["--dtype", "bfloat16", *LORA, *VLLM, "0.4", "--vllm_max_model_length", "300"],
             "ddp",
