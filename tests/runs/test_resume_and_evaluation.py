@@ -44,7 +44,7 @@ def test_a_run_at_its_last_update_makes_no_other(quick, tmp_path, max_steps, cap
     assert main(["train", *quick, "--output", str(out.path), "--max_steps", "2"]) == 0
     config = out.config.read_text()
     assert main(["train", "--resume", "--output", str(out.path), "--max_steps", max_steps]) == 2
-    assert "larger --max_steps" in capsys.readouterr().err
+    assert "raise --max_steps" in capsys.readouterr().err
     assert [line["step"] for line in read_lines(out.metrics)] == [1, 2]
     assert out.config.read_text() == config
 
@@ -96,7 +96,7 @@ def test_two_ranks_draw_different_responses(quick, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--problems", "0"], "at least one"),
+        (["--problems", "0"], "--problems is 0"),
         (["--output", "no/such/folder/figures.json"], "no/such/folder"),
         (["--dtype", "float33"], "float33"),
         (["--device", "tpuu"], "tpuu"),
