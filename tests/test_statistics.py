@@ -210,7 +210,7 @@ def test_the_sentence_says_the_verdict_the_figures_and_what_more_seeds_would_do(
     assert str(unclear).startswith(
         "No clear difference: mean 0.3325 against 0.2875, a difference of +0.045 (95 % interval -"
     )
-    assert str(unclear).endswith(f", about {unclear.seeds_to_tell} seeds would tell.")
+    assert str(unclear).endswith(f", about {unclear.seeds_to_tell} seeds would confirm it.")
     assert str(paired_comparison([0.4], [0.3])).endswith("(95 % interval -inf to +inf) at one seed.")
 
 
