@@ -204,7 +204,7 @@ def test_every_figure_that_is_shown_is_what_counting_gives():
     assert headline(record).startswith(
         "Starts, with 20 prompts per batch and groups of 4: "
         f"expect {20 * (1 - silent[4]):.1f} informative groups per batch, "
-        f"and none at all in {percent(silent[4] ** 20)} of"
+        f"and none in {percent(silent[4] ** 20)} of"
     )
     largest = [row for row in record["curve"] if row["informative"] >= 0.4]
     assert record["smallest_group"] == min(row["group_size"] for row in largest)
