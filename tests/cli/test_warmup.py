@@ -56,11 +56,11 @@ def test_what_the_solutions_say_is_learnt_and_the_model_is_an_ordinary_folder(tm
     [
         (["--task", "countdown-3", "--model", "tiny"], ["countdown-3", "demonstration(problem)"]),
         (["--task", "telelogs-compact", "--problems", "0"], ["problems is 0"]),
-        (["--task", "telelogs-compact"], ["Give --model"]),
+        (["--task", "telelogs-compact"], ["give --model"]),
         (["--task", "telelogs-synthetic", "--model", "tiny"], ["no chat template", "plain"]),
         (
             ["--task", "telelogs-synthetic", "--model", "tiny", "--task_options", '{"prompt": "plain"}'],
-            ["tokens, but tiny reads 256"],
+            ["tokens, but tiny supports 256"],
         ),
         (
             ["--task", "telelogs-synthetic", "--model", "tiny", "--task_options", json.dumps({"cells": 3})],

@@ -211,7 +211,7 @@ def test_a_mistake_is_named_before_anything_is_made(flags, words, tmp_path, caps
         ({"algorithms": ["grpo"], "arm": {"x": {"alpha": 0.5}}}, ["mine.yaml sets 'arm'", "'arms'"]),
         ({"arm": {"x": {"algorithm": "grpo"}}}, ["mine.yaml sets 'arm'", "'arms'"]),
         ({"algorithms": ["grpo"], "settings": {"seed_s": 2}}, ["mine.yaml sets 'seed_s'", "'seeds'"]),
-        ({"algorithms": ["grpo"], "settings": {"seeds": 2}}, ["mine.yaml", "settings.seeds", "beside"]),
+        ({"algorithms": ["grpo"], "settings": {"seeds": 2}}, ["mine.yaml", "settings.seeds", "top level"]),
         ({"arms": {"x": {"algorithm": "grpo", "model": "tinny"}}}, ["arm 'x'", "'tinny'", "'tiny'"]),
     ],
 )
