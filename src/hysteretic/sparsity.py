@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
-from scipy.special import comb, expit, logit
+from scipy.special import betaln, comb, expit, logit
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -138,7 +138,9 @@ def _log_pmf(mean: Array | float, correlation: float, samples: int) -> Array:
     if correlation == 0:
         return np.asarray(stats.binom.logpmf(successes, samples, mean))
     total = 1 / correlation - 1
-    return np.asarray(stats.betabinom.logpmf(successes, samples, mean * total, (1 - mean) * total))
+    a, b = mean * total, (1 - mean) * total
+    ways = -np.log(samples + 1) - betaln(samples - successes + 1, successes + 1)
+    return np.asarray(ways + betaln(successes + a, samples - successes + b) - betaln(a, b))
 
 
 def fit_beta_binomial(successes_N: Counts, samples: int) -> BetaBinomial:
