@@ -19,9 +19,11 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from statistics import median, quantiles
 from typing import Any
+from unittest import mock
 
 import torch
 import transformers
@@ -97,8 +99,13 @@ def clocked_callback(method: Callable[..., Any]) -> Callable[..., Any]:
     return timed
 
 
-for _callback, _name in ((Guard, "on_pre_optimizer_step"), (LastUpdate, "on_step_end")):
-    setattr(_callback, _name, clocked_callback(getattr(_callback, _name)))
+@contextmanager
+def clocked_callbacks() -> Iterator[None]:
+    """Time the two callbacks; afterwards they are what they were."""
+    with ExitStack() as stack:
+        for callback, name in ((Guard, "on_pre_optimizer_step"), (LastUpdate, "on_step_end")):
+            stack.enter_context(mock.patch.object(callback, name, clocked_callback(getattr(callback, name))))
+        yield
 
 
 class Stopwatch(TrainerCallback):
@@ -134,7 +141,7 @@ def sparse_reward(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[flo
     return [float(ids[0] < 45) for ids in completion_ids]
 
 
-def run(name: str, seed: int) -> tuple[float, float, int]:
+def run(name: str, seed: int, prompts: int = PROMPTS) -> tuple[float, float, int]:
     """Seconds of one rollout with its updates, seconds of added code in it, and number of parameters."""
     set_seed(seed)
     model, tokenizer = policy()
@@ -142,7 +149,7 @@ def run(name: str, seed: int) -> tuple[float, float, int]:
         fields: dict[str, Any] = {
             "output_dir": folder,
             "num_generations": RESPONSES,
-            "per_device_train_batch_size": PROMPTS * RESPONSES // UPDATES,
+            "per_device_train_batch_size": prompts * RESPONSES // UPDATES,
             "steps_per_generation": UPDATES,
             "gradient_accumulation_steps": 1,
             "max_completion_length": LENGTH,
@@ -169,12 +176,13 @@ def run(name: str, seed: int) -> tuple[float, float, int]:
             args = GRPOConfig(loss_type="dapo", epsilon=0.2, **fields)
         kind = Stock if name == "trl" else Extended
         watch = Stopwatch()
-        data = Dataset.from_dict({"prompt": [f"{i:03d}:" for i in range(PROMPTS)]})
+        data = Dataset.from_dict({"prompt": [f"{i:03d}:" for i in range(prompts)]})
         kind.clock = defaultdict(float)
         trainer = kind(model, sparse_reward, args, train_dataset=data, processing_class=tokenizer, callbacks=[watch])
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
-        trainer.train()
+        with clocked_callbacks() if kind is Extended else nullcontext():
+            trainer.train()
         added = trainer.clock["with"] - trainer.clock["without"] if name in ("a-hpo", "alpha-1") else 0.0
     return watch.seconds, added, sum(parameter.numel() for parameter in model.parameters())
 
@@ -185,18 +193,18 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": median(values), "quartile_1": low, "quartile_3": high}
 
 
-def measure(rounds: int, threads: int) -> dict[str, Any]:
+def measure(rounds: int, threads: int, prompts: int = PROMPTS) -> dict[str, Any]:
     """The results of all rounds after one warm-up run; the trainers take turns at going first."""
     torch.set_num_threads(threads)
     names = list(NAMES)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     added: dict[str, list[float]] = {name: [] for name in names}
     parameters = 0
-    run(names[0], 0)
+    run(names[0], 0, prompts)
     for seed in range(1, rounds + 1):
         turn = seed % len(names)
         for name in names[turn:] + names[:turn]:
-            took, extra, parameters = run(name, seed)
+            took, extra, parameters = run(name, seed, prompts)
             seconds[name].append(took)
             added[name].append(extra)
     ours = seconds["a-hpo"]
@@ -209,7 +217,7 @@ def measure(rounds: int, threads: int) -> dict[str, Any]:
         },
         "setting": {
             "parameters": parameters,
-            "prompts": PROMPTS,
+            "prompts": prompts,
             "responses_a_prompt": RESPONSES,
             "tokens_a_response": LENGTH,
             "updates_a_rollout": UPDATES,
@@ -224,18 +232,19 @@ def measure(rounds: int, threads: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table, and with --json one line of JSON last."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="Measured rounds of the four trainers (at least 2).")
     parser.add_argument("--threads", type=int, default=1, help="Threads of torch.")
+    parser.add_argument("--prompts", type=int, default=PROMPTS, help="Prompts per rollout (published: the default).")
     parser.add_argument("--json", action="store_true", help="Print the results as one line of JSON, last.")
-    choice = parser.parse_args()
-    if choice.rounds < 2:
-        parser.error(f"--rounds is {choice.rounds}; quartiles need at least 2.")
+    choice = parser.parse_args(arguments)
+    if choice.rounds < 2 or choice.prompts < 1:
+        parser.error(f"--rounds is {choice.rounds} and --prompts {choice.prompts}; they must be at least 2 and 1.")
     transformers.logging.set_verbosity_error()
     logging.getLogger("accelerate").setLevel(logging.ERROR)
-    results = measure(choice.rounds, choice.threads)
+    results = measure(choice.rounds, choice.threads, choice.prompts)
 
     def show(label: str, unit: str, values: dict[str, float]) -> None:
         print(f"{label:38}{values['median']:9.3f} {unit:3}[{values['quartile_1']:.3f}, {values['quartile_3']:.3f}]")

@@ -57,8 +57,8 @@ def probe_rewards(start: dict[str, Any], problems: int, samples: int) -> np.ndar
         flags += ["--problems", str(problems), "--samples", str(samples), "--temperature", str(start["temperature"])]
         flags += ["--max-completion-length", str(start["max_completion_length"])]
         flags += ["--group-sizes", str(start["group_size"]), "--prompts-per-batch", str(start["prompts"])]
-        if start["task_options"]:
-            flags += ["--task-options", json.dumps(start["task_options"])]
+        if options := start["task_options"]:  # text where the run was given a flag
+            flags += ["--task-options", options if isinstance(options, str) else json.dumps(options)]
         probe.main(flags)
         record = json.loads((Path(folder) / "probe.json").read_text(encoding="utf-8"))
     return np.array(list(record["rewards"].values()))
@@ -188,14 +188,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Compare, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="folders made by `hysteretic train`")
     parser.add_argument("--problems", type=int, default=200)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     results = check([RunFolder(path) for path in options.runs], options.problems, options.samples)
     text = as_markdown(results)
     (options.results / "probe-check.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -39,6 +39,7 @@ from hysteretic.tasks.countdown_problems import problem_counts
 
 RESPONSES, UPDATES = 256, 4
 """Per rollout, as in the recipe of the tiny model."""
+PROBE = ("--problems", "200", "--samples", "16")
 SEEDS_APART = 1000
 """Offset between the seeds of a probe and its run, so that they do not draw the same random numbers."""
 LARGEST, LARGEST_TARGET = 9, 99
@@ -88,7 +89,7 @@ def case(start: Start, model: str, i: int, output: Path) -> dict[str, Any]:
     flags = ["--task", "countdown-3", "--task-options", options, "--model", model, "--output", str(probe)]
     flags += ["--group-sizes", size, "--prompts-per-batch", str(start.prompts), "--max-completion-length", "72"]
     if read_json(probe / "probe.json") is None:
-        done(["probe", *flags, "--seed", str(i)])
+        done(["probe", *flags, *PROBE, "--seed", str(i)])
     seed = str(SEEDS_APART + i)
     flags = ["--config", "tiny-countdown-3", "--task_options", options, "--model", model, "--output", str(run.path)]
     flags += ["--num_generations", size, "--seed", seed, "--data_problem_seed", seed, "--learning_rate", "0"]
@@ -225,13 +226,13 @@ def _ends(found: dict[str, Any]) -> str:
     return f"{percent(found['low'])} to {percent(found['high'])}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run all cases, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=32, help="runs per starting point (default: 32)")
     parser.add_argument("--output", type=Path, default=Path("runs/probe-still"), help="folder for the runs")
     parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.runs < 2:
         parser.error(f"--runs is {options.runs}; an interval over runs needs at least 2.")
     results = check(options.runs, options.output)

@@ -1,6 +1,9 @@
 """Are the advantages that verl is given those of HPO? Called as verl calls them, and through its compute_advantage."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -361,3 +364,11 @@ def test_a_hundred_thousand_responses(capsys):
     with capsys.disabled():
         print(f"\nadvantages of {responses:,} responses of up to {tokens} tokens: {seconds:.3f} s")
     assert seconds < 20
+
+
+def test_the_script_that_times_it_runs(tmp_path):
+    """benchmarks/verl_estimator.py on its smallest batch."""
+    script = Path(__file__).parents[2] / "benchmarks" / "verl_estimator.py"
+    words = ["--largest", "1000", "--output", str(tmp_path / "verl_estimator")]
+    subprocess.run([sys.executable, str(script), *words], check=True, timeout=300)
+    assert (tmp_path / "verl_estimator.md").is_file()

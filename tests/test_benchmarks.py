@@ -1,0 +1,123 @@
+"""Benchmarks run at their smallest size, change nothing at import, and accept the commands published for them."""
+
+import argparse
+import json
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hysteretic.trl.guard import Guard
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/*.md"), *BENCHMARKS.glob("*.py")]
+COMMANDS = sorted(
+    {
+        (name, re.split(r"\s{3,}|\s+#|\\n|\"", rest)[0].strip())
+        for page in PAGES
+        for name, rest in re.findall(r"python benchmarks/(\w+)\.py([^`\n)]*)", page.read_text(encoding="utf-8"))
+    }
+)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Loads a script as a module, which may import its neighbours."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def load(name):
+        return __import__(name)
+
+    yield load
+    for name in SCRIPTS:
+        sys.modules.pop(name, None)
+
+
+def run(name, *words, cwd):
+    """A script as a user runs it. Returns what it prints."""
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_step_time_runs(tmp_path):
+    """With a process for the memory of each trainer; the file has what the tables are made of."""
+    said = run(
+        "step_time",
+        "--work",
+        "smallest",
+        "--rounds",
+        "1",
+        "--threads",
+        "1",
+        "--save",
+        tmp_path / "s.json",
+        cwd=tmp_path,
+    )
+    saved = json.loads((tmp_path / "s.json").read_text())
+    assert "step_ratio" in said
+    assert saved["update_tokens"]["stock"] == 32 * 16
+    assert min(saved["step_ratio"], saved["update_ratio"], saved["memory_ratio"]) > 0
+
+
+def test_overhead_runs_and_leaves_the_classes_as_they_were(tmp_path, script, capsys):
+    """Importing it once made every later run of another script crash."""
+    methods = dict(vars(Guard))
+    overhead = script("overhead")
+    overhead.main(["--rounds", "2", "--prompts", "2", "--json"])
+    results = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert results["added_milliseconds_per_rollout"]["median"] > 0
+    assert dict(vars(Guard)) == methods
+
+
+def test_intervals_runs(tmp_path):
+    run("intervals", "--simulations", "50", "--resamples", "20", "--output", tmp_path, cwd=tmp_path)
+    assert (tmp_path / "intervals.md").is_file()
+
+
+def test_telelogs_speed_runs(tmp_path):
+    assert "10,000 questions" in run("telelogs_speed", "--count", "3", cwd=tmp_path)
+
+
+def test_the_probes_scripts_run(tmp_path, script, monkeypatch):
+    """One starting point and one rollout, twice; the second script reads a run of the first."""
+    monkeypatch.chdir(tmp_path)
+    check, still = script("probe_check"), script("probe_still")
+    for module in (check, still):
+        monkeypatch.setattr(module, "ROLLOUTS", (1,))
+    monkeypatch.setattr(still, "STARTS", still.STARTS[:1])
+    monkeypatch.setattr(still, "PROBE", ("--problems", "4", "--samples", "2"))
+    still.main(["--runs", "2", "--output", "runs", "--results", "."])
+    assert "first rollout" in Path("probe-still.md").read_text()
+    check.main(["runs/sparse/run-0", "--problems", "4", "--samples", "2", "--results", "."])
+    assert json.loads(Path("probe-check.json").read_text())["starts"]
+
+
+def test_every_script_is_tried():
+    """Two of them beside what they measure, which needs a browser or verl."""
+    tests = [Path(__file__), ROOT / "tests/verl/test_estimator.py", ROOT / "tests/runs/test_trackers.py"]
+    said = "".join(path.read_text(encoding="utf-8") for path in tests)
+    assert [name for name in SCRIPTS if not re.search(rf"[(\"']{name}(\.py)?[\"',)]", said)] == []
+
+
+@pytest.mark.parametrize(("name", "words"), COMMANDS)
+def test_published_commands_are_taken_by_the_script(name, words, monkeypatch):
+    """Up to its parser; a flag that was renamed would be an error there."""
+
+    def parse(self, arguments=None, namespace=None):
+        _, unknown = self.parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
+        raise SystemExit(f"unknown: {unknown}")
+
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    monkeypatch.setattr(sys, "argv", [name, *shlex.split(words)])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+    assert str(stopped.value) == "unknown: []"
