@@ -77,6 +77,40 @@ def test_overhead_runs_and_leaves_the_classes_as_they_were(tmp_path, script, cap
     assert dict(vars(Guard)) == methods
 
 
+def test_time_to_reward_runs_and_continues(tmp_path, script, capsys):
+    """One rollout of each arm; a second call finds the runs done, and other settings are refused."""
+    words = ["--seeds", "300", "--updates", "4", "--eval-problems", "4", "--save", str(tmp_path / "saved.json")]
+    time_to_reward = script("time_to_reward")
+    time_to_reward.main(words)
+    runs = json.loads((tmp_path / "saved.json").read_text())["runs"]
+    assert [one["total"]["updates"] for one in runs] == [4, 4, 4]
+    tokens = {one["arm"]: one["total"]["generated_tokens"] for one in runs}
+    assert tokens["stock"] == tokens["lean"] > 0  # the same responses
+    capsys.readouterr()
+    time_to_reward.main(words)
+    assert "seed 300" not in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="updates 4"):
+        time_to_reward.main([*words, "--updates", "8"])
+
+
+def test_time_to_reward_counts_censored_runs(script):
+    """A stock run that never got there understates the ratio; without ours there is none."""
+
+    def one(arm, seed, seconds, is_reached=True):
+        counts = {"seconds": seconds, "generated_tokens": 10, "updates": 4}
+        return {"arm": arm, "seed": seed, "reached": {"0.1": counts} if is_reached else {}, "total": counts}
+
+    ratios = script("time_to_reward").ratios
+    runs = [one("stock", 0, 8.0), one("lean", 0, 2.0), one("stock", 1, 18.0, False), one("lean", 1, 2.0)]
+    found = ratios(runs, "lean", "0.1", "seconds")
+    assert found["ratio"] == pytest.approx(6.0)
+    assert found["stock_censored"] == 1
+    assert found["interval"][0] < 6 < found["interval"][1]
+    found = ratios([*runs[:3], one("lean", 1, 2.0, False)], "lean", "0.1", "seconds")
+    assert found["ratio"] is None
+    assert found["ours_censored"] == 1
+
+
 def test_intervals_runs(tmp_path):
     run("intervals", "--simulations", "50", "--resamples", "20", "--output", tmp_path, cwd=tmp_path)
     assert (tmp_path / "intervals.md").is_file()
