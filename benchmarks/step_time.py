@@ -6,6 +6,7 @@
     b  2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each, one update; no group is silent
     c  as b with 5 prompts, 4 of them silent; the responses are given, not generated, so the step is the update phase
     d  32 prompts of 8 tokens, 8 responses of 64 tokens, no group silent: nothing to save
+    b-49k, c-49k, b-151k, c-151k  as b and c with a vocabulary of 49,152 or 151,936, responses given
     smallest  a few rows of 8 tokens: only to see that the script runs
     growth  update phase only, for group sizes 4 to 64 and prompts of 128 to 4,096 tokens
 
@@ -61,7 +62,10 @@ SHORTEST, LONGEST = 64, 256
 
 @dataclass(frozen=True)
 class Work:
-    """What one step does. silent: how many prompts (the first ones) have only responses with reward 0."""
+    """What one step does. silent: how many prompts (the first ones) have only responses with reward 0.
+
+    vocabulary: entries of a tied output layer; None for the bytes of the tokenizer, not tied.
+    """
 
     prompts: int
     prompt_tokens: int
@@ -73,6 +77,7 @@ class Work:
     silent: int = 0
     is_tiny: bool = False
     generates: bool = True
+    vocabulary: int | None = None
 
 
 WORKS = {
@@ -80,6 +85,13 @@ WORKS = {
     "b": Work(prompts=2, prompt_tokens=2300),
     "c": Work(prompts=5, prompt_tokens=2300, silent=4, generates=False),
     "d": Work(prompts=32, prompt_tokens=8, rows=64, updates=4, longest=64, shortest=64),
+    **{
+        f"{name}-{vocabulary // 1000}k": Work(
+            prompts=prompts, prompt_tokens=2300, silent=silent, generates=False, vocabulary=vocabulary
+        )
+        for vocabulary in (49_152, 151_936)
+        for name, prompts, silent in (("b", 2, 0), ("c", 5, 4))
+    },
     "smallest": Work(prompts=4, prompt_tokens=8, rows=32, longest=8, shortest=8),
 }
 
@@ -129,22 +141,24 @@ class Ours(Measured, HPOTrainer):
     """HPOTrainer, measured."""
 
 
-def random_policy(prompt_tokens: int) -> tuple[Any, Any]:
+def random_policy(prompt_tokens: int, vocabulary: int | None = None) -> tuple[Any, Any]:
     """A Qwen2 of 11 million random parameters over the byte tokenizer, which never ends a response."""
     tokenizer = build_tokenizer()
     config = Qwen2Config(
-        vocab_size=len(tokenizer),
+        vocab_size=vocabulary or len(tokenizer),
         hidden_size=384,
         intermediate_size=1920,
         num_hidden_layers=4,
         num_attention_heads=6,
         num_key_value_heads=2,
         max_position_embeddings=prompt_tokens + 4 * LONGEST,
-        tie_word_embeddings=False,
+        tie_word_embeddings=vocabulary is not None,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
     model = Qwen2ForCausalLM(config)
+    if vocabulary is not None:
+        return model, tokenizer
     model.lm_head = torch.nn.Linear(config.hidden_size, config.vocab_size)
     torch.nn.init.normal_(model.lm_head.weight, std=config.initializer_range)
     torch.nn.init.zeros_(model.lm_head.bias)
@@ -171,7 +185,7 @@ def material(work: Work, seed: int) -> tuple[Any, Any, Dataset, Callable[..., An
     def reward(prompts: list[str], **_: Any) -> list[float]:
         return [float(i % 2) if int(prompt[:4]) >= work.silent else 0.0 for i, prompt in enumerate(prompts)]
 
-    return *random_policy(work.prompt_tokens), Dataset.from_dict({"prompt": prompts}), reward
+    return *random_policy(work.prompt_tokens, work.vocabulary), Dataset.from_dict({"prompt": prompts}), reward
 
 
 def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
