@@ -129,7 +129,7 @@ def test_a_row_that_was_not_exported_here_is_an_error_not_a_reward_of_zero(sourc
 
 
 def test_an_answer_that_is_no_json_is_refused():
-    """Before a file is written that nobody can score."""
+    """Before a file is written that cannot be scored."""
     problem = hysteretic.tasks.Problem("p1", "q", {"numbers": {1, 2}})
     with pytest.raises(ValueError, match=r"answer of p1 .* not valid JSON"):
         exported_row("countdown-3", {}, problem, "train", 0)
