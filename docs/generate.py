@@ -65,12 +65,12 @@ def settings(owner: str, *groups: str) -> Sequence[str]:
     return rows
 
 
-def options(*tasks: str) -> Sequence[str]:
-    """The options of built-in tasks, with their defaults."""
-    from hysteretic.tasks import FileTask, built_in
+def options() -> Sequence[str]:
+    """The options of every built-in task and of data files, with their defaults."""
+    from hysteretic.tasks import TASKS, FileTask, built_in
 
     rows = ["| task | options and defaults |", "|---|---|"]
-    for name in tasks:
+    for name in (*TASKS, "data"):
         factory: Callable[..., Any] = FileTask if name == "data" else built_in(name)
         fields = [f for f in inspect.signature(factory).parameters.values() if f.kind is not f.VAR_KEYWORD]
         listed = [
@@ -101,6 +101,22 @@ def algorithms() -> Sequence[str]:
     return rows
 
 
+def parts() -> Sequence[str]:
+    """The parts that an algorithm is made of, and what each may be by name."""
+    from hysteretic.trl.config import PARTS
+
+    questions = {
+        "ratio": "how far has the policy moved?",
+        "gate": "how much of a move is still rewarded?",
+        "weight": "how much do failures count?",
+        "length": "what is a token divided by?",
+    }
+    rows = ["| part | question | choices |", "|---|---|---|"]
+    for key, choices in PARTS.items():
+        rows.append(f"| {key} | {questions[key]} | {', '.join(map(_link, choices.values()))} |")
+    return rows
+
+
 def metrics() -> Sequence[str]:
     """Our own metrics, as the trainer logs them."""
     from hysteretic.common.metric_names import MEANINGS
@@ -111,8 +127,11 @@ def metrics() -> Sequence[str]:
 
 def _part(part: Any) -> str:
     values = ", ".join("max length" if key == "max_length" else f"{value:g}" for key, value in vars(part).items())
-    name = type(part).__name__
-    return f"[{name}](api/objectives.md#hysteretic.parts.{name})" + (f" {values}" if values else "")
+    return _link(type(part)) + (f" {values}" if values else "")
+
+
+def _link(kind: type) -> str:
+    return f"[{kind.__name__}](api/objectives.md#hysteretic.parts.{kind.__name__})"
 
 
 def names(what: str) -> Sequence[str]:
@@ -208,6 +227,7 @@ def _results(name: str) -> dict[str, Any]:
 MAKERS: dict[str, Callable[..., Sequence[str]]] = {
     "settings": settings,
     "options": options,
+    "parts": parts,
     "algorithms": algorithms,
     "list": names,
     "metrics": metrics,

@@ -1,4 +1,4 @@
-"""A results dict as `hysteretic compare` makes it (schema 1): invented figures, and text that attacks the page."""
+"""A results dict as `hysteretic compare` makes it (schema 1): invented numbers, and text that attacks the page."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_rewards_that_form_no_groups_are_an_error(rewards, group_size, message):
 
 
 def test_rewards_of_several_functions_are_not_taken_for_one():
-    """Flattened, [B, F] would give B*F advantages that belong to nobody."""
+    """Flattened, [B, F] would give B*F advantages that belong to no response."""
     for function in [hy.group_advantages, hy.neutral_responses]:
         with pytest.raises(ValueError, match=r"one per response; found shape \[4, 2\]"):
             function(torch.rand(4, 2), 2)

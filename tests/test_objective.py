@@ -152,7 +152,7 @@ def test_float32_agrees_to_a_millionth(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_diagnostics_are_those_of_the_loops(name):
-    """A figure on a dashboard is believed; each is counted once more here, as total and count."""
+    """People trust a metric on a dashboard; each is recomputed here, as total and count."""
     objective, spec = CASES[name]
     batch = rollout(13)
     output, _ = output_of(objective, batch, gradient_mass=True)

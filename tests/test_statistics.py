@@ -74,7 +74,7 @@ def test_the_interval_of_a_relative_gain_holds_the_truth():
     assert 0.93 <= np.mean(held) <= 0.97
 
 
-# ----- the figures of one comparison
+# ----- the numbers of one comparison
 
 
 def test_the_interval_and_p_value_are_those_of_scipy():
@@ -117,7 +117,7 @@ def test_a_baseline_that_may_be_zero_has_no_relative_interval():
 
 
 def test_a_negative_baseline_turns_the_sign_of_the_gain_and_is_left_out_of_the_sentence():
-    """-1 against -2 is better by 1, a "gain" of -50 %: the figure follows its formula, the sentence leaves it out."""
+    """-1 against -2 is better by 1, a "gain" of -50 %: the number follows its formula, the sentence leaves it out."""
     found = paired_comparison([-1.0, -1.1, -0.9, -1.2], [-2.0, -2.1, -2.2, -2.0])
     assert found.verdict == "better"
     assert found.relative_gain == pytest.approx(np.mean([-1.0, -1.1, -0.9, -1.2]) / -2.075 - 1)
@@ -169,7 +169,7 @@ def test_a_small_difference_is_not_taken_for_rounding():
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_fewer_than_four_seeds_get_no_verdict(seeds):
-    """However clear they look; the figures that exist are given all the same."""
+    """However clear they look; the numbers that exist are still given."""
     found = paired_comparison([1.0, 1.1, 1.2][:seeds], [0.1, 0.2, 0.31][:seeds])
     assert found.verdict == "too few seeds"
     assert "no verdict" in str(found)
@@ -201,7 +201,7 @@ def test_the_verdict_follows_the_interval():
 
 
 def test_the_sentence_says_the_verdict_the_figures_and_what_more_seeds_would_do():
-    """It is what `print` shows a person; the figures from SciPy's t-test, the gain's interval by root finding."""
+    """It is what `print` shows a person; the numbers are from SciPy's t-test, the gain's interval by root finding."""
     assert str(paired_comparison(TREATMENT, BASELINE)) == (
         "Better: mean 0.32 against 0.275, a difference of +0.045 (95 % interval +0.00404 to +0.086; "
         "+16.4 % of the baseline, +1.4 to +33.0 %) over 8 paired seeds, p = 0.036."
@@ -287,7 +287,7 @@ def test_seeds_to_tell_is_more_than_there_are():
 
 
 def test_an_effect_that_a_thousand_seeds_would_not_tell_has_no_number():
-    """A figure of 40,000 seeds would help nobody."""
+    """A recommendation of 40,000 seeds would not help anyone."""
     found = paired_comparison([0.01, 1.0, -1.0, 1.0, -1.0], [0.0] * 5)
     assert found.verdict == "cannot tell"
     assert found.seeds_to_tell is None

@@ -1,4 +1,4 @@
-"""What docs/troubleshooting.md says of logged figures, in one update of a random model each."""
+"""What docs/troubleshooting.md says about logged metrics, each checked in one update of a random model."""
 
 import pytest
 from policy import low_first_byte, prompts, random_policy, settings
@@ -15,7 +15,7 @@ def always(reward):
 
 
 def logged(folder, reward, callbacks=(), **changes):
-    """The figures of each update."""
+    """The metrics of each update."""
     model, tokenizer = random_policy()
     args = HPOConfig(**settings(folder, **changes))
     trainer = HPOTrainer(

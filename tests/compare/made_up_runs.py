@@ -1,4 +1,4 @@
-"""Run folders as `hysteretic train` leaves them, without training: figures that a test chooses."""
+"""Run folders as `hysteretic train` leaves them, without training: the metrics are chosen by the test."""
 
 import json
 
@@ -17,7 +17,7 @@ def write_run(
     source="a",
     grad_norm=0.5,
 ):
-    """One rollout a reward, each of some updates and 10 responses; 4 samples of each held-out problem."""
+    """One rollout per reward, each of some updates and 10 responses; 4 samples of each held-out problem."""
     folder.mkdir(parents=True)
     lines = []
     for i, reward in enumerate(rewards):

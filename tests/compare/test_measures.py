@@ -1,4 +1,4 @@
-"""What a run is worth, against figures computed by hand."""
+"""The measures of a run, against values computed by hand."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def test_area_early_and_end_are_means_of_rollouts(tmp_path):
 
 
 def test_held_out_measures_are_those_after_training(tmp_path):
-    """pass@4 of 4 samples is the share of problems with a right one; pass@1 the share of right responses."""
+    """pass@4 of 4 samples is the fraction of problems with a right one; pass@1 the fraction of right responses."""
     write_run(tmp_path / "run", [0.1, 0.2], correct=(0, 1, 2, 4))
     found = measures(read_record(tmp_path / "run"))
     assert found["pass@1 greedy"] == 0.25

@@ -251,7 +251,7 @@ def test_what_is_missing_is_said(results, said, tmp_path):
 
 
 def test_one_seed_gives_no_probability(tmp_path):
-    """P(better) 1.00 would be the surest figure of the page."""
+    """P(better) 1.00 would be the most certain number on the page."""
     cells = re.findall(r'<td data-column="P\(better\)">(.*?)</td>', page_of(one_seed(), tmp_path))
     assert set(cells) == {"\u2013"}
 

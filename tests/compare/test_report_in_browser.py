@@ -1,4 +1,4 @@
-"""The report of a comparison in a real browser: charts, reading, hiding, narrow screens, the dark, paper.
+"""The report of a comparison in a real browser: charts, reading values, hiding arms, narrow screens, dark mode, print.
 
 Needs Chromium, its driver (Debian: chromium, chromium-driver) and the package selenium; without them these tests are
 skipped, or fail where HYSTERETIC_REQUIRE_BROWSER=1 says that there must be a browser.
@@ -116,7 +116,7 @@ class Screen:
         return self.run(f"return getComputedStyle(document.querySelector({selector!r})).{name}")
 
     def hover(self, selector, across):
-        """The pointer over an element, at a share of its width."""
+        """The pointer over an element, at a fraction of its width."""
         from selenium.webdriver.common.action_chains import ActionChains
 
         element = self.driver.find_element("css selector", selector)

@@ -1,4 +1,4 @@
-"""What a comparison's results say, on runs whose figures are chosen."""
+"""What a comparison's results say, on runs with chosen metrics."""
 
 import csv
 import json

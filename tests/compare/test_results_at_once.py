@@ -1,4 +1,4 @@
-"""`hysteretic report` while `hysteretic compare` writes in the same folder: no half file, no older figures on top."""
+"""`hysteretic report` while `hysteretic compare` writes in the same folder: nothing half-written or stale."""
 
 import json
 import re

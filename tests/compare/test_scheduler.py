@@ -1,4 +1,4 @@
-"""Which learning rate does an arm get, and does it keep it? On runs whose figures are chosen."""
+"""Which learning rate does an arm get, and does it keep it? On runs with chosen metrics."""
 
 import pytest
 from compare.made_up_runs import write_run

@@ -144,7 +144,7 @@ def test_a_folder_takes_more_seeds_and_arms_but_nothing_else(tmp_path):
 
 
 def test_a_refusal_names_what_differs_and_nothing_else(tmp_path):
-    """Among forty settings nobody finds the one that changed."""
+    """Among forty settings the one that changed is hard to find."""
     common = {"seeds": 4, "task": "countdown-4", "task_options": {"largest": 9, "prompt": "terse"}, "max_steps": 8}
     arms = {"x": {"algorithm": "hpo", "alpha": 0.3}, "y": {"algorithm": "grpo"}}
     folder = ComparisonFolder(tmp_path / "c")

@@ -16,12 +16,14 @@ def own_of_hpo_config():
 
 def test_every_setting_of_ours_states_how_verl_takes_it():
     """A new field without facts would be refused by `launch verl` and missing from `train --help`."""
-    assert set(OWN) == own_of_hpo_config()
+    assert set(OWN) == own_of_hpo_config(), "each field of HPOConfig needs its facts: OWN in config/facts.py"
     assert all(found.verl is not None for found in OWN.values())
     for each in fields(RunConfig):
         assert each.metadata["help"]
-        assert each.metadata["facts"].verl is not None, each.name
-        assert each.metadata["facts"].group, each.name
+        assert each.metadata["facts"].verl is not None, (
+            f"setting(verl=...) of {each.name}: True, or why it has no effect"
+        )
+        assert each.metadata["facts"].group, f"setting(group=...) of {each.name}: one of config/help_pages.GROUPS"
 
 
 def test_every_name_in_the_table_is_a_setting():

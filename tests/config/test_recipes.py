@@ -118,7 +118,7 @@ def test_a_mistake_in_a_base_is_named_with_its_file(text, words, tmp_path):
 
 
 def test_every_key_reaches_a_configuration(recipe):
-    """A value that parse would drop or change in silence is not what the file promises."""
+    """A value that parse would silently drop or change is not what the file promises."""
     _, content, request = recipe
     for key, value in content.items():
         holders = [part for part in (request.run, request.training, request.model) if hasattr(part, key)]

@@ -139,7 +139,7 @@ def test_what_verl_cannot_do_is_refused_by_name(capsys, words, message):
 
 
 def test_every_refusal_is_shown_at_once_and_can_be_left_out(capsys):
-    """Not one a try."""
+    """All at once, not one per attempt."""
     flags = ["--mask_truncated_completions", "true", "--adam_epsilon", "1e-6"]
     _, _, error = launch(capsys, *flags)
     assert "mask_truncated_completions" in error
@@ -159,7 +159,7 @@ def test_running_without_verl_says_where_to_get_it(capsys, monkeypatch, tmp_path
 
 
 def test_a_refusal_of_one_flag_is_one_line(capsys):
-    """train's usage has more than two hundred."""
+    """The usage of `train` alone has more than two hundred lines."""
     for words in (["--lr_schedular_type", "cosine"], ["--learning_rate", "fast"]):
         _, _, error = launch(capsys, *words)
         assert len(error.splitlines()) == 1
@@ -240,7 +240,7 @@ def test_only_what_is_refused_can_be_left_out(capsys, flags, name, message):
     ],
 )
 def test_settings_of_verl_that_say_what_is_trained_are_the_recipes(capsys, word):
-    """verl takes the last of two values, in silence."""
+    """verl silently takes the last of two values."""
     code, _, error = launch(capsys, "--set", word)
     assert code == 2
     assert "would change the recipe's objective or batch" in error

@@ -211,7 +211,9 @@ def test_every_translated_setting_has_its_line():
     """A translation that nothing would miss may be wrong."""
     named = {word[2:] for flags, _ in TABLE for word in flags if word.startswith("--")}
     translated = facts_named(lambda facts: facts.verl is True)
-    assert translated - named - ELSEWHERE == set()
+    assert translated - named - ELSEWHERE == set(), (
+        "add a row to TABLE, or the name to ELSEWHERE with where it is tested"
+    )
 
 
 CHECKED_ELSEWHERE = {

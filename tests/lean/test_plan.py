@@ -65,7 +65,7 @@ def test_every_row_is_in_exactly_one_micro_batch(rows, ranks, budget):
 @EXAMPLES
 @given(batches(), st.integers(1, 4), budgets)
 def test_ranks_take_as_many_micro_batches(rows, ranks, budget):
-    """Ranks wait for each other at every one; one that is alone would wait for ever."""
+    """Ranks wait for each other at every micro-batch; one without a counterpart would wait forever."""
     shares = plan(rows, ranks, budget)
     assert len(shares) == ranks
     assert len({len(share) for share in shares}) == 1

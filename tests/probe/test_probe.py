@@ -67,7 +67,7 @@ def test_transformers_samples_the_same_where_the_own_loop_cannot(random_model, t
 
 
 def test_the_own_loop_gives_way_when_it_samples_from_another_distribution(random_model, monkeypatch):
-    """Checked by figures, not by the model's name: a model may drop what its attention is told."""
+    """Checked numerically, not by the model's name: a model may ignore what its attention is given."""
     model, prompts = AutoModelForCausalLM.from_pretrained(random_model), [[5, 6, 7], list(range(5, 50))]
     assert sampling.against_own_loop(model, prompts) is None
 

@@ -1,4 +1,4 @@
-"""`hysteretic probe` with bad input, interrupted, and with its figures counted once more."""
+"""`hysteretic probe` with bad input and interrupted; its numbers are also recomputed independently."""
 
 import json
 from itertools import combinations
@@ -150,7 +150,7 @@ def test_an_interrupted_probe_leaves_the_earlier_one(random_model, tmp_path, mon
 
 
 def test_two_probes_never_write_one_folder_at_once(random_model, tmp_path, capsys):
-    """One's page would stand beside the other's figures."""
+    """The page of one would stand beside the numbers of the other."""
     out = tmp_path / "out"
     out.mkdir()
     command = ["probe", *EASY, *FEW, "--model", str(random_model), "--output", str(out)]

@@ -41,7 +41,7 @@ UPDATES = 2
 
 
 def lines(*parts):
-    """metrics.jsonl of (figures that differ from healthy ones, how many rollouts): the reward with the first update."""
+    """metrics.jsonl of (metrics that differ from healthy ones, how many rollouts): the reward with the first update."""
     found = []
     for figures, count in parts:
         for _ in range(count):
@@ -82,7 +82,7 @@ def test_figures_just_within_their_bound_are_no_alarm(name):
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_not_logged_sounds_no_alarm(name):
-    """Nor does a figure that is not finite, which metrics.jsonl has as null."""
+    """Nor does a metric that is not finite, which metrics.jsonl has as null."""
     for value in (None, float("nan")):
         assert not heard(({}, 5), (dict.fromkeys(BAD[name].keys() - {"reward"}, value), 30))
 

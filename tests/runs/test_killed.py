@@ -1,4 +1,4 @@
-"""A run is killed wherever it is, and goes on as if it had not been: same weights, same figures, bit for bit."""
+"""A run killed at any point continues as if it had not been: same weights and metrics, bit for bit."""
 
 import json
 import multiprocessing

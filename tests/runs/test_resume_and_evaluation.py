@@ -1,4 +1,4 @@
-"""A run that goes on, or whose evaluation fails: no stale figure, no update too many, no traceback."""
+"""A resumed run, or one whose evaluation fails: no stale result, no extra update, no traceback."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def with_data(quick, tmp_path, reward):
 
 
 def test_a_run_that_went_on_is_evaluated_again(quick, tmp_path):
-    """The figure after two updates is not the figure after four."""
+    """The result after two updates is not the result after four."""
     out = RunFolder(tmp_path / "run")
     assert main(["train", *quick, "--output", str(out.path), "--max_steps", "2"]) == 0
     stale = json.loads(out.evaluation.read_text())

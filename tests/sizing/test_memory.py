@@ -1,4 +1,4 @@
-"""Bytes by part, against figures that are known and against what torch really saves."""
+"""Bytes by part, against known numbers and against what torch actually saves."""
 
 import math
 from dataclasses import replace
@@ -25,7 +25,7 @@ LORA = ["--use_peft", "true", "--lora_target_modules", "all-linear"]
     ],
 )
 def test_static_memory_is_what_is_known(models, work, name, fp32, bf16, lora):
-    """Weights, gradients and AdamW: 16 bytes a parameter in fp32, 8 in bf16; with LoRA 2, and 16 of the adapter."""
+    """Weights, gradients and AdamW: 16 bytes per parameter in fp32, 8 in bf16; with LoRA 2, and 16 of the adapter."""
     alone, adapted = models[name]
     found = [
         memory(alone, work(), "ddp", H100),
@@ -249,6 +249,6 @@ def test_buffers_of_sharded_ways_by_hand(models, work):
 
 
 def test_deepspeeds_step_holds_gradients_in_fp32_as_well(models, work):
-    """2 bytes a parameter and 4 more, of its partition."""
+    """2 bytes per parameter, and 4 more for its partition."""
     held = memory(models["qwen2.5-7b"][0], work("--dtype", "bfloat16", gpus=8), "zero2", H100)
     assert held.step["gradients"] == pytest.approx(6 * 7_615_616_512 / 8)

@@ -14,7 +14,7 @@ VLLM = ["--use_vllm", "true", "--vllm_mode", "colocate"]
 
 
 def test_decoding_one_group_reads_the_weights_once_a_token(models, work):
-    """Few responses: memory bandwidth rules. 8 responses, 1000 steps, 2 bytes a parameter, their keys and values."""
+    """Few responses: bandwidth dominates. 8 responses, 1000 steps, 2 bytes per parameter, their keys and values."""
     model = models["qwen2.5-7b"][0]
     asked = work(*FLAGS, *VLLM, "--steps_per_generation", "1", prompt=100)
     found = pace(model, asked, "ddp", GPUS["h200"])
@@ -25,7 +25,7 @@ def test_decoding_one_group_reads_the_weights_once_a_token(models, work):
 
 
 def test_an_update_is_four_forward_passes_with_checkpointing(models, work):
-    """Forward, recomputed, and twice that backward: 8 operations a parameter and token; LoRA 6."""
+    """Forward, recomputed, and twice that backward: 8 operations per parameter and token; LoRA 6."""
     alone, adapted = models["qwen2.5-7b"]
     asked = work(*FLAGS, "--steps_per_generation", "4", "--gradient_checkpointing", "true", prompt=20)
     n = asked.forwarded(False)[0]

@@ -17,7 +17,7 @@ from hysteretic.sizing.architecture import architecture, read_config
     ],
 )
 def test_counts_are_those_published(models, name, parameters, adapter):
-    """The models' own figures, and those that PEFT prints for rank 16 on all linear layers."""
+    """The models' own counts, and those that PEFT prints for rank 16 on all linear layers."""
     alone, adapted = models[name]
     assert (alone.parameters, alone.adapter) == (parameters, 0)
     assert (adapted.parameters, adapted.adapter) == (parameters, adapter)

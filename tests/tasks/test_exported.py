@@ -12,7 +12,7 @@ from telelogs_questions import question
 import hysteretic.tasks
 from hysteretic.rewards.reward_function import task_reward
 from hysteretic.tasks import TASKS
-from hysteretic.tasks.countdown import solve
+from hysteretic.tasks.countdown import Countdown, solve
 from hysteretic.tasks.exported import compute_score, exported_row
 from hysteretic.tasks.task import RewardError
 
@@ -33,6 +33,8 @@ def responses_to(task, problem):
     """Right, nearly right, wrong, empty and hostile ones."""
     if hasattr(task, "demonstration"):
         right = task.demonstration(problem)
+    elif not isinstance(task, Countdown):
+        pytest.fail(f"no right answer to {task.name} is known here: give the task a `demonstration`, or add one above")
     else:
         solution = solve(problem.answer["numbers"], problem.answer["target"])[0]
         right = f"<think>so</think> <answer>{solution}</answer>"
@@ -127,7 +129,7 @@ def test_a_row_that_was_not_exported_here_is_an_error_not_a_reward_of_zero(sourc
 
 
 def test_an_answer_that_is_no_json_is_refused():
-    """Before a file is written that nobody can score."""
+    """Before a file is written that cannot be scored."""
     problem = hysteretic.tasks.Problem("p1", "q", {"numbers": {1, 2}})
     with pytest.raises(ValueError, match=r"answer of p1 .* not valid JSON"):
         exported_row("countdown-3", {}, problem, "train", 0)

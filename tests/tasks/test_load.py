@@ -96,7 +96,7 @@ def test_a_class_or_a_factory_of_a_file_makes_a_task(mine):
     ("name", "options", "error", "message"),
     [
         ("countdwon-3", {}, ValueError, "Did you mean 'countdown-3'"),
-        ("zzz", {}, ValueError, "countdown-3, countdown-4, telelogs"),
+        ("zzz", {}, ValueError, ", ".join(TASKS)),
         ("countdown-3", {"largset": 9}, ValueError, "Did you mean 'largest'"),
         ("countdown-3", {"size": 4}, ValueError, "no option 'size'; its options are largest, "),
         ("mine.py:Mine", {"speed": 1}, ValueError, "no option 'speed'; its options are level, name"),

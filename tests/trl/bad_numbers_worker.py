@@ -1,4 +1,4 @@
-"""Bad numbers on one of two ranks; run under torchrun. Writes one JSON file a rank."""
+"""Bad numbers on one of two ranks; run under torchrun. Writes one JSON file per rank."""
 
 import json
 import sys

@@ -189,19 +189,7 @@ def cases():
     yield "a-hpo lora", {**several, "peft": lora()}
     yield "a-hpo rewards 0.1", {**several, "reward": constant_in_half(0.1)}
     yield "a-hpo rewards 10.1", {**several, "reward": constant_in_half(10.1)}
-    for algorithm in [
-        "grpo",
-        "dr-grpo",
-        "dapo",
-        "gspo",
-        "sapo",
-        "cispo",
-        "positive-only",
-        "asymre",
-        "hpo",
-        "a-hpo",
-        "adaptive-grpo",
-    ]:
+    for algorithm in hy.ALGORITHMS:
         yield f"{algorithm} 4 updates", {**several, "algorithm": algorithm}
     yield "grpo adaptive", {**several, "algorithm": "grpo", "weight": "adaptive"}
     yield "grpo adaptive no std", {**several, "algorithm": "grpo", "weight": "adaptive", "scale_rewards": "none"}

@@ -13,7 +13,7 @@ SEVERAL = {"steps_per_generation": 4, "gradient_accumulation_steps": 1, "learnin
 
 
 class Tokens:
-    """Tokens pushed through a model, with and without gradient, one number a forward pass."""
+    """Tokens pushed through a model, with and without gradient, one number per forward pass."""
 
     def __init__(self, model):
         self.update, self.rest = [], []

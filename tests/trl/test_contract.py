@@ -89,7 +89,7 @@ class KeepLogs(TrainerCallback):
 
 
 def stock_run(folder, steps, checkpoint=None, **options):
-    """A finished run of two updates a rollout, saved after each."""
+    """A finished run of two updates per rollout, saved after each."""
     seen = SimpleNamespace(calls=[], micro_batches=[], step_at_generation=[], reward_inputs=None)
 
     def last_byte(**inputs):

@@ -165,5 +165,5 @@ def test_what_one_rank_finds_stops_or_spares_all(tmp_path):
     for rank in found:
         assert "The loss and gradient of update 1 is NaN" in rank["stopped"]
         assert rank["left out"] == 0
-    # 16 rows a rank in groups of 4: the first group of the second rank is the fifth of the batch.
+    # 16 rows per rank in groups of 4: the first group of the second rank is the fifth of the batch.
     assert found[0]["unscored"] == found[1]["unscored"] == [[4], 2]

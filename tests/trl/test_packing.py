@@ -53,7 +53,7 @@ def test_the_update_pushes_each_prompt_once_and_no_silent_response(tmp_path):
 
 
 def test_old_log_probs_and_generation_push_no_more_than_they_must(tmp_path):
-    """Prompts once, a token a step for unfinished responses, and one stream of the responses with a gradient."""
+    """Prompts once, one token per step for unfinished responses, and one stream of the responses with a gradient."""
     lean = trained(tmp_path, half_silent, per_device_train_batch_size=32, gradient_accumulation_steps=1,
                    steps_per_generation=1, num_iterations=2, max_steps=2)  # fmt: skip
     (batch,) = lean.batches
@@ -81,7 +81,7 @@ def test_no_micro_batch_exceeds_its_tokens(tmp_path, tokens, share, leave_out):
     for micro, count in zip(micro_batches, lean.tokens.update, strict=True):
         assert count <= tokens or len(micro.inputs["advantages"]) == 1
     longest = 38 + 10
-    if not leave_out:  # after generation, whose last passes are of a token a response
+    if not leave_out:  # after generation, whose last passes are of one token per response
         old = lean.tokens.rest[-len(micro_batches) :]
         assert sum(old) >= sum(lean.tokens.update) * 0.9
         assert max(old) <= max(tokens, longest)

@@ -25,7 +25,7 @@ def updates_of(trainer):
 
 
 def test_every_update_logs_the_figures_of_its_rollout(tmp_path):
-    """Two updates a rollout: the second one generates nothing and must log the same figures."""
+    """Two updates per rollout: the second one generates nothing and must log the same metrics."""
     trainer = trainer_of(tmp_path, steps_per_generation=4, gradient_accumulation_steps=2, max_steps=4)
     trainer.train()
     lines = [{name: line[f"hpo/{name}"] for name in FIGURES} for line in updates_of(trainer)]

@@ -15,7 +15,7 @@ NODES = ("first", "second")
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two nodes on this machine, told apart by a resource."""
+    """Two nodes on this machine, distinguished by a resource."""
     nodes = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 4, "include_dashboard": False, "resources": {NODES[0]: 1}},

@@ -36,7 +36,7 @@ def test_the_entry_point_registers():
 
 
 def test_external_lib_registers_without_entry_points():
-    """actor_rollout_ref.model.external_lib is imported when verl reads the model's configuration; twice is no harm."""
+    """actor_rollout_ref.model.external_lib is imported when verl reads the model configuration; twice is harmless."""
     program = f"""\
 from verl.utils.import_utils import import_external_libs
 import_external_libs("hysteretic.verl")
