@@ -59,7 +59,11 @@ class RunConfig:
         verl=True,
     )
     task_options: dict | str | None = setting(  # noqa: RUF009
-        'Options of the task, as a mapping (JSON as a flag): {"largest": 30}.', group="run", of_task=True, verl=True
+        'Options of the task, as a mapping (JSON as a flag): {"largest": 30}. For a data file and an instruct model: '
+        '{"is_chat": true}, which makes each prompt a user message.',
+        group="run",
+        of_task=True,
+        verl=True,
     )
     reward: str | None = setting(
         "For a data file or hub data set: path/to/file.py:function or package.module:function.", group="run", verl=True
