@@ -42,7 +42,7 @@ def write(path, rows):
         parquet.write_table(pyarrow.Table.from_pylist(rows), path)
 
 
-class NeverRaised(Exception):
+class NeverRaisedError(Exception):
     """In place of the errors of `datasets`."""
 
 
@@ -56,7 +56,7 @@ def hub(monkeypatch, tables, calls=None):
             raise ConnectionError("no such data set")
         return {split: SimpleNamespace(to_list=lambda rows=rows: rows) for split, rows in tables.items()}
 
-    errors = SimpleNamespace(DatasetsError=NeverRaised, DatasetGenerationError=NeverRaised)
+    errors = SimpleNamespace(DatasetsError=NeverRaisedError, DatasetGenerationError=NeverRaisedError)
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset, exceptions=errors))
 
 

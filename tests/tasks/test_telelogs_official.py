@@ -34,7 +34,7 @@ def write(path, rows):
     return str(path)
 
 
-class NeverRaised(Exception):
+class NeverRaisedError(Exception):
     """In place of the errors of `datasets`."""
 
 
@@ -47,7 +47,7 @@ def hub(monkeypatch, result):
             raise result
         return {split: SimpleNamespace(to_list=lambda rows=rows: rows) for split, rows in result.items()}
 
-    errors = SimpleNamespace(DatasetsError=NeverRaised, DatasetGenerationError=NeverRaised)
+    errors = SimpleNamespace(DatasetsError=NeverRaisedError, DatasetGenerationError=NeverRaisedError)
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset, exceptions=errors))
 
 

@@ -59,8 +59,8 @@ class RunConfig:
         verl=True,
     )
     task_options: dict | str | None = setting(  # noqa: RUF009
-        'Options of the task, as a mapping (JSON as a flag): {"largest": 30}. For a data file and an instruct model: '
-        '{"is_chat": true}, which makes each prompt a user message.',
+        'Options of the task, as a mapping (JSON as a flag): {"largest": 30}, or {"is_chat": true} to make each prompt '
+        "of a data file a user message, for an instruct model.",
         group="run",
         of_task=True,
         verl=True,
