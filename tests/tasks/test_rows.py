@@ -11,6 +11,7 @@ from hysteretic.common.errors import UsageError
 from hysteretic.tasks import load
 from hysteretic.tasks.checked import draw
 from hysteretic.tasks.countdown import Countdown
+from hysteretic.tasks.exported import exported_row
 from hysteretic.tasks.rows import read_tables
 from hysteretic.tasks.task import Problem
 
@@ -156,3 +157,19 @@ def test_a_hub_set_whose_files_differ_in_columns_says_what_to_do(folder, monkeyp
     said = capsys.readouterr().err
     for words in ("'org/sums'", "extra", "column names don't match", "set config"):
         assert words in said
+
+
+def test_half_a_surrogate_pair_is_not_exported():
+    """Parquet holds UTF-8; without the check, pyarrow's error names neither task nor problem."""
+    for problem in (Problem("mine:7", "\ud83d", "a"), Problem("mine:7", "a", {"text": "\ud83d"})):
+        with pytest.raises(ValueError, match=r"'mine:7' has half of a surrogate pair \(\\ud83d\)"):
+            exported_row("mine", {}, problem, "train", 0)
+
+
+def test_a_comparison_reports_bad_data_before_its_runs(folder, capsys):
+    """Not once per run, in the logs; and it leaves no folder."""
+    (folder / "a.jsonl").write_text(HALF + JSONL)
+    flags = ["--task", "a.jsonl", "--reward", "reward.py:is_right", "--model", "tiny", "--max_steps", "2"]
+    assert main(["compare", *flags, "--algorithms", "grpo,a-hpo", "--seeds", "2", "--output", "out"]) == 2
+    assert "a.jsonl, row 0, has half of a surrogate pair" in capsys.readouterr().err
+    assert not (folder / "out").exists()

@@ -52,10 +52,9 @@ def check_comparison(comparison: Comparison) -> Length:
     different = {(r.run.model, r.model.model_revision, str(r.run.load_options())): r for r in requests.values()}
     for request in different.values():
         tokenizer = load_tokenizer(request.run.model, request.run.task, revision=request.model.model_revision)
-        if tokenizer.chat_template:
-            task = load_task(request.run.task, **request.run.load_options())
-            for problem in draw(task, "train", request.run.data_problem_seed, 1)[:1]:
-                warn_plain_prompts(tokenizer, problem, task, request.run.model)
+        task = load_task(request.run.task, **request.run.load_options())
+        for problem in draw(task, "train", request.run.data_problem_seed, 1)[:1]:  # bad data is reported before any run
+            warn_plain_prompts(tokenizer, problem, task, request.run.model)
     return Length(
         first.training.max_steps, max(request.training.updates_per_rollout() for request in requests.values())
     )
