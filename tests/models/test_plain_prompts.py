@@ -1,6 +1,7 @@
 """Plain prompts for a model with a chat template: every command warns first of all, unless the user chose."""
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -182,3 +183,17 @@ def test_responses_that_vllm_cut_are_reported(models, data, monkeypatch, capsys,
     assert main([*COMMANDS["probe"], *data, *flags]) == 0
     assert "vLLM cut 3 of 12 responses before --max-completion-length (4)" in capsys.readouterr().err
     assert "vLLM cut 3 of 12" in json.loads((tmp_path / "out" / "probe.json").read_text())["warnings"][0]
+
+
+@pytest.mark.parametrize("command", ["probe", "eval"])
+def test_a_chat_template_that_fails_is_reported_with_the_problem(command, models, data, tmp_path, capsys):
+    """Some models take no system message; jinja's own error is a traceback."""
+    tokenizer = random_policy()[1]
+    tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    model = shutil.copytree(models["chat"], tmp_path / "model")
+    tokenizer.save_pretrained(model)
+    assert main([*COMMANDS[command], *data, "--model", str(model), "--task-options", '{"is_chat": true}']) == 2
+    said = capsys.readouterr().err
+    assert "fails on problem sums:" in said
+    assert "System role not supported" in said
+    assert not (tmp_path / "out").exists()

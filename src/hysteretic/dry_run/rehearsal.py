@@ -91,9 +91,9 @@ def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, 
     problems = _first_problems(task, request)
     if PartialState().is_main_process:
         warn_plain_prompts(tokenizer, problems[0], task.whole, run.model, is_assumed=own is None)
+    check_prompts_kept(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
     if own is not None:
         check_engine_length([task.whole_problem(problem) for problem in problems], request, own)
-    check_prompts_kept(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
     small = shrunk(config, tokenizer)
     stand_in = random_model(small, config.dtype if str(model.dtype) == "auto" else None)
     if model.use_peft:

@@ -121,7 +121,7 @@ def respond(
 
 
 def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None = None) -> str:
-    """The prompt as the model reads it. Raises ValueError for chat messages without a chat template.
+    """The prompt as the model reads it. Raises ValueError for chat messages without a chat template that takes them.
 
     options: keywords of the chat template, such as enable_thinking.
     """
@@ -133,9 +133,17 @@ def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase, options: M
             "instruct model, "
             'or plain prompts (for Countdown: task_options {"prompt": "plain"}).'
         )
-    text: str = tokenizer.apply_chat_template(
-        problem.prompt, tokenize=False, add_generation_prompt=True, **(options or {})
-    )
+    from jinja2 import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(
+            problem.prompt, tokenize=False, add_generation_prompt=True, **(options or {})
+        )
+    except TemplateError as error:  # such as a system message for a model that takes none
+        raise ValueError(
+            f"The chat template of this model's tokenizer fails on problem {problem.id}: {error}. Fix the messages, or "
+            "chat_template in the tokenizer."
+        ) from error
     return text
 
 
