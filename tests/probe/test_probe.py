@@ -141,7 +141,7 @@ def test_vllm_is_asked_for_the_same_tokens(random_model, tmp_path, capsys, monke
 
         def generate(self, prompts, params):
             asked["prompts"] = prompts
-            output = SimpleNamespace(text="(1+2)*3", token_ids=[1, 2, 3])
+            output = SimpleNamespace(text="(1+2)*3", token_ids=[1, 2, 3], finish_reason="stop")
             return [SimpleNamespace(outputs=[output] * params["n"]) for _ in prompts]
 
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=LLM, SamplingParams=dict))

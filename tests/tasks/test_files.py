@@ -42,6 +42,10 @@ def write(path, rows):
         parquet.write_table(pyarrow.Table.from_pylist(rows), path)
 
 
+class NeverRaisedError(Exception):
+    """In place of the errors of `datasets`."""
+
+
 def hub(monkeypatch, tables, calls=None):
     """A stand-in for the package `datasets` that serves these tables."""
 
@@ -52,7 +56,8 @@ def hub(monkeypatch, tables, calls=None):
             raise ConnectionError("no such data set")
         return {split: SimpleNamespace(to_list=lambda rows=rows: rows) for split, rows in tables.items()}
 
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    errors = SimpleNamespace(DatasetsError=NeverRaisedError, DatasetGenerationError=NeverRaisedError)
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset, exceptions=errors))
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
@@ -81,6 +86,24 @@ def test_equal_prompts_stay_on_one_side_and_new_rows_move_none(folder):
     assert tests[0] == tests[1]
     assert not tests[1] & {p.prompt for p in two.problems("train")}
     assert len(two.problems("train")) + len(two.problems("test")) == 400
+
+
+def test_the_split_of_a_file_never_changes(folder):
+    """Problems drawn by hash: these were in the test split of version 0.1.0, under these ids."""
+    write(folder / "sums.jsonl", ROWS[:60])
+    task = load("sums.jsonl", reward="reward.py:is_right")
+    assert [p.prompt for p in task.problems("test")] == ["What is 43 + 1?", "What is 23 + 1?"]
+    assert [p.id for p in task.problems("train", count=2)] == ["sums:a70ae9de83b77d76", "sums:e160094d69e84caf"]
+
+
+@pytest.mark.parametrize("is_chat", [True, False])
+def test_wrapping_prompts_moves_no_problem_and_renames_none(folder, is_chat):
+    """Or problems that a plain run was trained on would be in the test set of a chat run."""
+    write(folder / "sums.jsonl", ROWS)
+    plain, other = (load("sums.jsonl", reward="reward.py:is_right", is_chat=choice) for choice in (None, is_chat))
+    for split in ("train", "test"):
+        assert [(p.id, p.answer) for p in plain.problems(split)] == [(p.id, p.answer) for p in other.problems(split)]
+    assert isinstance(other.problems()[0].prompt, list) == is_chat
 
 
 def test_order_depends_on_the_seed_and_starts_the_same_for_any_count(folder):
@@ -154,6 +177,16 @@ def test_prompts_are_text_or_messages(folder):
         write(folder / "c.jsonl", [{"prompt": bad, "answer": 2}])
         with pytest.raises(ValueError, match=r"row 0, has \w+ in column 'prompt'"):
             load("c.jsonl", reward="reward.py:is_right", splits=ALL).problems()
+    write(folder / "mixed.jsonl", [{"prompt": "1+1?", "answer": 2}, {"prompt": messages, "answer": 2}])
+    with pytest.raises(ValueError, match=r"row 1, has chat messages .* the rows before it have plain text"):
+        load("mixed.jsonl", reward="reward.py:is_right").problems()
+    mixed = load("mixed.jsonl", reward="reward.py:is_right", splits=ALL, is_chat=True)
+    assert {str(p.prompt) for p in mixed.problems()} == {str(messages)}
+    with pytest.raises(ValueError, match="is_chat is 'yes'"):
+        load("mixed.jsonl", reward="reward.py:is_right", is_chat="yes")
+    write(folder / "empty.jsonl", [{"prompt": "", "answer": 2}])
+    with pytest.raises(ValueError, match="row 0, is empty in column 'prompt'"):
+        load("empty.jsonl", reward="reward.py:is_right").problems()
     write(folder / "d.jsonl", [{"prompt": "x", "answer": None}])
     with pytest.raises(ValueError, match="empty in column 'answer'"):
         load("d.jsonl", reward="reward.py:is_right").problems()
@@ -167,7 +200,14 @@ def test_prompts_are_text_or_messages(folder):
         ("a.json", "{broken", "a.json is not valid JSON.*jsonl"),
         ("a.json", "7", "a.json holds int"),
         ("a.json", '{"train": [1]}', "split 'train', has a row that is int"),
-        ("a.csv", "prompt,answer\na,b,c\n", "row 1 has more fields than the header"),
+        ("a.csv", "prompt,answer\na,b,c\n", "a.csv line 2 has more fields than the header"),
+        ("a.csv", 'prompt,answer\na,b\n"c,d\ne,f\n', "a.csv line 3 is not valid CSV.*doubled"),
+        ("a.csv", 'prompt,answer\n"say "yes"",b\n', "a.csv line 2 is not valid CSV"),
+        ("a.csv", "prompt,answer,answer\na,b,c\n", "a.csv has two columns 'answer'"),
+        ("a.parquet", "prompt,answer\na,b\n", "a.parquet cannot be read as parquet: .*its format"),
+        ("a.parquet", "", "a.parquet cannot be read as parquet"),
+        ("a.jsonl", '{"prompt": "a", "answer": 1' + "0" * 5000 + "}", "a.jsonl line 1 is not valid JSON"),
+        ("a.jsonl", "[" * 100_000, "a.jsonl line 1 is not valid JSON"),
         ("a.jsonl", "", "no rows for split 'train'"),
     ],
 )

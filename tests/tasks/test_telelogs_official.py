@@ -34,6 +34,10 @@ def write(path, rows):
     return str(path)
 
 
+class NeverRaisedError(Exception):
+    """In place of the errors of `datasets`."""
+
+
 def hub(monkeypatch, result):
     """A stand-in for `datasets.load_dataset` that gives tables or raises an exception."""
 
@@ -43,7 +47,8 @@ def hub(monkeypatch, result):
             raise result
         return {split: SimpleNamespace(to_list=lambda rows=rows: rows) for split, rows in result.items()}
 
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    errors = SimpleNamespace(DatasetsError=NeverRaisedError, DatasetGenerationError=NeverRaisedError)
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset, exceptions=errors))
 
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "csv", "parquet"])

@@ -35,9 +35,10 @@ def main(arguments: Sequence[str]) -> int:
         if options.responses is not None:
             judged = of_file(found, Path(options.responses))
         else:
-            from hysteretic.models.loading import load_model
+            from hysteretic.models.loading import load_model, warn_plain_prompts
 
             tokenizer, model = load_model(options.model, options.task, options.dtype, options.device)
+            warn_plain_prompts(tokenizer, problems[0], task, options.model)
             judged = of_model(found, tokenizer, model, options.samples, options.max_completion_length, options.seed)
     record = {
         **{key: getattr(options, key) for key in ("task", "model", "responses", "split", "seed")},

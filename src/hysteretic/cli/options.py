@@ -26,7 +26,8 @@ def add_task(parser: argparse.ArgumentParser) -> None:
         "--task_options",
         type=mapping,
         metavar="JSON",
-        help="options of the task, such as '{\"largest\": 30}'",
+        help="options of the task, such as '{\"largest\": 30}'; for a data file and an instruct model "
+        "'{\"is_chat\": true}', which makes each prompt a user message",
     )
     parser.add_argument(
         "--reward", metavar="FILE.py:FUNCTION", help="the reward function of a data file or hub data set"

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """The folder and its parents as far as they do not exist, innermost first."""
+    return [each for each in (path, *path.parents) if not each.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, innermost first, up to the first that is not empty."""
+    with suppress(OSError):
+        for each in folders:
+            each.rmdir()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -22,7 +22,8 @@ def check_comparison(comparison: Comparison) -> Length:
         hint = nearest(comparison.measure, CHOOSABLE)
         raise UsageError(f"measure is {comparison.measure!r}; it must be one of {', '.join(CHOOSABLE)}.{hint}")
     from hysteretic.config.settings import parse_settings  # slow to import, and mistakes above need neither
-    from hysteretic.models.loading import load_tokenizer, quieten
+    from hysteretic.models.loading import load_tokenizer, quieten, warn_plain_prompts
+    from hysteretic.tasks.checked import draw, load_task
 
     quieten()
     for arm in comparison.arms:
@@ -48,8 +49,12 @@ def check_comparison(comparison: Comparison) -> Length:
     for key in needs.get(comparison.measure, []):
         if not getattr(first.run, key):
             raise UsageError(f"measure is {comparison.measure!r}, but {key} is 0; set it above 0.")
-    for _, request in {(each.run.model, each.model.model_revision): each for each in requests.values()}.items():
-        load_tokenizer(request.run.model, request.run.task, revision=request.model.model_revision)
+    different = {(r.run.model, r.model.model_revision, str(r.run.load_options())): r for r in requests.values()}
+    for request in different.values():
+        tokenizer = load_tokenizer(request.run.model, request.run.task, revision=request.model.model_revision)
+        task = load_task(request.run.task, **request.run.load_options())
+        for problem in draw(task, "train", request.run.data_problem_seed, 1)[:1]:  # bad data is reported before any run
+            warn_plain_prompts(tokenizer, problem, task, request.run.model)
     return Length(
         first.training.max_steps, max(request.training.updates_per_rollout() for request in requests.values())
     )

@@ -59,7 +59,11 @@ class RunConfig:
         verl=True,
     )
     task_options: dict | str | None = setting(  # noqa: RUF009
-        'Options of the task, as a mapping (JSON as a flag): {"largest": 30}.', group="run", of_task=True, verl=True
+        'Options of the task, as a mapping (JSON as a flag): {"largest": 30}, or {"is_chat": true} to make each prompt '
+        "of a data file a user message, for an instruct model.",
+        group="run",
+        of_task=True,
+        verl=True,
     )
     reward: str | None = setting(
         "For a data file or hub data set: path/to/file.py:function or package.module:function.", group="run", verl=True

@@ -27,11 +27,12 @@ from hysteretic.dry_run.report import Report, facts_of
 from hysteretic.dry_run.settings import changed
 from hysteretic.dry_run.sharding import allow_fsdp_on_cpus, check_sharding, is_fsdp_asked
 from hysteretic.dry_run.task import ShortTask, short_task
-from hysteretic.dry_run.tokenizer import check_prompts_kept, small_tokenizer
+from hysteretic.dry_run.tokenizer import check_prompts_kept, own_tokenizer, prompts_as_read, small_tokenizer
 from hysteretic.models import model_path
+from hysteretic.models.loading import load_tokenizer, warn_plain_prompts
 from hysteretic.runs.folder import RunFolder
 from hysteretic.runs.held_out import Evaluation
-from hysteretic.runs.problems import check_enough_problems, draw_problems
+from hysteretic.runs.problems import check_engine_length, check_enough_problems, draw_problems
 from hysteretic.runs.signals import StopGently
 from hysteretic.runs.train import build_trainer, run
 from hysteretic.tasks.task import Problem, RewardError
@@ -84,10 +85,15 @@ def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, 
     run, model = request.run, request.model
     path = model_path(run.model, run.task)
     config, source = config_of(path, model.model_revision)
-    tokenizer, template = small_tokenizer(path, model.model_revision, config.model_type)
+    own = own_tokenizer(path, model.model_revision)
+    tokenizer = small_tokenizer(own, config.model_type)
     task, twin = short_task(request)
     problems = _first_problems(task, request)
+    if PartialState().is_main_process:
+        warn_plain_prompts(tokenizer, problems[0], task.whole, run.model, is_assumed=own is None)
     check_prompts_kept(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
+    if own is not None:
+        check_engine_length([task.whole_problem(problem) for problem in problems], request, own)
     small = shrunk(config, tokenizer)
     stand_in = random_model(small, config.dtype if str(model.dtype) == "auto" else None)
     if model.use_peft:
@@ -101,7 +107,8 @@ def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, 
     report.replaced += [] if twin is None else [twin]
     report.shrunk.insert(0, difference(config, small))
     report.checked["model"] = f"{source}; random weights"
-    report.checked["prompts"] = f"{len(problems)} of {task.name}, shortened; {template}"
+    as_read = prompts_as_read(problems[0], own, config.model_type)
+    report.checked["prompts"] = f"{len(problems)} of {task.name}, shortened; {as_read}"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="save_steps is")  # after its only update, not after a rollout
         return task, parse_settings(settings, "The dry run", MACHINE)
@@ -124,7 +131,8 @@ def _update(task: ShortTask, request: RunSpec, folder: RunFolder, report: Report
         problems, held_out = draw_problems(task, request)
     allow_fsdp_on_cpus()
     with _part("while the trainer was built"):
-        trainer, tokenizer = build_trainer(request, task, problems, folder)
+        tokenizer = load_tokenizer(request.run.model, request.run.task, problems[0])
+        trainer = build_trainer(request, task, problems, folder, tokenizer)
         check_sharding(trainer.accelerator)
     watch = Watch()
     trainer.add_callback(watch)

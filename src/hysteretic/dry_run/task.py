@@ -26,22 +26,26 @@ class ShortTask:
     """
 
     def __init__(self, task: Task) -> None:
-        self._task = task
-        self._whole: dict[str, Problem] = {}
+        self.whole = task
+        self._problems: dict[str, Problem] = {}
         self.rewards: list[float] = []
         """The task's own rewards, one per response."""
 
     @property
     def name(self) -> str:
-        return self._task.name
+        return self.whole.name
 
     def problems(self, split: str = "train", seed: int = 0, count: int | None = None) -> Sequence[Problem]:
-        whole = self._task.problems(split, seed=seed, count=count)
-        self._whole |= {problem.id: problem for problem in whole}
+        whole = self.whole.problems(split, seed=seed, count=count)
+        self._problems |= {problem.id: problem for problem in whole}
         return [replace(problem, prompt=_cut(problem.prompt)) for problem in whole]
 
+    def whole_problem(self, problem: Problem) -> Problem:
+        """The problem with its full prompt."""
+        return self._problems[problem.id]
+
     def score(self, problem: Problem, response: str) -> Score:
-        score = self._task.score(self._whole[problem.id], response)
+        score = self.whole.score(self._problems[problem.id], response)
         self.rewards.append(float(score.reward))
         return replace(score, reward=score.reward + zlib.crc32(response.encode("utf-8", "replace")) / 2**32)
 

@@ -56,23 +56,36 @@ FAMILIES = {"llama": LLAMA3}
 """By model_type; ChatML for all others."""
 
 
-def small_tokenizer(path: str, revision: str | None, model_type: str) -> tuple[Any, str]:
-    """A tokenizer with a few hundred tokens, and a note on the origin of its template. Nothing is downloaded."""
-    own = _own(path, revision)
-    if own is not None and len(own) <= LARGEST:
-        return own, "its own tokenizer"
+def small_tokenizer(own: Any, model_type: str) -> Any:
+    """A tokenizer with a few hundred tokens. own: the model's, or None if it is not available."""
     if own is None:
-        family = FAMILIES.get(model_type, CHATML)
-        return build(family), f"{family.name} (no tokenizer available)"
+        return build(_family(model_type))
+    if len(own) <= LARGEST:
+        return own
     template = own.chat_template if isinstance(own.chat_template, str) else None
     ends = [token for token in (own.bos_token, own.eos_token, own.pad_token) if token]
     named = [token for token in own.added_tokens_encoder if token in ends or token in (template or "")]
     special = tuple(dict.fromkeys([*ends, *named]))
-    return build(Family("", special, own.eos_token, own.pad_token, own.bos_token, template)), "its own template"
+    return build(Family("", special, own.eos_token, own.pad_token, own.bos_token, template))
 
 
-def _own(path: str, revision: str | None) -> Any:
-    """The model's tokenizer if it is available locally."""
+def _family(model_type: str) -> Family:
+    return FAMILIES.get(model_type, CHATML)
+
+
+def prompts_as_read(problem: Problem, own: Any, model_type: str) -> str:
+    """How the prompts of a run reach the model. own: the model's tokenizer, or None if it is not available."""
+    is_plain = isinstance(problem.prompt, str)
+    if own is None:
+        template = "without a chat template" if is_plain else f"in {_family(model_type).name}"
+        return f"{template} (no tokenizer available)"
+    if is_plain:
+        return "plain text, not in its own template" if own.chat_template else "plain text; its own tokenizer"
+    return "messages in its own template"
+
+
+def own_tokenizer(path: str, revision: str | None) -> Any:
+    """The model's tokenizer if it is available locally; otherwise None. Nothing is downloaded."""
     try:
         found = AutoTokenizer.from_pretrained(path, revision=revision, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
@@ -120,8 +120,11 @@ def respond(
     return responses
 
 
-def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The prompt as the model reads it. Raises ValueError for chat messages without a chat template."""
+def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None = None) -> str:
+    """The prompt as the model reads it. Raises ValueError for chat messages without a chat template that takes them.
+
+    options: keywords of the chat template, such as enable_thinking.
+    """
     if isinstance(problem.prompt, str):
         return problem.prompt
     if not tokenizer.chat_template:
@@ -130,7 +133,17 @@ def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> str:
             "instruct model, "
             'or plain prompts (for Countdown: task_options {"prompt": "plain"}).'
         )
-    text: str = tokenizer.apply_chat_template(problem.prompt, tokenize=False, add_generation_prompt=True)
+    from jinja2 import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(
+            problem.prompt, tokenize=False, add_generation_prompt=True, **(options or {})
+        )
+    except TemplateError as error:  # such as a system message for a model that takes none
+        raise ValueError(
+            f"The chat template of this model's tokenizer fails on problem {problem.id}: {error}. Fix the messages, or "
+            "chat_template in the tokenizer."
+        ) from error
     return text
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.evals.evaluate import prompt_text, respond, score_all
 from hysteretic.evals.metrics import Answered, answered
+from hysteretic.tasks.rows import read_text
 from hysteretic.tasks.task import Problem, Randomises, Task
 
 
@@ -98,9 +99,11 @@ def of_file(found: Sequence[Variant], path: Path) -> Judged:
 def _lines(path: Path) -> list[tuple[int, str, str]]:
     """Number, problem and response of each line."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 within a response
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+        lines = read_text(path).split("\n")  # splitlines would cut at U+2028 within a response
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     found = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hysteretic.common.errors import UsageError
 from hysteretic.models import model_path
-from hysteretic.tasks.task import Problem
+from hysteretic.tasks.task import ChoosesPrompts, Problem, Task
 
 
 def quieten() -> None:
@@ -88,6 +89,36 @@ def load_tokenizer(
     if problem is not None:
         check_template(tokenizer, problem, name, task)
     return tokenizer
+
+
+def warn_plain_prompts(tokenizer: Any, problem: Problem, task: Task, name: str, is_assumed: bool = False) -> str:
+    """Warn, on stderr, of plain prompts for a model with a chat template; returns the warning, or "" if there is none.
+
+    Whether the user wants the template cannot be known: base models have one too. So nothing is wrapped by itself, and
+    a task whose `is_chat` is set (see ChoosesPrompts) is left alone.
+
+    Args:
+        problem: any problem of the task.
+        name: the model as the user gave it.
+        is_assumed: the tokenizer is a stand-in for one that is not available.
+    """
+    is_chosen = isinstance(task, ChoosesPrompts) and task.is_chat is not None
+    if not isinstance(problem.prompt, str) or not tokenizer.chat_template or is_chosen:
+        return ""
+    has = "is not available here, and may have" if is_assumed else "has"
+    if isinstance(task, ChoosesPrompts):
+        advice = """For an instruct model set is_chat to true (--task-options '{"is_chat": true}'); false"""
+    else:
+        advice = (
+            'For an instruct model make each prompt messages, [{"role": "user", "content": ...}]; is_chat = False on '
+            "the task"
+        )
+    words = (
+        f"The prompts of {task.name} are plain text, but the tokenizer of {name} {has} a chat template. An instruct "
+        f"model may answer plain text with nothing, or go on writing it. {advice} keeps plain text without a warning."
+    )
+    print(f"hysteretic: warning: {words}", file=sys.stderr, flush=True)
+    return words
 
 
 def check_template(tokenizer: Any, problem: Problem, name: str, task: str) -> None:

@@ -9,7 +9,7 @@ import altair as alt
 
 from hysteretic.html import page
 from hysteretic.html.theme import VARIABLES, nearest_rule
-from hysteretic.probe.summary import HEADER, Record, headline, notes, rows, sentences
+from hysteretic.probe.summary import HEADER, Record, changes, headline, notes, rows, sentences
 
 COLOURS = (VARIABLES["arm1"], VARIABLES["arm2"])
 HEIGHT = 240
@@ -22,7 +22,7 @@ def save_page(record: Record, path: Path) -> None:
         "probe/page.html",
         title=f"Will {Path(record['model']).name} start learning on {Path(record['task']).name}?",
         headline=headline(record),
-        changes=(record["verdict"] or {}).get("changes", ()),
+        changes=changes(record),
         sentences=sentences(record),
         caption=f"Groups of each size in a batch of {record['prompts_per_batch']} prompts",
         header=HEADER,

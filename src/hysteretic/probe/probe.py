@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hysteretic.common.errors import UsageError, usage_errors
-from hysteretic.common.files import write_json
+from hysteretic.common.files import missing_folders, remove_empty, write_json
 from hysteretic.probe.page import save_page
 from hysteretic.probe.record import describe
 from hysteretic.probe.sampling import ProbeSettings, sample_task
@@ -36,6 +36,7 @@ def _claimed(folder: Path) -> Iterator[None]:
 
     Raises UsageError if it is not writable, holds other files, or another probe is running in it.
     """
+    made = missing_folders(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if {path.name for path in folder.iterdir() if path.suffix != ".part"} - FILES:
@@ -52,3 +53,6 @@ def _claimed(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if [path.name for path in folder.iterdir()] == [".lock"]:  # nothing was written
+            (folder / ".lock").unlink()
+            remove_empty(made)

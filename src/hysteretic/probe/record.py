@@ -43,6 +43,7 @@ def describe(sampled: Sampled, problems: Sequence[Problem], settings: ProbeSetti
         "made": now(),
         "versions": versions(),
         "sampled_by": sampled.way,
+        "warnings": list(sampled.warnings),
         "tokens": {"prompt": sampled.prompt_tokens, "response": sampled.response_tokens},
         "reward_values": kinds,
         "correct": asdict(mean_estimate(correct_NK.mean(axis=1))),

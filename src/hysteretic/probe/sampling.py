@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from hysteretic.evals.evaluate import prompt_text, respond, score_all
 from hysteretic.lean.attention import UnsupportedAttentionError
 from hysteretic.lean.decode import sample
 from hysteretic.models import model_path
-from hysteretic.models.loading import load_model
+from hysteretic.models.loading import load_model, warn_plain_prompts
 from hysteretic.tasks.task import Problem, Score, Task
 
 ROWS = 256
@@ -49,13 +50,17 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Responses and scores by problem; mean tokens of a prompt and of a response. way: the method of generation."""
+    """Responses and scores by problem; mean tokens of a prompt and of a response.
+
+    way: the method of generation. warnings: what may make the responses worse than the model's.
+    """
 
     responses: list[list[str]]
     scores: list[list[Score]]
     prompt_tokens: float
     response_tokens: float
     way: str
+    warnings: Sequence[str] = ()
 
 
 def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings) -> Sampled:
@@ -63,6 +68,7 @@ def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings
     tokenizer, model = load_model(
         settings.model, settings.task, settings.dtype, settings.device, has_weights=not settings.vllm
     )
+    warnings = [warn_plain_prompts(tokenizer, problems[0], task, settings.model)]
     with usage_errors(kinds=ValueError):  # no chat template
         texts = [prompt_text(problem, tokenizer) for problem in problems]
     prompts = [
@@ -74,7 +80,8 @@ def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings
     print(f"Sampling {settings.samples} responses to each of {len(problems)} problems …", flush=True)
     if model is None:
         path = model_path(settings.model, settings.task)
-        responses, lengths = _with_vllm(path, prompts, settings)
+        responses, lengths, cut = _with_vllm(path, prompts, settings)
+        warnings.append(cut)
         way = "vLLM"
     else:
         model.eval()
@@ -95,7 +102,8 @@ def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings
             ]
             way = "transformers"
     scores = score_all(task, problems, responses)
-    return Sampled(responses, scores, float(np.mean([len(p) for p in prompts])), float(np.mean(lengths)), way)
+    mean_prompt, mean_response = float(np.mean([len(p) for p in prompts])), float(np.mean(lengths))
+    return Sampled(responses, scores, mean_prompt, mean_response, way, [words for words in warnings if words])
 
 
 def _with_own_loop(
@@ -154,7 +162,10 @@ def against_own_loop(model: Any, prompts: Sequence[list[int]]) -> str | None:
     return None
 
 
-def _with_vllm(path: str, prompts: Sequence[list[int]], settings: ProbeSettings) -> tuple[list[list[str]], list[int]]:
+def _with_vllm(
+    path: str, prompts: Sequence[list[int]], settings: ProbeSettings
+) -> tuple[list[list[str]], list[int], str]:
+    """Responses, their lengths, and a warning if vLLM cut some of them before max_completion_length."""
     try:
         from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
     except ImportError as error:
@@ -165,4 +176,15 @@ def _with_vllm(path: str, prompts: Sequence[list[int]], settings: ProbeSettings)
     )
     found = engine.generate([{"prompt_token_ids": prompt} for prompt in prompts], parameters)
     responses = [[output.text for output in request.outputs] for request in found]
-    return responses, [len(output.token_ids) for request in found for output in request.outputs]
+    outputs = [output for request in found for output in request.outputs]
+    lengths = [len(output.token_ids) for output in outputs]
+    limit = settings.max_completion_length
+    early = sum(o.finish_reason == "length" and n < limit for o, n in zip(outputs, lengths, strict=True))
+    if not early:
+        return responses, lengths, ""
+    words = (
+        f"vLLM cut {early} of {len(outputs)} responses before --max-completion-length ({limit}), because the model's "
+        "context ends there; give shorter prompts or a smaller --max-completion-length."
+    )
+    print(f"hysteretic: warning: {words}", file=sys.stderr, flush=True)
+    return responses, lengths, words

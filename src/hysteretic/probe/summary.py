@@ -42,9 +42,10 @@ def sentences(record: Record) -> list[str]:
     """What was sampled, the success rate, and the group size for the target fraction of informative groups."""
     samples, tokens = record["samples"], record["tokens"]
     said = [
+        *(f"Warning: {words}" for words in record["warnings"]),
         f"{record['problems']} problems of split {record['split']}, {samples} responses each at temperature "
         f"{record['temperature']:g} (sampled by {record['sampled_by']}); prompts of {tokens['prompt']:.0f} tokens, "
-        f"responses of {tokens['response']:.0f}."
+        f"responses of {tokens['response']:.0f}.",
     ]
     if "success" in record:
         problems = record["counts"]["problems"]
@@ -81,6 +82,12 @@ def sentences(record: Record) -> list[str]:
     if ways:
         said.append(f"{groups:g} informative groups per batch take any of: {'; '.join(ways)}.")
     return said
+
+
+def changes(record: Record) -> list[str]:
+    """What would help if training does not start well. A warning comes first: it may be the whole cause."""
+    found = list((record["verdict"] or {}).get("changes", ()))
+    return ["what the warning says, before anything else", *found] if found and record["warnings"] else found
 
 
 def notes(record: Record) -> str:
@@ -135,9 +142,9 @@ def count(tokens: float) -> str:
 
 def as_text(record: Record) -> str:
     """For the terminal."""
-    changes = (record["verdict"] or {}).get("changes", ())
     table_ = text_table([HEADER, *rows(record)]) if rows(record) else ""
     parts = [*sentences(record), "", table_, "", notes(record), "", headline(record)]
-    if changes:
-        parts += ["Any one of these changes would help:", *(f"  - {change}" for change in changes)]
+    found = changes(record)
+    if found:
+        parts += ["Any one of these changes would help:", *(f"  - {change}" for change in found)]
     return visible("\n".join(parts))

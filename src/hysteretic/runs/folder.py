@@ -22,7 +22,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hysteretic.common.errors import UsageError
-from hysteretic.common.files import read_json, read_lines, write_text
+from hysteretic.common.files import missing_folders, read_json, read_lines, remove_empty, write_text
 from hysteretic.config.facts import named
 
 
@@ -31,6 +31,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._made: list[Path] = []
         self.config = self.path / "config.yaml"
         self.run = self.path / "run.json"
         self.metrics = self.path / "metrics.jsonl"
@@ -46,6 +47,7 @@ class RunFolder:
         if not resume and self.path.exists() and (not self.path.is_dir() or found):
             what = "already holds a run" if self.run.is_file() else "is not empty"
             raise UsageError(f"{self.path} {what}; give another --output, or --resume to continue a run.")
+        self._made = missing_folders(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
@@ -70,6 +72,7 @@ class RunFolder:
             lock.release()
             if [path.name for path in self.path.iterdir()] == [".lock"]:  # nothing was written
                 (self.path / ".lock").unlink()
+                remove_empty(self._made)
 
     def write_json(self, path: Path, content: Any) -> None:
         """Write JSON atomically."""

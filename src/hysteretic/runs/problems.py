@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hysteretic.common.errors import UsageError
+from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.common.files import read_json
 from hysteretic.config.recipes import tiny_recipe
 from hysteretic.config.settings import RunSpec
+from hysteretic.evals.evaluate import prompt_text
 from hysteretic.tasks.checked import draw
 from hysteretic.tasks.task import Problem, Task
 
@@ -40,6 +41,28 @@ def check_enough_problems(problems: Sequence[Problem], request: RunSpec) -> None
             f"There are {len(problems)} training problems, but a rollout needs {needed} (generation_batch_size "
             f"{request.training.generation_batch_size} / num_generations {request.training.num_generations}); give "
             "more problems, or a smaller per_device_train_batch_size or steps_per_generation."
+        )
+
+
+def check_engine_length(problems: Sequence[Problem], request: RunSpec, tokenizer: Any) -> None:
+    """Raises UsageError if vllm_max_model_length would cut responses before max_completion_length."""
+    training = request.training
+    limit, whole = training.max_completion_length or 0, training.vllm_max_model_length
+    if not training.use_vllm or whole is None:
+        return
+    options = training.chat_template_kwargs or {}
+    with usage_errors(kinds=ValueError):  # chat messages without a chat template
+        texts = [prompt_text(problem, tokenizer, options) for problem in problems]
+    is_plain = isinstance(problems[0].prompt, str)
+    lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=is_plain)["input_ids"]]
+    longest, cut = max(lengths), sum(length + limit > whole for length in lengths)
+    if cut:
+        lower = f", or max_completion_length to at most {whole - longest}" if longest < whole else ""
+        raise UsageError(
+            f"vllm_max_model_length is {whole}, but {cut} of {len(problems)} prompts and max_completion_length "
+            f"({limit}) need more: vLLM would cut responses early, and they would count as wrong. The longest prompt "
+            f"has {longest} tokens; set vllm_max_model_length to {longest + limit} or more{lower}, or leave out longer "
+            "prompts."
         )
 
 

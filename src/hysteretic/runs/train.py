@@ -19,14 +19,14 @@ from hysteretic.common.errors import UsageError
 from hysteretic.common.terminal import is_terminal
 from hysteretic.config.settings import RunSpec
 from hysteretic.models import model_path
-from hysteretic.models.loading import load_tokenizer, model_arguments
+from hysteretic.models.loading import load_tokenizer, model_arguments, warn_plain_prompts
 from hysteretic.rewards.reward_function import as_dataset, task_reward
 from hysteretic.rewards.scoring import Scoring, ScoringProcesses, here
 from hysteretic.runs.alarms import alarms_of
 from hysteretic.runs.folder import RunFolder
 from hysteretic.runs.held_out import Evaluation
 from hysteretic.runs.outcome import FINISHED, Outcome, ended_by, stopped
-from hysteretic.runs.problems import check_enough_problems, draw_problems
+from hysteretic.runs.problems import check_engine_length, check_enough_problems, draw_problems
 from hysteretic.runs.progress import Lines, Progress, Warn, WriteMetrics
 from hysteretic.runs.record import describe, objective_text
 from hysteretic.runs.resume import before, check_same_settings, find_checkpoint, is_last, step_of
@@ -62,8 +62,13 @@ def train(request: RunSpec) -> Outcome:
         checkpoint = broadcast_object_list([find_checkpoint(folder, request) if is_main else None])[0]
         problems, held_out = draw_problems(task, request)
         check_enough_problems(problems, request)
+        name, revision = request.run.model, request.model.model_revision
+        tokenizer = load_tokenizer(name, request.run.task, problems[0], revision)
+        if is_main:
+            warn_plain_prompts(tokenizer, problems[0], task, name)
+        check_engine_length(problems, request, tokenizer)
         scoring = within.enter_context(scoring_of(request, task))
-        trainer, tokenizer = build_trainer(request, task, problems, folder, scoring)
+        trainer = build_trainer(request, task, problems, folder, tokenizer, scoring)
         is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
         check_weights_saved(trainer)
         if is_sharded and held_out:
@@ -186,12 +191,16 @@ def scoring_of(request: RunSpec, task: Task) -> Iterator[Scoring]:
 
 
 def build_trainer(
-    request: RunSpec, task: Task, problems: Sequence[Problem], folder: RunFolder, scoring: Scoring | None = None
-) -> tuple[HPOTrainer, Any]:
-    """The trainer of a run and its tokenizer, ready to train. Raises UsageError if the model cannot be loaded."""
+    request: RunSpec,
+    task: Task,
+    problems: Sequence[Problem],
+    folder: RunFolder,
+    tokenizer: Any,
+    scoring: Scoring | None = None,
+) -> HPOTrainer:
+    """The trainer of a run, ready to train."""
     training, model = request.training, request.model
     training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
-    tokenizer = load_tokenizer(request.run.model, request.run.task, problems[0], model.model_revision)
     trainer = HPOTrainer(
         model=model_path(request.run.model, request.run.task),
         reward_funcs=task_reward(task, problems, scoring),
@@ -206,4 +215,4 @@ def build_trainer(
     trainer.remove_callback(PrinterCallback)
     if not training.disable_tqdm:
         trainer.add_callback(Progress() if is_terminal(sys.stderr) else Lines())
-    return trainer, tokenizer
+    return trainer

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..common.errors import UsageError, usage_errors
 from . import load
+from .rows import lone_surrogate
 from .task import Problem, Task, up_to
 
 
@@ -33,7 +34,24 @@ def draw(
     with usage_errors(advice):
         problems = up_to(task, split, seed, count, is_required)
     check_unique_ids(task, problems)
+    check_prompts(task, problems)
     return problems
+
+
+def check_prompts(task: Task, problems: Sequence[Problem]) -> None:
+    """Raises UsageError for what no tokenizer or data set accepts: text that is not Unicode, text next to messages."""
+    for problem in problems:
+        if isinstance(problem.prompt, str) != isinstance(problems[0].prompt, str):
+            raise UsageError(
+                f"{task.name} has both plain text and chat messages as prompts (problems {problems[0].id!r} and "
+                f"{problem.id!r}); use one kind."
+            )
+        half = lone_surrogate([problem.id, problem.prompt])
+        if half is not None:
+            raise UsageError(
+                f"{task.name} has half of a surrogate pair ({half}) in the prompt or id of problem {problem.id!r}, as "
+                "when text is cut within an emoji; fix the task's data."
+            )
 
 
 def check_unique_ids(task: Task, problems: Sequence[Problem]) -> None:

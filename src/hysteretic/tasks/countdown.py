@@ -115,6 +115,11 @@ class Countdown:
             )
 
     @property
+    def is_chat(self) -> bool:
+        """Whether prompts are chat messages: the option `prompt` decides."""
+        return self.prompt == "chat"
+
+    @property
     def name(self) -> str:
         return f"countdown-{self.size}"
 

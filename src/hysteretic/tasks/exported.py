@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .rows import lone_surrogate
 from .scored import score
 from .task import Problem, RewardError, Task
 
@@ -19,9 +20,12 @@ def exported_row(name: str, options: Mapping[str, Any], problem: Problem, split:
     """One row in verl's columns. name, options: what `hysteretic.tasks.load` was called with.
 
     A plain-string prompt becomes one user message, since verl only has chat prompts.
-    Raises ValueError if the options or the answer are not valid JSON.
+    Raises ValueError if the options or the answer are not valid JSON, or a text has half of a surrogate pair.
     """
     prompt = problem.prompt
+    half = lone_surrogate([problem.id, prompt, problem.answer])
+    if half is not None:
+        raise ValueError(f"Problem {problem.id!r} has half of a surrogate pair ({half}); fix the task's data.")
     return {
         "data_source": name,
         "prompt": [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt,

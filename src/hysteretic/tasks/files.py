@@ -33,8 +33,9 @@ class FileTask:
     If it raises, or returns anything else (None, NaN, infinity), that is a RewardError, never a reward of 0.
 
     Splits: a data set with several splits (from the hub, or a JSON file {"train": [...], "test": [...]}) is used as it
-    is. A single table is divided into train and test by a hash of the prompt: equal prompts end up on the same side,
-    and adding rows moves none. Identical rows (prompt and answer) are one problem.
+    is. A single table is divided into train and test by a hash of the prompt as it is in the data: equal prompts end up
+    on the same side, adding rows moves none, and neither does is_chat. Identical rows (prompt and answer) are one
+    problem.
 
     Args:
         source: a .jsonl, .ndjson, .json, .csv or .parquet file, or a hub id.
@@ -44,7 +45,9 @@ class FileTask:
         splits: which split of the data serves as which, for example {"test": "validation"}; each is then used whole.
         test_fraction: fraction of a single table that becomes the test split.
         config: the configuration of a hub data set that has several, for example "main" of openai/gsm8k.
-        is_chat: wrap each string prompt as one user message, for instruct models.
+        is_chat: True wraps each string prompt as one user message, for instruct models; False leaves it plain text, for
+            base models. None, the default, leaves it plain text, and commands warn if the model's tokenizer has a chat
+            template. Prompts that are messages stay as they are.
 
     Raises:
         ValueError, FileNotFoundError, ImportError: test_fraction is not between 0 and 1, or the reward function cannot
@@ -68,10 +71,12 @@ class FileTask:
     splits: Mapping[str, str] | None = None
     test_fraction: float = 0.1
     config: str | None = None
-    is_chat: bool = False
+    is_chat: bool | None = None
 
     def __post_init__(self) -> None:
         check_fraction(self.test_fraction)
+        if self.is_chat is not None and not isinstance(self.is_chat, bool):
+            raise ValueError(f"is_chat is {self.is_chat!r}; set it to true or false.")
         if not isinstance(self.reward, str) and not callable(self.reward):
             raise ValueError(f"reward is {self.reward!r}; give a function or its name, path/to/file.py:function.")
         _ = self._function  # so that a wrong name fails here, not at the first response
@@ -85,7 +90,7 @@ class FileTask:
         """The first `count` problems of a split in the order of a seed; None: all of them.
 
         Raises ValueError for a split that does not exist, a missing column, a prompt that is neither text nor
-        messages, and when fewer than `count` problems exist, saying how many.
+        messages, text next to messages, and when fewer than `count` problems exist, saying how many.
         """
         return in_order(self._split(split), split, seed, count, self.source)
 
@@ -161,15 +166,27 @@ class FileTask:
         hint = f" To use one of its tables ({', '.join(tables)}) as {split!r}, set splits={{{split!r}: ...}}."
         table, is_divided = table_of(split, tables, self.source, self.splits, hint)
         problems: dict[str, Problem] = {}
+        kind: type | None = None
         for index, row in enumerate(tables[table]):
-            problem = self._problem(row, f"{self.source}, row {index},")
-            if not is_divided or side(problem.prompt, self.test_fraction) == split:
+            where = f"{self.source}, row {index},"
+            problem = self._problem(row, where)
+            kind = kind or type(problem.prompt)
+            if type(problem.prompt) is not kind:
+                raise ValueError(
+                    f"{where} has {_KINDS[type(problem.prompt)]} in column {self.prompt_column!r}, but the rows before "
+                    f"it have {_KINDS[kind]}; use one kind in all rows, or set is_chat to true, which makes text a "
+                    "user message."
+                )
+            if not is_divided or side(row[self.prompt_column], self.test_fraction) == split:
                 problems.setdefault(problem.id, problem)
         return list(problems.values())
 
     def _problem(self, row: Row, where: str) -> Problem:
         prompt = column(row, self.prompt_column, "Set prompt_column to one of them.", where)
         answer = column(row, self.answer_column, "Set answer_column to one of them.", where)
+        identity = f"{self.name}:{digest(prompt, answer):016x}"
+        if prompt == "":
+            raise ValueError(f"{where} is empty in column {self.prompt_column!r}; fill it in or remove the row.")
         if isinstance(prompt, str):
             prompt = [{"role": "user", "content": prompt}] if self.is_chat else prompt
         elif not _are_messages(prompt):
@@ -177,7 +194,10 @@ class FileTask:
                 f"{where} has {type(prompt).__name__} in column {self.prompt_column!r}; a prompt must be text or "
                 'messages [{"role": ..., "content": ...}].'
             )
-        return Problem(f"{self.name}:{digest(prompt, answer):016x}", prompt, answer)
+        return Problem(identity, prompt, answer)
+
+
+_KINDS: dict[type, str] = {str: "plain text", list: "chat messages"}
 
 
 def _are_messages(prompt: Any) -> bool:

@@ -145,6 +145,19 @@ class Demonstrates(Protocol):
 
 
 @runtime_checkable
+class ChoosesPrompts(Protocol):
+    """Lets a task with plain text as prompts say that this is on purpose.
+
+    Commands warn when prompts are plain text and the model's tokenizer has a chat template, unless `is_chat` is a bool.
+    """
+
+    @property
+    def is_chat(self) -> bool | None:
+        """Whether prompts are chat messages, as the user chose; None: no choice was made. A plain attribute will do."""
+        ...
+
+
+@runtime_checkable
 class Streams(Protocol):
     """Lets `hysteretic export` write any number of problems without holding them in memory."""
 

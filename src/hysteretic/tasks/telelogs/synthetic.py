@@ -66,6 +66,11 @@ class SyntheticTeleLogs(Diagnosis):
         return "telelogs-synthetic" + ("-randomised" if self.is_randomised else "")
 
     @property
+    def is_chat(self) -> bool:
+        """Whether prompts are chat messages: the option `prompt` decides."""
+        return self.prompt == "chat"
+
+    @property
     def difficulty(self) -> Difficulty:
         return Difficulty((self.fewest_cells, self.most_cells), self.false_leads)
 
