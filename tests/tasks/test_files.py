@@ -132,6 +132,14 @@ def test_splits_can_be_named_otherwise(folder, monkeypatch):
     assert len(load("a.jsonl", reward="reward.py:is_right", splits=ALL).problems("train")) == 200
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])
+def test_an_answer_that_is_not_a_number_is_an_error_not_a_reward_of_zero(folder, suffix):
+    """A gap in a table of numbers arrives as NaN, and NaN equals no response."""
+    write(folder / f"a.{suffix}", [{"prompt": "1+1?", "answer": 2.0}, {"prompt": "1+2?", "answer": float("nan")}])
+    with pytest.raises(ValueError, match=r"row 1, has nan in column 'answer'"):
+        load(f"a.{suffix}", reward="reward.py:is_right").problems()
+
+
 def test_a_missing_column_is_named_with_the_columns_there_are(folder):
     """The user must see which option to set."""
     write(folder / "a.jsonl", [{"question": "1+1?", "solution": "2"}])
