@@ -172,8 +172,8 @@ class FileTask:
         answer = column(row, self.answer_column, "Set answer_column to one of them.", where)
         if isinstance(answer, float) and not math.isfinite(answer):
             raise ValueError(
-                f"{where} has {answer} in column {self.answer_column!r}, which no response equals; fill it in or remove "
-                "the row."
+                f"{where} has {answer} in column {self.answer_column!r}, which no response equals; fill it in or "
+                "remove the row."
             )
         if isinstance(prompt, str):
             prompt = [{"role": "user", "content": prompt}] if self.is_chat else prompt
