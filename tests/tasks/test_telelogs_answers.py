@@ -63,7 +63,7 @@ def test_a_label_is_what_the_last_box_holds_and_nothing_else(response, label):
 
 
 NUMBERS = tuple(str(number) for number in range(1, 13))
-FONTS = "text textbf textit texttt textrm textsf mathrm mathsf mathtt boldsymbol mbox bm".split()
+FONTS = ("text", "textbf", "textit", "texttt", "textrm", "textsf", "mathrm", "mathsf", "mathtt", "boldsymbol", "mbox")
 TABLE = [
     # Fonts and markup say nothing: the person reads C3.
     *(

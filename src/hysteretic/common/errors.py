@@ -32,6 +32,26 @@ def usage_errors(
         raise UsageError(f"{error}{advice}") from error
 
 
+class Refusals:
+    """Several UsageErrors as one, so that a user sees everything to change at once."""
+
+    def __init__(self) -> None:
+        self._messages: list[str] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep a UsageError of the block for `check` and continue after the block."""
+        try:
+            yield
+        except UsageError as error:
+            self._messages.append(str(error))
+
+    def check(self) -> None:
+        """Raises UsageError with every message so far, one per line, if there is any."""
+        if self._messages:
+            raise UsageError("\n".join(dict.fromkeys(self._messages)))
+
+
 def algorithm_name(name: str) -> str:
     """The name of an algorithm as it is listed: a-hpo for A_HPO."""
     return name.lower().replace("_", "-")
