@@ -334,8 +334,8 @@ MIXED = [
 def test_rows_that_are_left_out_are_counted_by_reason_with_the_setting_that_admits_them(folder):
     """12 rows of which 3 remain: not in silence."""
     write(folder / "mixed.jsonl", MIXED)
+    task = Countdown(3, source="mixed.jsonl")
     with pytest.warns(LeftOutWarning) as said:
-        task = Countdown(3, source="mixed.jsonl")
         kept = [p for split in SPLITS for p in task.stream(split)]
     assert {p.id for p in kept} == {"countdown:3,5,7=26", "countdown:3,5,7=15"}
     words = " ".join(str(one.message) for one in said)

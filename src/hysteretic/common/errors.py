@@ -57,10 +57,37 @@ def algorithm_name(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
+MEANT = {
+    "lr": "learning_rate",
+    "batch_size": "per_device_train_batch_size",
+    "train_batch_size": "per_device_train_batch_size",
+    "grad_accum": "gradient_accumulation_steps",
+    "gradient_accumulation": "gradient_accumulation_steps",
+    "epochs": "num_train_epochs",
+    "steps": "max_steps",
+    "group_size": "num_generations",
+    "rollouts": "num_generations",
+    "max_tokens": "max_completion_length",
+    "max_new_tokens": "max_completion_length",
+    "max_response_length": "max_completion_length",
+    "kl_coef": "beta",
+    "kl": "beta",
+    "vllm": "use_vllm",
+    "lora": "use_peft",
+    "wandb": "report_to",
+    "scheduler": "lr_scheduler_type",
+    "grad_clip": "max_grad_norm",
+    "dataset": "task",
+}
+"""What other tools, and people in a hurry, call settings; by our name for it."""
+
+
 def nearest(name: str, names: Iterable[str], before: str = "") -> str:
     """' Did you mean ...?' for the closest of the names, or nothing when none is close.
 
     before: the prefix shown with a name, such as -- for flags.
     """
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    known = list(names)
+    meant = MEANT.get(name.replace("-", "_").lower())
+    close = [meant] if meant in known else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean {before + close[0]!r}?" if close else ""

@@ -14,7 +14,7 @@ from hysteretic.evals.evaluate import prompt_text, respond, score_all
 from hysteretic.lean.attention import UnsupportedAttentionError
 from hysteretic.lean.decode import sample
 from hysteretic.models import model_path
-from hysteretic.models.loading import load_model
+from hysteretic.models.loading import check_vllm, load_model
 from hysteretic.tasks.task import Problem, Score, Task
 
 ROWS = 256
@@ -155,10 +155,9 @@ def against_own_loop(model: Any, prompts: Sequence[list[int]]) -> str | None:
 
 
 def _with_vllm(path: str, prompts: Sequence[list[int]], settings: ProbeSettings) -> tuple[list[list[str]], list[int]]:
-    try:
-        from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise UsageError("--vllm needs vLLM, which is not installed; pip install vllm, or leave --vllm out.") from error
+    check_vllm("--vllm samples with vLLM", "leave --vllm out")
+    from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
+
     engine = LLM(model=path, dtype=settings.dtype, seed=settings.seed)
     parameters = SamplingParams(  # no seed per request: every prompt would get the same random numbers
         n=settings.samples, temperature=settings.temperature, top_p=1.0, max_tokens=settings.max_completion_length

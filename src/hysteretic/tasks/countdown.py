@@ -30,6 +30,7 @@ from .countdown_problems import (
 )
 from .countdown_solver import expression_count, guess_rate, solve
 from .countdown_source import SIZES, LeftOutWarning, Source, read_source
+from .countdown_worked import worked_solution
 from .splits import SPLITS, check_split, number_of_problems
 from .task import Problem, Score
 
@@ -187,6 +188,11 @@ class Countdown:
             elif not is_admissible(numbers, target, self.guess_rate_below):
                 left_out[self._why_inadmissible(numbers, target)] += 1
         return " " + replace(source, left_out=left_out).summary() if left_out else ""
+
+    def demonstration(self, problem: Problem) -> str:
+        """A short search in writing, then a right answer, in the style of the prompt (see `countdown_worked.py`)."""
+        assert isinstance(problem.answer, dict)
+        return worked_solution(problem.answer["numbers"], problem.answer["target"], self.prompt, problem.id)
 
     @property
     def _setting(self) -> str:

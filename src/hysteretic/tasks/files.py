@@ -41,6 +41,8 @@ class FileTask:
         reward: "path/to/file.py:function", "package.module:function", or the function itself.
         prompt_column: holds a string, or chat messages [{"role": ..., "content": ...}].
         answer_column: holds what the reward function receives: text, a number, or any JSON value.
+        demonstration_column: holds a right response, for `hysteretic warmup`; the column is optional, and so is each
+            of its entries.
         splits: which split of the data serves as which, for example {"test": "validation"}; each is then used whole.
         test_fraction: fraction of a single table that becomes the test split.
         config: the configuration of a hub data set that has several, for example "main" of openai/gsm8k.
@@ -69,6 +71,7 @@ class FileTask:
     test_fraction: float = 0.1
     config: str | None = None
     is_chat: bool = False
+    demonstration_column: str = "demonstration"
 
     def __post_init__(self) -> None:
         check_fraction(self.test_fraction)
@@ -131,6 +134,35 @@ class FileTask:
         """The answer of the row, as the reward function receives it."""
         answer = problem.answer
         return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, default=str)
+
+    @property
+    def has_demonstrations(self) -> bool:
+        """Whether any row has a right response in the demonstration column."""
+        return bool(self._demonstrations)
+
+    def has_demonstration(self, problem: Problem) -> bool:
+        """Whether the problem's row has one."""
+        return problem.id in self._demonstrations
+
+    def demonstration(self, problem: Problem) -> str:
+        """The right response in the problem's row. Raises ValueError where it is missing."""
+        if problem.id not in self._demonstrations:
+            raise ValueError(
+                f"Problem {problem.id!r} of {self.source} has no text in column {self.demonstration_column!r}; write a "
+                "right response there, or request only problems that have one."
+            )
+        return self._demonstrations[problem.id]
+
+    @cached_property
+    def _demonstrations(self) -> dict[str, str]:
+        """The right responses of the data, by problem."""
+        found: dict[str, str] = {}
+        for rows in self._tables.values():
+            for index, row in enumerate(rows):
+                text = row.get(self.demonstration_column)
+                if isinstance(text, str) and text.strip():
+                    found.setdefault(self._problem(row, f"{self.source}, row {index},").id, text)
+        return found
 
     @cached_property
     def _function(self) -> Reward:
