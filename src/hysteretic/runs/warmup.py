@@ -33,8 +33,8 @@ class WarmupConfig:
     """The settings of a warm-up besides TRL's SFTConfig and ModelConfig."""
 
     task: str = _setting(
-        "A task with worked solutions: countdown-3, countdown-4, telelogs-*, a data file with a column `demonstration`, "
-        "or file.py:MyTask with a method demonstration(problem).",
+        "A task with worked solutions: countdown-3, countdown-4, the telelogs tasks, a data file with a column "
+        "`demonstration`, or file.py:MyTask with a method demonstration(problem).",
         "telelogs-synthetic",
     )
     task_options: str | None = _setting('Options of the task as JSON: {"false_leads": 0.5}.')
@@ -97,8 +97,8 @@ def _problems(config: WarmupConfig, task_options: dict[str, Any] | None) -> tupl
     solved = [p for p in draw(task, "train", config.data_problem_seed, None) if task.has_demonstration(p)]
     if not solved or (is_required and len(solved) < wanted):
         raise UsageError(
-            f"{wanted} worked solutions requested, but {len(solved)} training problems of {config.task} have one; write "
-            "more, or request fewer (--problems)."
+            f"{wanted} worked solutions requested, but {len(solved)} training problems of {config.task} have one; "
+            "write more, or request fewer (--problems)."
         )
     return task, solved[:wanted]
 
