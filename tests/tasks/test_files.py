@@ -356,7 +356,7 @@ def test_too_few_published_problems_say_where_the_others_went(folder):
     write(folder / "far.jsonl", [{"nums": [50, 60, 7], "target": n} for n in (117, 103)])
     with (
         pytest.warns(LeftOutWarning),
-        pytest.raises(ValueError, match="0 exist with size=3.*2 with a target above 100"),
+        pytest.raises(ValueError, match=r"0 exist with size=3.*2 with a target above 100"),
     ):
         Countdown(3, source="far.jsonl").problems("train")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from hysteretic.tasks.task import Problem, Score, Task
 
 ROWS = 256
 """Responses sampled in parallel."""
+SECONDS = 10
+"""Between two lines of progress."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,14 @@ def _with_own_loop(
     ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
     responses: list[list[str]] = []
     lengths: list[int] = []
-    at_once = max(ROWS // settings.samples, 1)
+    at_once, said = max(ROWS // settings.samples, 1), time.monotonic()
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         for first in range(0, len(prompts), at_once):
             rows = [prompt for prompt in prompts[first : first + at_once] for _ in range(settings.samples)]
+            if time.monotonic() - said >= SECONDS:
+                said = time.monotonic()
+                print(f"{len(responses)} of {len(prompts)} problems sampled", flush=True)
             try:
                 tokens = sample(model, model.config, rows, settings.max_completion_length, ends, settings.temperature)
             except FloatingPointError as error:

@@ -229,7 +229,7 @@ class Countdown:
         if unfit:
             reasons = "; ".join(f"{count:,} {reason}" for reason, count in unfit.most_common())
             warnings.warn(
-                f"Of {self.source}, split {split!r}, {unfit.total():,} problems are left out: {reasons}.",
+                f"Of the problems in {self.source} of split {split!r}, {unfit.total():,} left out: {reasons}.",
                 LeftOutWarning,
                 stacklevel=2,
             )

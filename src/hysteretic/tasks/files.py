@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .import_object import import_object
 from .rows import SUFFIXES, Row, column, read_tables
@@ -72,6 +72,9 @@ class FileTask:
     config: str | None = None
     is_chat: bool = False
     demonstration_column: str = "demonstration"
+
+    is_format_optional: ClassVar[bool] = True
+    """has_format says something only if the reward function returns a Score."""
 
     def __post_init__(self) -> None:
         check_fraction(self.test_fraction)
