@@ -212,3 +212,10 @@ def test_statistics_of_other_shapes_are_an_error(advantages, mask):
         hy.BatchStatistics.of(advantages, mask)
     with pytest.raises(ValueError, match="must be"):
         hy.BatchStatistics.of_lengths(torch.zeros(4), torch.ones(4, 1))
+
+
+def test_a_list_of_rewards_is_answered_with_what_to_give():
+    """An AttributeError about `dim` says nothing to a newcomer."""
+    for function in (hy.group_advantages, hy.silent_groups, hy.neutral_responses):
+        with pytest.raises(TypeError, match="rewards is a list; give a tensor"):
+            function([0.0, 1.0], 2)

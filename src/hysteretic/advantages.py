@@ -244,6 +244,7 @@ class BatchStatistics:
 
 def _grouped(rewards: Tensor, group_size: int) -> Tensor:
     """Rewards as float64 [P, G, F], checked (float32 where the device has no float64)."""
+    _check_tensor(rewards)
     if group_size < 2:
         raise ValueError(
             f"group_size is {group_size}, but advantages need a group to compare with; "
@@ -267,12 +268,21 @@ def _grouped(rewards: Tensor, group_size: int) -> Tensor:
 
 def _one_per_response(rewards: Tensor, group_size: int) -> Tensor:
     """Rewards [B] as float64 [P, G], checked."""
+    _check_tensor(rewards)
     if rewards.dim() != 1:
         raise ValueError(
             f"rewards must be [B], one per response; found shape {list(rewards.shape)}. "
             "Add up the rewards of several functions first."
         )
     return _grouped(rewards, group_size).squeeze(2)
+
+
+def _check_tensor(rewards: object) -> None:
+    """Raises TypeError for rewards that are not a tensor, such as a list."""
+    if not isinstance(rewards, Tensor):
+        raise TypeError(
+            f"rewards is a {type(rewards).__name__}; give a tensor of shape [B], such as torch.tensor([0.0, 1.0])."
+        )
 
 
 def _spread(rewards: Tensor) -> Tensor:

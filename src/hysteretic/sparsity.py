@@ -360,10 +360,17 @@ class Verdict:
     changes: tuple[str, ...]
 
 
-def verdict(asked: Sequence[Forecast], curve: Sequence[Forecast], prompts: int, mean_success: float | None) -> Verdict:
+def verdict(
+    asked: Sequence[Forecast],
+    curve: Sequence[Forecast],
+    prompts: int,
+    mean_success: float | None,
+    warm_start: str = "supervised training on a few good responses first",
+) -> Verdict:
     """The verdict for the smallest requested group size that starts, or else starts slowly, or else for the largest.
 
     curve: forecasts for all sizes, from which a better size is suggested. mean_success: None for graded rewards.
+    warm_start: how to have one for this task.
     """
     by_word = {start(forecast.silent.value, prompts): forecast for forecast in reversed(asked)}
     word = next(word for word in WORDS if word in by_word)
@@ -383,7 +390,7 @@ def verdict(asked: Sequence[Forecast], curve: Sequence[Forecast], prompts: int, 
         if mean_success is not None and mean_success > 0.5:
             changes.append("harder problems: nearly all of these are already solved")
         else:
-            changes.append("easier problems, or a warm start: supervised training on a few good responses first")
+            changes += ["easier problems", f"a warm start: {warm_start}"]
         if mean_success == 0:
             changes.insert(0, "the reward function, if it is wrong: look at responses and rewards in probe.json")
     return Verdict(word, chosen.group_size, WORDS[best : worst + 1], tuple(changes))

@@ -51,10 +51,52 @@ def test_what_the_solutions_say_is_learnt_and_the_model_is_an_ordinary_folder(tm
     assert [first.score(p, texts[0]).reward for p, texts in zip(problems, found, strict=True)] == [1.0] * 4
 
 
+def write_data(folder: Path) -> None:
+    """Sums, with right responses in the column `right`, in `some` for the even ones, and wrong ones in `wrong`."""
+    rows = [
+        {"prompt": f"{n}+1=", "answer": n + 1, "right": str(n + 1), "wrong": "no", "some": str(n + 1) * (n % 2 == 0)}
+        for n in range(20)
+    ]
+    (folder / "data.json").write_text(json.dumps({"train": rows, "test": rows[:1]}), encoding="utf-8")
+    (folder / "mine.py").write_text("def right(response, answer):\n    return response == str(answer)\n")
+
+
+DATA = ["--task", "FOLDER/data.json", "--reward", "FOLDER/mine.py:right"]
+FEW_STEPS = ["--max_steps", "2", "--per_device_train_batch_size", "4", "--use_cpu", "true"]
+
+
+def test_a_data_file_is_imitated_where_its_rows_have_a_right_response(tmp_path: Path, capsys):
+    """The column is named like prompt and answer; rows without an entry are left out."""
+    write_data(tmp_path)
+    flags = [flag.replace("FOLDER", str(tmp_path)) for flag in DATA]
+    options = ["--task_options", '{"demonstration_column": "some"}', "--output", str(tmp_path / "warm")]
+    assert main(["warmup", *flags, *options, "--model", "tiny", *FEW_STEPS]) == 0
+    assert f"--reward {tmp_path}/mine.py:right --model {tmp_path}/warm" in capsys.readouterr().out
+    assert (tmp_path / "warm" / "model.safetensors").is_file()
+
+
+def test_countdown_is_imitated_in_the_tiny_models_own_style_and_training_goes_on_from_it(tmp_path: Path, capsys):
+    """The tiny model has no chat template: its problems and settings are those of its recipe."""
+    output = ["--output", str(tmp_path / "warm"), "--problems", "16"]
+    assert main(["warmup", "--task", "countdown-3", "--model", "tiny", *output, *FEW_STEPS]) == 0
+    said = capsys.readouterr().out
+    assert f"hysteretic train --config tiny-countdown-3 --model {tmp_path / 'warm'}" in said
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--task", "countdown-3", "--model", "tiny"], ["countdown-3", "demonstration(problem)"]),
+        (["--task", "FOLDER/first.py:First", "--model", "tiny"], ["no worked solutions", "demonstration(problem)"]),
+        ([*DATA, "--model", "tiny"], ["no worked solutions", "a column 'demonstration'"]),
+        (
+            [*DATA, "--model", "tiny", "--task_options", '{"demonstration_column": "wrong"}'],
+            ["20 of 20 worked solutions", "not correct", "'no'"],
+        ),
+        (
+            [*DATA, "--model", "tiny", "--task_options", '{"demonstration_column": "some"}', "--problems", "20"],
+            ["20 worked solutions requested, but", "have one"],
+        ),
+        (["--lr", "1e-4"], ["--lr is not a flag of `hysteretic warmup`", "Did you mean '--learning_rate'?"]),
         (["--task", "telelogs-compact", "--problems", "0"], ["problems is 0"]),
         (["--task", "telelogs-compact"], ["give --model"]),
         (["--task", "telelogs-synthetic", "--model", "tiny"], ["no chat template", "plain"]),
@@ -66,8 +108,9 @@ def test_what_the_solutions_say_is_learnt_and_the_model_is_an_ordinary_folder(tm
             ["--task", "telelogs-synthetic", "--model", "tiny", "--task_options", json.dumps({"cells": 3})],
             ["'cells'", "fewest_cells"],
         ),
-        (["--config", "CONFIG"], ["'problemz'", "Did you mean 'problems'"]),
-        (["--confg", "x"], ["--confg"]),
+        (["--config", "FOLDER/config.yaml"], ["'problemz'", "Did you mean 'problems'"]),
+        (["--confg", "x"], ["--confg is not a flag", "Did you mean '--config'?"]),
+        (["stray"], ["'stray'"]),
         (["--model", "no/such-folder", "--task", "telelogs-compact"], ["no/such-folder"]),
     ],
 )
@@ -76,7 +119,10 @@ def test_what_cannot_be_imitated_is_refused_before_any_step(flags, words, tmp_pa
     (tmp_path / "made").mkdir()
     monkeypatch.chdir(tmp_path / "made")
     (tmp_path / "config.yaml").write_text("problemz: 3\n", encoding="utf-8")
-    assert main(["warmup", *(str(tmp_path / "config.yaml") if flag == "CONFIG" else flag for flag in flags)]) == 2
+    (tmp_path / "first.py").write_text(TASK, encoding="utf-8")
+    write_data(tmp_path)
+    assert main(["warmup", *(flag.replace("FOLDER", str(tmp_path)) for flag in flags)]) == 2
     said = capsys.readouterr().err
-    assert all(word in said for word in words)
+    assert all(word in said for word in words), said
+    assert "HfArgumentParser" not in said
     assert not list(Path.cwd().iterdir())

@@ -14,6 +14,7 @@ from hysteretic.common.subprocesses import Command, Workers, run_all
 def job(words):
     """What a worker is given to run: it prints its GPU, takes its time and ends with an exit code."""
     print("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "unset"), sys.argv[1:], flush=True)
+    print("MASTER_PORT", os.environ.get("MASTER_PORT", "unset"), flush=True)
     time.sleep(float(words[0]))
     return int(words[1])
 
@@ -27,6 +28,16 @@ def seen(tmp_path, jobs, seconds):
     logs = [command.log.read_text() for command in commands]
     assert all(str(list(command.words)) in log for command, log in zip(commands, logs, strict=True)), logs
     return [re.search(r"CUDA_VISIBLE_DEVICES (\S+)", log)[1] for log in logs]
+
+
+def test_jobs_at_one_time_meet_on_a_port_each(tmp_path, monkeypatch):
+    """Colocated vLLM opens MASTER_PORT; two jobs on one port, the user's or 29500, and the second dies."""
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    seen(tmp_path, 3, [1, 1, 1])
+    ports = [int(re.search(r"MASTER_PORT (\d+)", log.read_text())[1]) for log in tmp_path.glob("*.log")]
+    assert len(set(ports)) == 3
+    assert 29500 not in ports
+    assert os.environ["MASTER_PORT"] == "29500"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from hysteretic.cli import main
 from hysteretic.cli.launch import _beside_python
 from hysteretic.common.errors import UsageError
 from hysteretic.config.recipes import read_recipe, recipes
+from hysteretic.models.tokenizer import build_tokenizer
 
 RECIPE = "qwen2.5-1.5b-countdown-4-full"
 
@@ -147,6 +148,71 @@ def test_every_refusal_is_shown_at_once_and_can_be_left_out(capsys):
     code, _, notes = launch(capsys, *flags, "--without", "adam_epsilon", "--without", "mask_truncated_completions")
     assert code == 0
     assert "adam_epsilon is left out" in notes
+
+
+def test_refusals_of_every_kind_are_shown_at_once(capsys, tmp_path):
+    """A setting, the batch, the prompt length, the problems, the folder and --set: six tries in one."""
+    (tmp_path / "something").touch()
+    flags = ["--alpha_ema", "0.5", "--gpus-per-node", "3", "--vllm_max_model_length", "1000", "--task", "countdown-9"]
+    flags += ["--output", str(tmp_path), "--set", "algorithm.use_kl_in_reward=True", "--set", "nothing"]
+    code, _, error = launch(capsys, *flags)
+    assert code == 2
+    for message in [
+        "alpha_ema (the estimators keep no state",
+        "which 3 (GPUs) does not divide",
+        "--max-prompt-length",
+        "There is no task 'countdown-9'",
+        "is not empty",
+        "--set algorithm.use_kl_in_reward=True would change",
+        "--set nothing is not an override",
+    ]:
+        assert error.count(message) == 1, message
+
+
+@pytest.mark.parametrize("flags", [[], ["--nodes", "2"]])
+def test_modules_that_the_environment_names_for_verl_are_kept(capsys, monkeypatch, flags):
+    """Ours is added to a user's own plug-ins, once."""
+    for named in ("my.plugin, other", "my.plugin,other,hysteretic.verl.trainer"):
+        monkeypatch.setenv("VERL_USE_EXTERNAL_MODULES", named)
+        _, script, _ = launch(capsys, *flags)
+        assert "my.plugin,other,hysteretic.verl.trainer" in script
+        assert script.count("hysteretic.verl.trainer") == script.count("my.plugin")
+
+
+def test_float32_is_computed_in_float32(capsys):
+    """bf16: false is mixed precision with fp32 parameters, in the reference model too."""
+    key = "fsdp_config.mixed_precision.param_dtype"
+    code, script, notes = launch(capsys, "--bf16", "false", "--beta", "0.1")
+    assert code == 0, notes
+    found = settings_of(script)
+    assert found[f"+actor_rollout_ref.actor.{key}"] == found[f"+actor_rollout_ref.ref.{key}"] == "fp32"
+    assert "bf16 is false: verl computes in fp32 too" in notes
+    _, script, _ = launch(capsys)
+    assert key not in script
+
+
+def tokenizer_in(folder, *tokens, template=None, model_type="qwen2"):
+    """A folder with a configuration and a small tokenizer."""
+    tokenizer = build_tokenizer(tokens)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    return ["--model", str(folder)]
+
+
+def test_a_tokenizer_without_what_verls_agent_loop_asks_for_is_refused(capsys, tmp_path):
+    """verl finds out in each rollout process, after the weights are loaded."""
+    _, _, error = launch(capsys, *tokenizer_in(tmp_path))
+    assert "lacks a chat template and the token <|im_end|>" in error
+    _, _, error = launch(capsys, *tokenizer_in(tmp_path, template="{{ messages }}"))
+    assert "lacks the token <|im_end|>" in error
+    code, _, _ = launch(capsys, *tokenizer_in(tmp_path, "<|im_end|>", template="{{ messages }}"))
+    assert code == 0
+    code, _, _ = launch(capsys, *tokenizer_in(tmp_path, template="{{ messages }}", model_type="llama"))
+    assert code == 0
+    code, _, notes = launch(capsys, "--model", "no/such-model")
+    assert code == 0
+    assert "no/such-model is not on this machine and was not checked" in notes
 
 
 def test_running_without_verl_says_where_to_get_it(capsys, monkeypatch, tmp_path):
@@ -410,11 +476,23 @@ def test_a_job_exports_and_then_starts_verl_with_data_that_is_there_left_alone(c
     words = ["launch", "verl", RECIPE, "--nodes", "2", "--train_problems", "130", "--eval_problems", "2"]
     assert main(words) == 7
     assert main(words) == 7
-    assert "already holds this export" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "already holds this export" in said
     assert [words[0] for words in started] == [str(tmp_path / "ray")] * 2
     assert main([*words, "--data_problem_seed", "1"]) == 2
     assert "seed was 0 and is 1" in capsys.readouterr().err
     assert len(started) == 2
+
+
+def test_a_note_is_given_once_by_launch_and_its_export(capsys, monkeypatch, tmp_path):
+    """Both know that plain prompts become messages."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ray").touch()
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setattr("subprocess.run", lambda words, **_: subprocess.CompletedProcess(words, 0))
+    words = ["launch", "verl", RECIPE, "--nodes", "2", *own_data(tmp_path, 200), "--train_problems", "150"]
+    assert main([*words, "--eval_problems", "2"]) == 0
+    assert capsys.readouterr().out.count("The prompts are plain strings") == 1
 
 
 def test_the_printed_lines_stop_where_the_export_fails(capsys):

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from itertools import combinations_with_replacement
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,8 @@ from oracle.countdown_oracle import all_values, oracle_tree, oracle_verify
 from hysteretic.tasks.countdown import KNOWN_TOTALS, SPLITS, Countdown, guess_rate, problem_counts, solve, verify
 from hysteretic.tasks.countdown_problems import multiset_at, multiset_count, permuted, split_of
 from hysteretic.tasks.countdown_solver import expression_count, value_counts
-from hysteretic.tasks.task import Problem
+from hysteretic.tasks.scored import score
+from hysteretic.tasks.task import Problem, RewardError
 
 SMALL = {"size": 3, "largest": 9, "largest_target": 99}
 MAKE_26 = Problem("countdown:3,5,7=26", "", {"numbers": [3, 5, 7], "target": 26})
@@ -290,6 +292,43 @@ def test_the_tiny_prompt_needs_no_thinking_but_an_opened_one_must_be_closed():
     task = Countdown(prompt="terse")
     assert task.score(MAKE_26, "<answer>3*7+5</answer>").has_format
     assert not task.score(MAKE_26, "<think>3<answer>3*7+5</answer>").has_format
+
+
+@pytest.mark.parametrize(
+    ("numbers", "target"),
+    [(["3", "5", "7"], 26), ([3, 5, 7], "26"), ([3.0, 5.0, 7.0], 26.0), ((7, 5, 3), " 26 "), (np.array([3, 5, 7]), 26)],
+)
+def test_numbers_in_another_type_are_the_numbers_they_plainly_are(numbers, target):
+    """CSV gives text, a table with gaps gives floats; a right answer stays right and a wrong one wrong."""
+    assert verify("<answer>3 * 7 + 5</answer>", numbers, target) == 1.0
+    assert verify("<answer>3 * 7 - 5</answer>", numbers, target) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "target"),
+    [
+        (["3", "x", "7"], 26),
+        ([3, 5.5, 7], 26),
+        ([3, 5, None], 26),
+        ([3, 5, True], 26),
+        ("3,5,7", 26),
+        ({"3": 1}, 26),
+        (357, 26),
+        ([], 26),
+        ([3, 5, 7], None),
+        ([3, 5, 7], float("nan")),
+        ([3, 5, 7], "twenty-six"),
+        ([3, 5, 7], [26]),
+    ],
+)
+@pytest.mark.parametrize("response", ["<answer>3 * 7 + 5</answer>", "no answer at all"])
+def test_bad_problem_data_is_an_error_and_never_a_reward_of_zero(numbers, target, response):
+    """Whatever the response: a run that starts with wrong answers only must not hide it."""
+    with pytest.raises(ValueError, match=r"whole numbers"):
+        verify(response, numbers, target)
+    problem = Problem("p", "", {"numbers": numbers, "target": target})
+    with pytest.raises(RewardError):
+        score(Countdown(), problem, response)
 
 
 def test_a_problem_of_another_task_is_rejected():

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from hysteretic.tasks import FileTask, RewardError, Score, load
-from hysteretic.tasks.countdown import Countdown, split_of
+from hysteretic.tasks.countdown import SPLITS, Countdown, split_of
+from hysteretic.tasks.countdown_source import LeftOutWarning
 from hysteretic.tasks.task import Problem
 
 ROWS = [{"prompt": f"What is {n} + 1?", "answer": n + 1} for n in range(200)]
@@ -153,6 +154,14 @@ def test_splits_can_be_named_otherwise(folder, monkeypatch):
         load("org/sums", reward="reward.py:is_right", splits={"test": "dev"}).problems("test")
     write(folder / "a.jsonl", ROWS)
     assert len(load("a.jsonl", reward="reward.py:is_right", splits=ALL).problems("train")) == 200
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])
+def test_an_answer_that_is_not_a_number_is_an_error_not_a_reward_of_zero(folder, suffix):
+    """A gap in a table of numbers arrives as NaN, and NaN equals no response."""
+    write(folder / f"a.{suffix}", [{"prompt": "1+1?", "answer": 2.0}, {"prompt": "1+2?", "answer": float("nan")}])
+    with pytest.raises(ValueError, match=r"row 1, has nan in column 'answer'"):
+        load(f"a.{suffix}", reward="reward.py:is_right").problems()
 
 
 def test_a_missing_column_is_named_with_the_columns_there_are(folder):
@@ -349,6 +358,47 @@ def test_published_problems_keep_to_the_settings(folder):
     problems = [p for split in ("train", "validation", "test") for p in task.problems(split)]
     assert len(problems) == 15
     assert all(max(p.answer["numbers"]) <= 30 and p.answer["target"] <= 35 for p in problems)
+
+
+MIXED = [
+    {"nums": [3, 5, 7], "target": 26},
+    *({"nums": [3, 5, 7], "target": 15 + n} for n in (0, 0)),  # 3 + 5 + 7, twice
+    *({"nums": [3, 5, 7, 9], "target": n} for n in range(1, 5)),
+    {"nums": [1, 2, 3, 4, 5, 6], "target": 7},
+    *({"nums": [50, 60, 7], "target": n} for n in (117, 103)),
+    {"nums": [150, 60, 7], "target": 83},
+    {"nums": [1, 1, 1], "target": 99},
+]
+
+
+def test_rows_that_are_left_out_are_counted_by_reason_with_the_setting_that_admits_them(folder):
+    """12 rows of which 3 remain: not in silence."""
+    write(folder / "mixed.jsonl", MIXED)
+    task = Countdown(3, source="mixed.jsonl")
+    with pytest.warns(LeftOutWarning) as said:
+        kept = [p for split in SPLITS for p in task.stream(split)]
+    assert {p.id for p in kept} == {"countdown:3,5,7=26", "countdown:3,5,7=15"}
+    words = " ".join(str(one.message) for one in said)
+    assert "Of the 12 rows of mixed.jsonl, 9 are left out" in words
+    for reason in [
+        "4 of 4 numbers (size=4 or the task countdown-4 takes them)",
+        "1 of 6 numbers (not supported)",
+        "2 with a target above 100 (largest_target=117 takes them)",
+        "1 with a number above 99 (largest=150 takes them)",
+        "1 that repeat another",
+        "1 without a solution",
+    ]:
+        assert reason in words
+
+
+def test_too_few_published_problems_say_where_the_others_went(folder):
+    """800 asked and 0 there, of a file with a thousand rows, explained nothing."""
+    write(folder / "far.jsonl", [{"nums": [50, 60, 7], "target": n} for n in (117, 103)])
+    with (
+        pytest.warns(LeftOutWarning),
+        pytest.raises(ValueError, match=r"0 exist with size=3.*2 with a target above 100"),
+    ):
+        Countdown(3, source="far.jsonl").problems("train")
 
 
 def test_the_public_data_set_is_asked_from_the_hub(monkeypatch):

@@ -9,6 +9,7 @@ from statistics import fmean
 import pytest
 
 import hysteretic.tasks
+from hysteretic.tasks.task import Problem
 from hysteretic.tasks.telelogs import CAUSES
 from hysteretic.tasks.telelogs.answers import label_of
 
@@ -170,6 +171,13 @@ def test_problems_of_another_task_are_not_scored():
     foreign = hysteretic.tasks.load("countdown-3").problems(count=1)[0]
     with pytest.raises(TypeError, match="made by this task"):
         hysteretic.tasks.load("telelogs-compact").score(foreign, "\\boxed{C1}")
+
+
+@pytest.mark.parametrize("answer", [{"label": "C9", "causes": {"C1": "C1"}}, {"label": "C1", "causes": ["C1"]}])
+def test_a_label_that_is_no_option_is_an_error_not_a_reward_of_zero(answer):
+    """No response could be right."""
+    with pytest.raises(ValueError, match="not among its causes"):
+        hysteretic.tasks.load("telelogs-compact").score(Problem("p", "", answer), "nothing")
 
 
 def test_more_false_leads_are_a_setting():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -90,6 +91,12 @@ def _run(command: str, options: list[str]) -> int:
         )
         return 2
 
+    plain = warnings.formatwarning
+    warnings.formatwarning = lambda message, category, *place, **more: (
+        f"hysteretic: {message}\n"
+        if category.__module__.startswith("hysteretic.")
+        else plain(message, category, *place, **more)
+    )
     try:
         code: int = import_module(f"hysteretic.cli.{command}").main(options)
         return code
@@ -111,3 +118,5 @@ def _run(command: str, options: list[str]) -> int:
             raise
         print(f'hysteretic: {error}. `{command}` needs: pip install "hysteretic[trl,report]"', file=sys.stderr)
         return 2
+    finally:
+        warnings.formatwarning = plain

@@ -23,10 +23,13 @@ def main(arguments: Sequence[str]) -> int:
     options, flags = parser.parse_known_args(arguments)
     own = [name[2:] for action in parser._actions for name in action.option_strings if name.startswith("--")]
     check_flags(flags, own)
-    for name in ("nodes", "gpus_per_node", "processes"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} is {value}; give 1 or more.")
+    below = [
+        f"--{name.replace('_', '-')} is {value}; give 1 or more."
+        for name in ("nodes", "gpus_per_node", "processes")
+        if (value := getattr(options, name)) is not None and value < 1
+    ]
+    if below:
+        raise UsageError("\n".join(below))
     commands = commands_of(options, flags)
     _check_with_verl(commands)
     for note in commands.notes:
@@ -70,7 +73,7 @@ def _run(commands: Commands, options: argparse.Namespace) -> int:
         train[0] = sys.executable
     else:
         train[0] = _beside_python(train[0])
-    print("\n".join(export(commands.export)), flush=True)
+    print("\n".join(line for line in export(commands.export) if line not in commands.notes), flush=True)
     import pyarrow.parquet
 
     rows = pyarrow.parquet.read_metadata(commands.export.output / "train.parquet").num_rows

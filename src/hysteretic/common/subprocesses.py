@@ -12,9 +12,10 @@ import multiprocessing
 import multiprocessing.forkserver
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -52,11 +53,12 @@ class Command:
 
 @dataclass
 class Going:
-    """A running command."""
+    """A running command. port: its MASTER_PORT."""
 
     command: Command
     process: BaseProcess
     slot: int
+    port: int
     started: float = field(default_factory=time.monotonic)
 
 
@@ -99,7 +101,8 @@ def run_all(
             while waiting or going:
                 free = [slot for slot in range(workers.jobs) if slot not in {one.slot for one in going}]
                 for slot in free[: len(waiting)]:
-                    going.append(_start(waiting.pop(0), slot, workers))
+                    port = _free_port({one.port for one in going})
+                    going.append(_start(waiting.pop(0), slot, port, workers))
                 watch(going)
                 time.sleep(POLL_SECONDS)
                 if stop:
@@ -111,16 +114,16 @@ def run_all(
             _stop(going, stop)
 
 
-def _start(command: Command, slot: int, workers: Workers) -> Going:
+def _start(command: Command, slot: int, port: int, workers: Workers) -> Going:
     command.log.parent.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(workers.preload))
-    process = context.Process(target=_work, args=(command, _device(slot), workers.entry), name=command.name)
+    process = context.Process(target=_work, args=(command, _device(slot), port, workers.entry), name=command.name)
     process.start()
-    return Going(command, process, slot)
+    return Going(command, process, slot, port)
 
 
-def _work(command: Command, device: str | None, entry: Callable[[Sequence[str]], int]) -> None:
+def _work(command: Command, device: str | None, port: int, entry: Callable[[Sequence[str]], int]) -> None:
     """In the worker: run the command with its output in the log."""
     os.setsid()  # Ctrl-C reaches the parent alone, which then stops its workers gracefully
     die_with_parent()
@@ -129,6 +132,7 @@ def _work(command: Command, device: str | None, entry: Callable[[Sequence[str]],
     os.dup2(log, 2)
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
+    os.environ["MASTER_PORT"] = str(port)  # colocated vLLM listens there: left to itself, every job takes 29500
     sys.argv[1:] = command.words
     sys.exit(entry(command.words))
 
@@ -145,6 +149,16 @@ def die_with_parent() -> None:
         if server._forkserver_alive_fd is not None:
             os.close(server._forkserver_alive_fd)
             server._forkserver_alive_fd = None
+
+
+def _free_port(taken: Collection[int]) -> int:
+    """A TCP port that nothing listens on and no running command was given."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as found:
+            found.bind(("", 0))
+            port: int = found.getsockname()[1]
+        if port not in taken:
+            return port
 
 
 def _device(slot: int) -> str | None:
@@ -184,7 +198,8 @@ def _stop(going: Sequence[Going], asked: list[int]) -> None:
     for one in going:
         one.process.terminate()
     if going:
-        print("\nStopping after the current rollouts, with checkpoints (Ctrl-C again: stop now).", flush=True)
+        again = " (Ctrl-C again: stop now)" if signal.SIGINT in asked else ""
+        print(f"\nStopping after the current rollouts, with checkpoints{again}.", flush=True)
     before = len(asked)
     while any(one.process.exitcode is None for one in going):
         if len(asked) > before:

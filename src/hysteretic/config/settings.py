@@ -171,10 +171,27 @@ def _given(parser: TrlParser, arguments: Sequence[str]) -> dict[str, Any]:
     saved = [action.default for action in parser._actions]
     for action in parser._actions:
         action.default = argparse.SUPPRESS
-    given = vars(argparse.ArgumentParser.parse_args(parser, list(arguments)))
+    found, unknown = parser.parse_known_args(list(arguments))
+    given = vars(found)
     for action, default in zip(parser._actions, saved, strict=True):
         action.default = default
+    check_no_unknown(parser, unknown)
     return given
+
+
+def check_no_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    """Raises UsageError for what a command line has besides the parser's flags, all at once. unknown: those words."""
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    flags = [word.split("=")[0] for word in unknown if word.startswith("-")]
+    said = [f"{flag} is not a flag of `{parser.prog}`.{_hint(flag, known)}" for flag in flags]
+    if unknown and not flags:
+        said = [f"Unexpected argument {unknown[0]!r}; give settings as --name value."]
+    if said:
+        raise UsageError(f"{' '.join(said)} See `{parser.prog} --help`.")
+
+
+def _hint(flag: str, known: Sequence[str]) -> str:
+    return nearest(flag.lstrip("-"), [name.lstrip("-") for name in known], before="--")
 
 
 def check_known_settings(config: Mapping[str, Any], known: Mapping[str, Any], name: str) -> None:

@@ -16,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType, broadcast_object_list
 
@@ -29,7 +30,7 @@ from hysteretic.dry_run.sharding import allow_fsdp_on_cpus, check_sharding, is_f
 from hysteretic.dry_run.task import ShortTask, short_task
 from hysteretic.dry_run.tokenizer import check_prompts_kept, own_tokenizer, prompts_as_read, small_tokenizer
 from hysteretic.models import model_path
-from hysteretic.models.loading import load_tokenizer, warn_plain_prompts
+from hysteretic.models.loading import INSTALL_VLLM, check_vllm, has_vllm, load_tokenizer, warn_plain_prompts
 from hysteretic.runs.folder import RunFolder
 from hysteretic.runs.held_out import Evaluation
 from hysteretic.runs.problems import check_engine_length, check_enough_problems, draw_problems
@@ -66,6 +67,10 @@ def rehearse(request: RunSpec, replaced: Sequence[str] = ()) -> Rehearsal:
         raise UsageError("--dry-run cannot resume a run; drop --resume.")
     started = time.monotonic()
     report = Report(f"{request.run.task} with {request.run.model}")
+    if request.training.use_vllm and not has_vllm():
+        if torch.cuda.is_available():  # where the run itself could be made
+            check_vllm("use_vllm is true", "use_vllm: false")
+        report.missing.append(f"vLLM, which the run itself needs: {INSTALL_VLLM}")
     stop = StopGently(1, None if is_fsdp_asked() else STOP_SECONDS)  # from here on, signals leave no folder behind
     try:
         with _shared_folder() as folder, redirect_stdout(StringIO()):

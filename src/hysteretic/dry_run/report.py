@@ -19,18 +19,19 @@ WIDTH = 110
 
 @dataclass
 class Report:
-    """The printed report. checked: facts by topic."""
+    """The printed report. checked: facts by topic. missing: what the run needs and this machine lacks."""
 
     title: str
     checked: dict[str, str] = field(default_factory=dict)
     shrunk: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def __str__(self) -> str:
         lines = [f"Dry run of {self.title}: passed in {self.seconds:.1f} s.", "checked"]
         lines += [_line(f"  {word:14}{text}", 16) for word, text in self.checked.items()]
-        for heading, items in (("shrunk", self.shrunk), ("replaced", self.replaced)):
+        for heading, items in (("shrunk", self.shrunk), ("replaced", self.replaced), ("missing here", self.missing)):
             lines += [heading, *(_line(f"  {item}", 4) for item in items)] if items else []
         lines += ["not checked", _line("  the real weights and tokenizer, memory (`hysteretic plan`), speed, GPUs", 4)]
         return "\n".join(lines)

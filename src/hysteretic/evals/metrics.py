@@ -58,12 +58,15 @@ def answered(
 
 
 def metrics_by_decoding(task: Task, rows: dict[str, list[Answered]]) -> dict[str, Any]:
-    """By decoding: the metrics of `report`, and pass@k, maj@k and the confusion matrix where they exist."""
+    """By decoding: the metrics of `report` (format only where it is checked), and pass@k, maj@k and the confusion
+    matrix where they exist."""
     found = report({decoding: [list(row.scores) for row in some] for decoding, some in rows.items()})
     for decoding, metrics in found.items():
         some = rows[decoding]
         counts = {len(row.responses) for row in some}
         metrics["responses"] = sum(len(row.responses) for row in some)
+        if getattr(task, "is_format_optional", False) and metrics["format"]["value"] == 1:
+            del metrics["format"]  # nothing was checked
         if counts != {1}:
             of = str(*counts) if len(counts) == 1 else "all"
             metrics[f"pass@{of}"] = asdict(rate([[any(row.is_correct)] for row in some]))

@@ -58,10 +58,12 @@ def table_rows(record: Record) -> list[list[str]]:
     found = list(sets(record))
     metrics = list(dict.fromkeys(key for _, _, figure in found for key in figure if "@" in key))
     has_variants = "randomised" in record
-    header = [*(["variant"] if has_variants else []), "decoding", *metrics, "valid format", "responses"]
+    has_format = any("format" in figure for _, _, figure in found)
+    forms = {"format": "valid format"} if has_format else {}
+    header = [*(["variant"] if has_variants else []), "decoding", *metrics, *forms.values(), "responses"]
     rows = [header]
     for variant, decoding, figure in found:
-        rates = [str(Rate(**figure[key])) if key in figure else NONE for key in (*metrics, "format")]
+        rates = [str(Rate(**figure[key])) if key in figure else NONE for key in (*metrics, *forms)]
         problems = figure["pass@1"]["problems"]
         rows.append([*([variant] if has_variants else []), decoding, *rates, f"{problems} x {responses(figure)}"])
     return rows

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 import shlex
 import sys
@@ -14,24 +15,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hysteretic.common.errors import UsageError, nearest
+from hysteretic.common.errors import Refusals, UsageError, nearest
 from hysteretic.common.files import read_json
 from hysteretic.config.facts import facts
 from hysteretic.config.recipes import read_recipe
 from hysteretic.config.settings import RunSpec, parse, setting_names
+from hysteretic.launch.agent_loop import check_tokenizer
 from hysteretic.launch.export import PLAIN_PROMPTS, ExportSpec, absolute, drawn, task_name
 from hysteretic.launch.overrides import Overrides, check_set, hydra
-from hysteretic.launch.translate import translate
+from hysteretic.launch.translate import Translation, translate
 from hysteretic.launch.verl_keys import Cluster
 from hysteretic.models.loading import quieten
 from hysteretic.tasks.checked import load_task
 from hysteretic.tasks.rows import SUFFIXES
 from hysteretic.tasks.task import Streams, Task
 
-MODULES = {"VERL_USE_EXTERNAL_MODULES": "hysteretic.verl.trainer"}
+MODULES, TRAINER = "VERL_USE_EXTERNAL_MODULES", "hysteretic.verl.trainer"
 """Makes every process of the run import the estimators and trainers, and stop if that fails."""
 
-ENVIRONMENT = {**MODULES, "TOKENIZERS_PARALLELISM": "false"}
+ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}
 
 OURS: Overrides = {
     "trainer.v1.trainer_mode": "hpo_sync",
@@ -69,29 +71,38 @@ def commands_of(options: argparse.Namespace, flags: Sequence[str]) -> Commands:
     """The commands for a recipe. flags: those of `hysteretic train`. Raises UsageError."""
     quieten()
     request = _request(options.recipe, flags)
-    task = load_task(request.run.task, **request.run.load_options())
     given = {*read_recipe(options.recipe), *map(_name, (word for word in flags if word.startswith("--")))}
     processes = options.processes or _stated_processes(options.recipe, request)
     cluster = Cluster(options.nodes, options.gpus_per_node, processes)
-    found = translate(request, sorted(given - {"use_cpu"}), cluster, options.max_prompt_length, options.without)
-    if processes > 1:
-        found.notes.append(f"The batch is that of {processes} processes (--processes), whatever the number of GPUs.")
-    found.notes += _look_at_problems(task, request, found.overrides["data.train_batch_size"])
     name = _run_name(options, flags)
     data = Path(options.data or f"data/{request.run.task.replace('/', '-')}").absolute()
     output = Path(request.run.output or f"runs/{name}").absolute()
-    _check_output(output, request.run.resume)
+    refusals, found = Refusals(), Translation()
+    with refusals.collected():
+        found = translate(request, sorted(given - {"use_cpu"}), cluster, options.max_prompt_length, options.without)
+    with refusals.collected():
+        task = load_task(request.run.task, **request.run.load_options())
+        found.notes += _look_at_problems(task, request, found.overrides.get("data.train_batch_size", 1))
+    with refusals.collected():
+        _check_output(output, request.run.resume)
+    with refusals.collected():
+        found.notes += check_tokenizer(request.run.model, request.model.model_revision)
     overrides = {
         **found.overrides,
         **OURS,
         **_files(data, output, name),
         **_validation(request, found.overrides),
     }
-    check_set(options.set, overrides)
-    environment = dict(ENVIRONMENT)
+    with refusals.collected():
+        check_set(options.set, overrides)
+    refusals.check()
+    if processes > 1:
+        found.notes.append(f"The batch is that of {processes} processes (--processes), whatever the number of GPUs.")
+    modules = external_modules()
+    environment = {MODULES: modules, **ENVIRONMENT}
     is_job = cluster.nodes > 1 or options.address
     if not is_job:  # for a Ray that is already running on this machine; a job has it in its runtime_env
-        overrides |= {f"+ray_kwargs.ray_init.runtime_env.env_vars.{key}": value for key, value in MODULES.items()}
+        overrides[f"+ray_kwargs.ray_init.runtime_env.env_vars.{MODULES}"] = modules
     settings = [*hydra(overrides), *options.set]
     words = ["python3", "-m", "verl.trainer.main_ppo", *settings]
     if is_job:
@@ -104,6 +115,12 @@ def commands_of(options: argparse.Namespace, flags: Sequence[str]) -> Commands:
         )
     prompts = found.overrides["data.train_batch_size"]
     return Commands(_export(request, data), words, environment, found.notes, data, settings, prompts)
+
+
+def external_modules() -> str:
+    """The modules that the user's environment names for verl, and ours."""
+    named = [word.strip() for word in os.environ.get(MODULES, "").split(",")]
+    return ",".join(dict.fromkeys([*filter(None, named), TRAINER]))
 
 
 def check_flags(flags: Sequence[str], own: Sequence[str]) -> None:

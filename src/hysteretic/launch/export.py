@@ -105,6 +105,9 @@ def _both_or_neither(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     partial = {path: path.with_name(path.name + ".partial") for path in paths}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            if path.is_dir():
+                raise UsageError(f"{path} is a folder; give another --output.")
         yield partial
         for path, written in partial.items():
             written.replace(path)

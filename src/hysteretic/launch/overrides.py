@@ -59,20 +59,27 @@ MEANING = {
 
 
 def check_set(added: Sequence[str], overrides: Overrides) -> None:
-    """Raises UsageError for words that are not KEY=VALUE, and for keys that the recipe determines."""
+    """Raises UsageError for words that are not KEY=VALUE, and for keys that the recipe determines; for all at once."""
     own = {key.lstrip("+"): value for key, value in overrides.items()}
+    wrong = [found for word in added if (found := _why_not_set(word, own)) is not None]
+    if wrong:
+        raise UsageError("\n".join(wrong))
+
+
+def _why_not_set(word: str, own: Mapping[str, Any]) -> str | None:
+    """Why --set may not have a word; None if it may."""
+    key, equals, value = word.partition("=")
+    if not key.strip("+~ ") or not (equals or word.startswith("~")):
+        return f"--set {word} is not an override; write --set KEY=VALUE, as on verl's command line."
+    key = key.lstrip("+~").rpartition("@")[2].strip()  # group@where.it.goes
     decided = {*own, *MEANING} - FREE
-    for word in added:
-        key, equals, value = word.partition("=")
-        if not key.strip("+~ ") or not (equals or word.startswith("~")):
-            raise UsageError(f"--set {word} is not an override; write --set KEY=VALUE, as on verl's command line.")
-        key = key.lstrip("+~").rpartition("@")[2].strip()  # group@where.it.goes
-        touched = next((name for name in sorted(decided) if _overlap(key, name)), None)
-        if touched is not None and not (key in own and value == value_of(own[key])):
-            raise UsageError(
-                f"--set {word} would change the recipe's objective or batch{_says(touched, own)}; "
-                "use the recipe's settings instead (`hysteretic train --help`)."
-            )
+    touched = next((name for name in sorted(decided) if _overlap(key, name)), None)
+    if touched is None or (key in own and value == value_of(own[key])):
+        return None
+    return (
+        f"--set {word} would change the recipe's objective or batch{_says(touched, own)}; "
+        "use the recipe's settings instead (`hysteretic train --help`)."
+    )
 
 
 def _overlap(key: str, name: str) -> bool:

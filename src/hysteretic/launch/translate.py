@@ -10,19 +10,21 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from hysteretic.common.errors import UsageError, nearest
+from hysteretic.common.errors import Refusals, UsageError, nearest
 from hysteretic.config.facts import facts, verl_defaults
 from hysteretic.config.settings import RunSpec
 from hysteretic.launch.overrides import Overrides
 from hysteretic.launch.verl_keys import (
     Batch,
     Cluster,
+    computes_in_fp32,
     loggers,
     name_of,
     of_batch,
     of_objective,
     of_sampling,
     of_training,
+    prompt_length,
 )
 from hysteretic.parts import (
     AdaptiveWeight,
@@ -55,27 +57,39 @@ def translate(
 
     Raises UsageError that lists everything verl cannot do, and for batches that do not divide.
     """
-    if request.run.model == "tiny":
-        raise UsageError(
-            "model is tiny, the embedded CPU model; verl needs a GPU and a model for vLLM. Give --model, such as "
-            "Qwen/Qwen2.5-1.5B-Instruct."
-        )
-    found = Translation()
-    found.notes += _leave_out(request, given, without)
+    refusals, found, training = Refusals(), Translation(), request.training
+    batch: Batch | None = None
+    with refusals.collected():
+        _check_model(request)
+    with refusals.collected():
+        found.notes += _leave_out(request, given, without)
+    with refusals.collected():
+        batch = batch_of(training, given, cluster)
+    with refusals.collected():
+        prompt_length(training, max_prompt_length)
+    refusals.check()
+    assert batch is not None
     known = facts()
     notes = {name: known[name].verl for name in given if name in known}
     found.notes += [f"{name}: {note}." for name, note in notes.items() if isinstance(note, str) and note]
-    training = request.training
-    batch = batch_of(training, given, cluster)
     for part in (
         of_objective(training.objective(), training.beta),
         of_batch(request, batch, cluster, max_prompt_length),
-        of_training(request, batch),
+        of_training(request, batch, given),
         of_sampling(request, given),
     ):
         found.overrides |= part
     found.notes += _notes(request, given, batch, found.overrides)
     return found
+
+
+def _check_model(request: RunSpec) -> None:
+    """Raises UsageError for the embedded model."""
+    if request.run.model == "tiny":
+        raise UsageError(
+            "model is tiny, the embedded CPU model; verl needs a GPU and a model for vLLM. Give --model, such as "
+            "Qwen/Qwen2.5-1.5B-Instruct."
+        )
 
 
 def _leave_out(request: RunSpec, given: Collection[str], without: Collection[str]) -> list[str]:
@@ -84,21 +98,23 @@ def _leave_out(request: RunSpec, given: Collection[str], without: Collection[str
     unknown = {name: "no known counterpart in verl" for name in given if name not in known or known[name].verl is None}
     problems = {**unknown, **dict(_impossible(request, given))}
     may_be_left = {name for name in problems if name in unknown or name in defaults}
-    for name in without:
-        if name not in may_be_left:
-            raise UsageError(
-                f"--without {name}: "
-                + (f"{problems[name]}; change it, it cannot be left out." if name in problems else "verl supports it.")
-                + nearest(name, may_be_left)
-                + f" Settings that can be left out: {', '.join(sorted(may_be_left)) or 'none'}."
-            )
+    wrong = [
+        f"--without {name}: "
+        + (f"{problems[name]}; change it, it cannot be left out." if name in problems else "verl supports it.")
+        + nearest(name, may_be_left)
+        + f" Settings that can be left out: {', '.join(sorted(may_be_left)) or 'none'}."
+        for name in without
+        if name not in may_be_left
+    ]
     left = {name: why for name, why in problems.items() if name not in without}
     if left:
         names = " ".join(f"--without {name}" for name in left if name in may_be_left)
-        raise UsageError(
+        wrong.append(
             f"verl does not support these settings: {'; '.join(f'{name} ({why})' for name, why in left.items())}. "
             f"Change them{f', or leave them out: {names}' if names else ''}."
         )
+    if wrong:
+        raise UsageError("\n".join(wrong))
     notes = []
     for name in without:
         if name in defaults:
@@ -116,18 +132,21 @@ def batch_of(training: Any, given: Collection[str], cluster: Cluster) -> Batch:
     )
     rows = size * training.gradient_accumulation_steps
     gpus = cluster.nodes * cluster.gpus
-    for what, whole, part, of in [
-        ("A rollout", rollout, group, "num_generations"),
-        ("A rollout", rollout, rows, "responses per update"),
-        ("An update", rows, group, "num_generations"),
-        ("An update", rows, gpus, "GPUs"),
-    ]:
-        if whole % part:
-            raise UsageError(
-                f"{what} has {whole} responses, which {part} ({of}) does not divide; verl counts whole prompts and "
-                "distributes responses evenly. Change per_device_train_batch_size, gradient_accumulation_steps, "
-                "steps_per_generation or the number of GPUs."
-            )
+    uneven = [
+        f"{what} has {whole} responses, which {part} ({of}) does not divide"
+        for what, whole, part, of in [
+            ("A rollout", rollout, group, "num_generations"),
+            ("A rollout", rollout, rows, "responses per update"),
+            ("An update", rows, group, "num_generations"),
+            ("An update", rows, gpus, "GPUs"),
+        ]
+        if whole % part
+    ]
+    if uneven:
+        raise UsageError(
+            f"{'. '.join(uneven)}; verl counts whole prompts and distributes responses evenly. Change "
+            "per_device_train_batch_size, gradient_accumulation_steps, steps_per_generation or the number of GPUs."
+        )
     return Batch(rollout // group, rows, rollout // rows * training.num_iterations)
 
 
@@ -160,8 +179,6 @@ def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str,
     for name in loggers(training.report_to):
         if name not in LOGGERS:
             yield "report_to", f"{name}; verl reports to {', '.join(LOGGERS)}"
-    if "bf16" in given and not training.bf16:
-        yield "bf16", "false; verl computes in bf16"
     if model.use_peft and model.lora_dropout:
         yield "lora_dropout", f"{model.lora_dropout}; verl's LoRA has none"
     if model.use_peft and model.lora_target_modules is None:
@@ -189,11 +206,14 @@ def _notes(request: RunSpec, given: Collection[str], batch: Batch, overrides: Ov
         yield "use_vllm is false; verl generates with vLLM anyway."
     if "vllm_mode" in given and training.vllm_mode != "colocate":
         yield f"vllm_mode is {training.vllm_mode}; verl runs vLLM itself, on the GPUs that it trains on."
+    computes = "fp32" if computes_in_fp32(training, given) else "bf16"
     if model.dtype not in (None, "auto", "float32") or model.use_peft:
         yield (
             f"dtype is {model.dtype}; verl holds the weights, sharded over the GPUs, in fp32 (also frozen ones, with "
-            "LoRA) and computes in bf16. verl's optimiser would lose small updates on bf16 weights."
+            f"LoRA) and computes in {computes}. verl's optimiser would lose small updates on bf16 weights."
         )
+    if computes == "fp32":
+        yield "bf16 is false: verl computes in fp32 too (mixed_precision.param_dtype), but its vLLM generates in bf16."
     if name_of(training.lr_scheduler_type) == "constant" and training.warmup_steps:
         yield "warmup_steps has no effect with lr_scheduler_type constant, as in TRL; constant_with_warmup has one."
     elif training.warmup_steps:

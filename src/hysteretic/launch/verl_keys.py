@@ -91,7 +91,7 @@ def of_batch(request: RunSpec, batch: Batch, cluster: Cluster, max_prompt_length
     micro_batch = math.gcd(training.per_device_train_batch_size, batch.rows // (cluster.nodes * cluster.gpus))
     found: Overrides = {
         "data.train_batch_size": batch.prompts,
-        "data.max_prompt_length": _prompt_length(training, max_prompt_length),
+        "data.max_prompt_length": prompt_length(training, max_prompt_length),
         "data.max_response_length": training.max_completion_length,
         "data.truncation": "error",
         f"{ACTOR}.ppo_mini_batch_size": batch.rows // training.num_generations,
@@ -119,7 +119,8 @@ def of_batch(request: RunSpec, batch: Batch, cluster: Cluster, max_prompt_length
     return found
 
 
-def _prompt_length(training: Any, asked: int | None) -> int:
+def prompt_length(training: Any, asked: int | None) -> int:
+    """The longest prompt in tokens. Raises UsageError where neither a flag nor the recipe says it."""
     if asked is not None:
         return asked
     whole = training.vllm_max_model_length
@@ -173,7 +174,12 @@ def of_correction(training: Any) -> Overrides:
     }
 
 
-def of_training(request: RunSpec, batch: Batch) -> Overrides:
+def computes_in_fp32(training: Any, given: Collection[str]) -> bool:
+    """Whether bf16 is switched off by the recipe or a flag; verl computes in bf16 by itself."""
+    return "bf16" in given and not training.bf16
+
+
+def of_training(request: RunSpec, batch: Batch, given: Collection[str]) -> Overrides:
     """Optimiser, model, checkpoints and logging."""
     training, model = request.training, request.model
     found: Overrides = {
@@ -184,7 +190,7 @@ def of_training(request: RunSpec, batch: Batch) -> Overrides:
         # 0 means no bound in TRL; verl would scale every gradient to 0.
         f"{ACTOR}.optim.clip_grad": training.max_grad_norm or NEVER,
         f"{ACTOR}.grad_clip": training.max_grad_norm or NEVER,
-        # Data type of the optimised weights; FSDP computes in bf16 anyway. In bf16, small updates would be lost.
+        # Data type of the optimised weights, not of the computation. In bf16, small updates would be lost.
         f"{ACTOR}.fsdp_config.model_dtype": "fp32",
         f"{ACTOR}.fsdp_config.seed": training.seed,
         f"{ACTOR}.data_loader_seed": training.seed,
@@ -197,6 +203,10 @@ def of_training(request: RunSpec, batch: Batch) -> Overrides:
         "trainer.resume_mode": "auto" if request.run.resume else "disable",
         "trainer.logger": ["console", *loggers(training.report_to)],
     }
+    if computes_in_fp32(training, given):
+        found[f"+{ACTOR}.fsdp_config.mixed_precision.param_dtype"] = "fp32"
+        if training.beta:
+            found["+actor_rollout_ref.ref.fsdp_config.mixed_precision.param_dtype"] = "fp32"
     if training.save_total_limit is not None:
         found["trainer.max_actor_ckpt_to_keep"] = training.save_total_limit
     if model.use_peft:

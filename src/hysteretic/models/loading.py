@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -32,6 +33,20 @@ def model_arguments(model: Any, given: Mapping[str, Any] | None) -> dict[str, An
         **(given or {}),
     }
     return {key: value for key, value in loading.items() if value is not None}
+
+
+def check_vllm(asked: str, instead: str) -> None:
+    """Raises UsageError if vLLM is not installed. asked: the setting that needs it. instead: how to do without."""
+    if not has_vllm():
+        raise UsageError(f"{asked}, but vLLM is not installed here; run: {INSTALL_VLLM}. Or do without: {instead}.")
+
+
+def has_vllm() -> bool:
+    """Whether vLLM is installed, whichever distribution it comes from. Does not import it."""
+    return find_spec("vllm") is not None
+
+
+INSTALL_VLLM = 'pip install "trl[vllm]"'
 
 
 def load_model(

@@ -24,7 +24,7 @@ def run_probe(task: Task, problems: Sequence[Problem], settings: ProbeSettings, 
     with _claimed(folder):
         with usage_errors(" Fix the reward function; no response was counted as 0.", RewardError):
             sampled = sample_task(task, problems, settings)
-        record = describe(sampled, problems, settings)
+        record = describe(sampled, problems, settings, task)
         write_json(folder / "probe.json", record)
         save_page(record, folder / "index.html")
     return record

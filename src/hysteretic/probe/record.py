@@ -21,7 +21,7 @@ from hysteretic.sparsity import (
     verdict,
 )
 from hysteretic.statistics import mean_interval
-from hysteretic.tasks.task import Problem
+from hysteretic.tasks.task import Problem, Task, warm_start
 
 BATCHES = 10
 """The predicted range is for the fraction of silent groups over this many batches."""
@@ -29,8 +29,10 @@ LONGEST_EXAMPLE = 4_000
 """The maximum number of characters kept of a response."""
 
 
-def describe(sampled: Sampled, problems: Sequence[Problem], settings: ProbeSettings) -> dict[str, Any]:
-    """The record: everything that is shown, and the rewards that it is computed from."""
+def describe(
+    sampled: Sampled, problems: Sequence[Problem], settings: ProbeSettings, task: Task | None = None
+) -> dict[str, Any]:
+    """The record: everything that is shown, and the rewards that it is computed from. task: for advice that fits it."""
     rewards_NK = np.array([[score.reward for score in row] for row in sampled.scores])
     correct_NK = np.array([[score.is_correct for score in row] for row in sampled.scores])
     values, samples = outcomes(rewards_NK), rewards_NK.shape[1]
@@ -68,7 +70,7 @@ def describe(sampled: Sampled, problems: Sequence[Problem], settings: ProbeSetti
     record["curve"] = [_row(forecast, prompts, wanted, sampled) for forecast in curve]
     enough = [forecast.group_size for forecast in curve if forecast.informative >= settings.informative]
     record["smallest_group"] = min(enough, default=None)
-    record["verdict"] = asdict(verdict(asked, curve, prompts, rate)) if asked else None
+    record["verdict"] = asdict(verdict(asked, curve, prompts, rate, warm_start(task))) if asked else None
     record["examples"] = examples(problems, sampled)
     record["rewards"] = {problem.id: row.tolist() for problem, row in zip(problems, rewards_NK, strict=True)}
     return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +16,13 @@ from hysteretic.evals.evaluate import prompt_text, respond, score_all
 from hysteretic.lean.attention import UnsupportedAttentionError
 from hysteretic.lean.decode import sample
 from hysteretic.models import model_path
-from hysteretic.models.loading import load_model, warn_plain_prompts
+from hysteretic.models.loading import check_vllm, load_model, warn_plain_prompts
 from hysteretic.tasks.task import Problem, Score, Task
 
 ROWS = 256
 """Responses sampled in parallel."""
+SECONDS = 10
+"""Between two lines of progress."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,14 @@ def _with_own_loop(
     ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
     responses: list[list[str]] = []
     lengths: list[int] = []
-    at_once = max(ROWS // settings.samples, 1)
+    at_once, said = max(ROWS // settings.samples, 1), time.monotonic()
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         for first in range(0, len(prompts), at_once):
             rows = [prompt for prompt in prompts[first : first + at_once] for _ in range(settings.samples)]
+            if time.monotonic() - said >= SECONDS:
+                said = time.monotonic()
+                print(f"{len(responses)} of {len(prompts)} problems sampled", flush=True)
             try:
                 tokens = sample(model, model.config, rows, settings.max_completion_length, ends, settings.temperature)
             except FloatingPointError as error:
@@ -166,10 +172,9 @@ def _with_vllm(
     path: str, prompts: Sequence[list[int]], settings: ProbeSettings
 ) -> tuple[list[list[str]], list[int], str]:
     """Responses, their lengths, and a warning if vLLM cut some of them before max_completion_length."""
-    try:
-        from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise UsageError("--vllm needs vLLM, which is not installed; pip install vllm, or leave --vllm out.") from error
+    check_vllm("--vllm samples with vLLM", "leave --vllm out")
+    from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
+
     engine = LLM(model=path, dtype=settings.dtype, seed=settings.seed)
     parameters = SamplingParams(  # no seed per request: every prompt would get the same random numbers
         n=settings.samples, temperature=settings.temperature, top_p=1.0, max_tokens=settings.max_completion_length

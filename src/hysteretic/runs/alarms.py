@@ -49,11 +49,18 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def sounding(history: Sequence[Rollout], floor: float | None = None) -> list[Alarm]:
-    """Alarms whose streak is complete at the last rollout. floor: of an adaptive alpha, None for other weights."""
+WARM_START = "supervised training on right responses"
+"""The advice for a run whose record does not say what its task has."""
+
+
+def sounding(history: Sequence[Rollout], floor: float | None = None, warm_start: str = WARM_START) -> list[Alarm]:
+    """Alarms whose streak is complete at the last rollout.
+
+    floor: of an adaptive alpha, None for other weights. warm_start: how to have one for the task of the run.
+    """
     found = [
-        _silent(history),
-        None if floor is None else _at_floor(history, floor),
+        _silent(history, warm_start),
+        None if floor is None else _at_floor(history, floor, warm_start),
         _short(history),
         _certain(history),
         _far(history),
@@ -61,11 +68,11 @@ def sounding(history: Sequence[Rollout], floor: float | None = None) -> list[Ala
     return [alarm for alarm in found if alarm is not None]
 
 
-def alarms(history: Sequence[Rollout], floor: float | None = None) -> list[Alarm]:
+def alarms(history: Sequence[Rollout], floor: float | None = None, warm_start: str = WARM_START) -> list[Alarm]:
     """Every alarm of a run so far, once, in the order in which they were raised."""
     heard: dict[str, Alarm] = {}
     for end in range(1, len(history) + 1):
-        for alarm in sounding(history[:end], floor):
+        for alarm in sounding(history[:end], floor, warm_start):
             heard.setdefault(alarm.name, alarm)
     return list(heard.values())
 
@@ -76,7 +83,7 @@ def _streak(history: Sequence[Rollout], count: int, *metrics: str, holds: Callab
     return values if len(values) == count and all(map(holds, values)) else []
 
 
-def _silent(history: Sequence[Rollout]) -> Alarm | None:
+def _silent(history: Sequence[Rollout], warm_start: str) -> Alarm | None:
     if not _streak(history, SILENT, names.SILENT_SHARE, holds=lambda share: share >= 1 - 1e-6):
         return None
     rewards = _known(r.reward for r in history[-SILENT:])
@@ -86,14 +93,14 @@ def _silent(history: Sequence[Rollout]) -> Alarm | None:
         "no gradient."
     )
     never = (
-        "If the model never learned, use easier problems, more responses per prompt (num_generations) or "
-        "`hysteretic warmup`, and run `hysteretic probe`; if it did, return to a checkpoint with a lower learning_rate."
+        "If the model never learned, use easier problems, more responses per prompt (num_generations) or a warm start "
+        f"({warm_start}), and run `hysteretic probe`; if it did, return to a checkpoint with a lower learning_rate."
     )
     always = "If the problems are solved, stop or use harder ones; if any response gets this reward, fix the reward."
     return Alarm("silent", history[-1].step, words, always if reward > 0 else never)
 
 
-def _at_floor(history: Sequence[Rollout], floor: float) -> Alarm | None:
+def _at_floor(history: Sequence[Rollout], floor: float, warm_start: str) -> Alarm | None:
     if not _streak(history, FLOOR, names.ALPHA, holds=lambda alpha: alpha <= floor * 1.01):
         return None
     return Alarm(
@@ -101,7 +108,8 @@ def _at_floor(history: Sequence[Rollout], floor: float) -> Alarm | None:
         history[-1].step,
         f"alpha was at its floor, {floor:g}, in {FLOOR} consecutive rollouts: failures outnumber successes by "
         "more than it can compensate.",
-        "Use easier problems, more responses per prompt (num_generations), a lower alpha_min, or `hysteretic warmup`.",
+        "Use easier problems, more responses per prompt (num_generations), a lower alpha_min, or a warm start "
+        f"({warm_start}).",
     )
 
 
@@ -172,9 +180,14 @@ def held_out_alarm(history: Sequence[Rollout], evaluation: Mapping[str, Any]) ->
 def alarms_of(folder: Path) -> list[Alarm]:
     """The alarms of a run's folder, whether or not it finished; none without metrics."""
     history = rollouts(read_lines(folder / "metrics.jsonl"))
-    floor = alpha_floor(read_json(folder / "run.json") or {})
+    about = read_json(folder / "run.json") or {}
     last = held_out_alarm(history, read_json(folder / "evaluation.json") or {})
-    return [*alarms(history, floor), *([] if last is None else [last])]
+    return [*alarms(history, alpha_floor(about), warm_start_of(about)), *([] if last is None else [last])]
+
+
+def warm_start_of(about: Mapping[str, Any]) -> str:
+    """How to have a warm start for the task of a run, from its record (run.json)."""
+    return str(about.get("warm_start", WARM_START))
 
 
 def alpha_floor(about: Mapping[str, Any]) -> float | None:

@@ -13,7 +13,7 @@ from transformers import ProgressCallback, TrainerCallback, TrainerControl, Trai
 from hysteretic.common import metric_names as names
 from hysteretic.common.files import read_json, read_lines
 from hysteretic.common.terminal import clock
-from hysteretic.runs.alarms import alarms, alpha_floor, sounding
+from hysteretic.runs.alarms import WARM_START, alarms, alpha_floor, sounding, warm_start_of
 from hysteretic.runs.folder import RunFolder
 from hysteretic.runs.metrics import Rollout, rollouts
 
@@ -112,12 +112,14 @@ class Warn(TrainerCallback):
         self._history: list[Rollout] = []
         self._heard: set[str] = set()
         self._floor: float | None = None
+        self._warm_start = WARM_START
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._floor = alpha_floor(read_json(self._folder.run) or {})
+        about = read_json(self._folder.run) or {}
+        self._floor, self._warm_start = alpha_floor(about), warm_start_of(about)
         if state.is_world_process_zero:
             self._history = rollouts(read_lines(self._folder.metrics))
-            self._heard = {alarm.name for alarm in alarms(self._history, self._floor)}
+            self._heard = {alarm.name for alarm in alarms(self._history, self._floor, self._warm_start)}
 
     def on_log(
         self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
@@ -133,7 +135,7 @@ class Warn(TrainerCallback):
     def _end_rollout(self) -> None:
         self._history += rollouts(self._lines)
         self._lines = []
-        for alarm in sounding(self._history, self._floor):
+        for alarm in sounding(self._history, self._floor, self._warm_start):
             if alarm.name not in self._heard:
                 self._heard.add(alarm.name)
                 tqdm.write(textwrap.fill(str(alarm), 100, subsequent_indent="  ", break_on_hyphens=False))

@@ -15,7 +15,7 @@ from typing import Any
 import hysteretic
 from hysteretic.common.environment import now, versions
 from hysteretic.config.settings import RunSpec
-from hysteretic.tasks.task import Problem, Task
+from hysteretic.tasks.task import Problem, Task, warm_start
 from hysteretic.trl import HPOTrainer
 
 DEEPEST = 8
@@ -29,6 +29,7 @@ def describe(request: RunSpec, trainer: HPOTrainer, task: Task, problems: Sequen
         "started": now(),
         "command": shlex.join(["hysteretic", *sys.argv[1:]]),
         "task": task.name,
+        "warm_start": warm_start(task),
         "model": request.run.model,
         "parameters": sum(
             getattr(parameter, "ds_numel", parameter.numel()) for parameter in trainer.model.parameters()

@@ -85,7 +85,8 @@ class StopGently(TrainerCallback):
             raise KeyboardInterrupt
         self._leave_if_due()
         if not again:
-            print("\nStopping after this rollout, with a checkpoint (Ctrl-C again: stop now, without one).")
+            again_means = " (Ctrl-C again: stop now, without one)" if number == signal.SIGINT else ""
+            print(f"\nStopping after this rollout, with a checkpoint{again_means}.")
         if number == signal.SIGTERM and self._timer is None and self._seconds is not None:
             self._timer = threading.Timer(self._seconds, self._hurry)
             self._timer.daemon = True

@@ -19,7 +19,7 @@ from hysteretic.common.errors import UsageError
 from hysteretic.common.terminal import is_terminal
 from hysteretic.config.settings import RunSpec
 from hysteretic.models import model_path
-from hysteretic.models.loading import load_tokenizer, model_arguments, warn_plain_prompts
+from hysteretic.models.loading import check_vllm, load_tokenizer, model_arguments, warn_plain_prompts
 from hysteretic.rewards.reward_function import as_dataset, task_reward
 from hysteretic.rewards.scoring import Scoring, ScoringProcesses, here
 from hysteretic.runs.alarms import alarms_of
@@ -45,6 +45,8 @@ def train(request: RunSpec) -> Outcome:
 
     Any exception that is not a known outcome (see hysteretic.runs.outcome) is recorded and raised again.
     """
+    if request.training.use_vllm:
+        check_vllm("use_vllm is true", "use_vllm: false")
     folder = RunFolder(request.run.output or default_folder(request))
     request.training.output_dir = str(folder.path)
     is_main = request.training.process_index == 0

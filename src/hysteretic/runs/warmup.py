@@ -13,11 +13,15 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTTrainer, get_peft_config, get_quantization_config
 
-from hysteretic.common.errors import UsageError
+from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.models import model_path
 from hysteretic.models.loading import load_tokenizer, model_arguments
+from hysteretic.runs.problems import recipe_of_model
 from hysteretic.tasks.checked import draw, load_task
-from hysteretic.tasks.task import Demonstrates, Problem
+from hysteretic.tasks.scored import score
+from hysteretic.tasks.task import Demonstrates, DemonstratesSome, Problem, RewardError, Task, demonstrates, warm_start
+
+USUAL_PROBLEMS = 2000
 
 
 def _setting(text: str, default: Any = None) -> Any:
@@ -28,20 +32,26 @@ def _setting(text: str, default: Any = None) -> Any:
 class WarmupConfig:
     """The settings of a warm-up besides TRL's SFTConfig and ModelConfig."""
 
-    task: str = _setting("A task that provides worked solutions, such as telelogs-synthetic.", "telelogs-synthetic")
+    task: str = _setting(
+        "A task with worked solutions: countdown-3, countdown-4, the telelogs tasks, a data file with a column "
+        "`demonstration`, or file.py:MyTask with a method demonstration(problem).",
+        "telelogs-synthetic",
+    )
     task_options: str | None = _setting('Options of the task as JSON: {"false_leads": 0.5}.')
+    reward: str | None = _setting("For a data file or hub data set: the reward function, file.py:function.")
     model: str | None = _setting("A hub name or a folder; 'tiny' for the task's tiny model.")
     output: str = _setting("Folder of the fine-tuned model.", "runs/warmup")
-    problems: int = _setting("Number of solutions to train on.", 2000)
+    problems: int | None = _setting("Number of solutions to train on (default: 2000, or all if there are fewer).")
     data_problem_seed: int = _setting("Seed of the problems; `hysteretic train` draws its own with seed 0.", 1)
 
 
-def warm_up(config: WarmupConfig, task_options: dict[str, Any], training: Any, model: Any) -> bool:
+def warm_up(config: WarmupConfig, task_options: dict[str, Any] | None, training: Any, model: Any) -> bool:
     """Fine-tune, and save model and tokenizer; returns whether this is the main process. Raises UsageError.
 
-    training: TRL's SFTConfig. model: TRL's ModelConfig.
+    task_options: None for those of the tiny model's recipe, or none. training: TRL's SFTConfig. model: TRL's
+    ModelConfig.
     """
-    if config.problems < 1:
+    if config.problems is not None and config.problems < 1:
         raise UsageError(f"problems is {config.problems}; give at least 1.")
     if config.model is None:
         raise UsageError("No model to fine-tune; give --model, a hub name or a folder.")
@@ -49,7 +59,7 @@ def warm_up(config: WarmupConfig, task_options: dict[str, Any], training: Any, m
     task, problems = _problems(config, task_options)
     training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
     tokenizer = load_tokenizer(config.model, config.task, problems[0], model.model_revision, side="right")
-    rows = [_row(problem, task.demonstration(problem)) for problem in problems]
+    rows = [_row(problem, response) for problem, response in _solved(task, problems)]
     _check_length(rows, tokenizer, config.model)
     trainer = SFTTrainer(
         model=model_path(config.model, config.task),
@@ -67,16 +77,45 @@ def warm_up(config: WarmupConfig, task_options: dict[str, Any], training: Any, m
     return is_main
 
 
-def _problems(config: WarmupConfig, task_options: dict[str, Any]) -> tuple[Demonstrates, Sequence[Problem]]:
+def _problems(config: WarmupConfig, task_options: dict[str, Any] | None) -> tuple[Task, Sequence[Problem]]:
     """The task, and the problems whose solutions are trained on. Raises UsageError."""
-    task = load_task(config.task, **task_options)
-    problems = draw(task, "train", config.data_problem_seed, config.problems)
-    if not isinstance(task, Demonstrates):
+    if task_options is None:
+        task_options = recipe_of_model(config.model, config.task).get("task_options", {})
+    reward = {} if config.reward is None else {"reward": config.reward}
+    task = load_task(config.task, **{**task_options, **reward})
+    with usage_errors():
+        has_solutions = demonstrates(task)
+    if not has_solutions:
         raise UsageError(
-            f"The task {config.task} provides no worked solutions to train on; give its class a method "
-            "demonstration(problem) that returns a correct response, or use telelogs-synthetic."
+            f"{config.task} has no worked solutions to train on: {warm_start(task)}. Those with worked solutions: "
+            "countdown-3, countdown-4 and the telelogs tasks."
         )
-    return task, problems
+    is_required = config.problems is not None
+    wanted = USUAL_PROBLEMS if config.problems is None else config.problems
+    if not isinstance(task, DemonstratesSome):
+        return task, draw(task, "train", config.data_problem_seed, wanted, is_required)
+    solved = [p for p in draw(task, "train", config.data_problem_seed, None) if task.has_demonstration(p)]
+    if not solved or (is_required and len(solved) < wanted):
+        raise UsageError(
+            f"{wanted} worked solutions requested, but {len(solved)} training problems of {config.task} have one; "
+            "write more, or request fewer (--problems)."
+        )
+    return task, solved[:wanted]
+
+
+def _solved(task: Task, problems: Sequence[Problem]) -> list[tuple[Problem, str]]:
+    """Each problem with its worked solution. Raises UsageError if the task scores one as wrong."""
+    assert isinstance(task, Demonstrates)
+    pairs = [(problem, task.demonstration(problem)) for problem in problems]
+    with usage_errors(kinds=RewardError):
+        wrong = [(problem, response) for problem, response in pairs if not score(task, problem, response).is_correct]
+    if wrong:
+        problem, response = wrong[0]
+        raise UsageError(
+            f"{len(wrong)} of {len(pairs)} worked solutions of {task.name} are not correct according to the task, the "
+            f"first that of problem {problem.id!r}: {response[:200]!r}. Fix them, or the reward."
+        )
+    return pairs
 
 
 def _row(problem: Problem, response: str) -> dict[str, Any]:

@@ -8,8 +8,10 @@ reward:    1 when the last answer uses each number exactly once and equals the t
 from __future__ import annotations
 
 import math
+import warnings
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
@@ -23,11 +25,12 @@ from .countdown_problems import (
     multiset_count,
     problem_counts,
     problem_id,
-    public_problems,
     shown_order,
     split_of,
 )
 from .countdown_solver import expression_count, guess_rate, solve
+from .countdown_source import SIZES, LeftOutWarning, Source, read_source
+from .countdown_worked import worked_solution
 from .splits import SPLITS, check_split, number_of_problems
 from .task import Problem, Score
 
@@ -72,7 +75,8 @@ class Countdown:
         format_bonus: reward of a wrong answer in the right format (TinyZero: 0.1). The default, 0, adds nothing.
         guess_rate_below: keep only problems that a random expression solves less often than this (see `guess_rate`).
         source: take the problems from a data set with columns `nums` and `target` (a .jsonl, .ndjson, .json, .csv or
-            .parquet file, or a hub id such as Jiayi-Pan/Countdown-Tasks-3to4): those that fit the settings above.
+            .parquet file, or a hub id such as Jiayi-Pan/Countdown-Tasks-3to4): those that fit the settings above. A
+            warning counts the others by reason, with the setting that admits them.
 
     Raises:
         ValueError: a setting is out of range; the message gives the allowed values.
@@ -95,7 +99,7 @@ class Countdown:
     source: str | None = None
 
     def __post_init__(self) -> None:
-        if not 2 <= self.size <= 5:
+        if self.size not in SIZES:
             raise ValueError(f"size is {self.size}, but Countdown takes 2 to 5 numbers; set size to 3 or 4.")
         for field, value in (("largest", self.largest), ("largest_target", self.highest_target)):
             if value < 1:
@@ -144,7 +148,7 @@ class Countdown:
         if len(found) < wanted and (count is not None or not found):
             raise ValueError(
                 f"{wanted} problems of split {split!r} requested, but {len(found)} exist with {self._setting}; request "
-                "fewer, or widen the setting."
+                f"fewer, or widen the setting.{self._left_out(split)}"
             )
         return found
 
@@ -177,6 +181,24 @@ class Countdown:
         rate = 100 * guess_rate(numbers, target)
         return "\n".join([*lines, f"A random expression of these numbers is right {rate:.2g} % of the time"])
 
+    def _left_out(self, split: str) -> str:
+        """The rows of the data set that are in no split, and the problems of this one that are not admissible."""
+        if self.source is None:
+            return ""
+        source = self._from_source
+        left_out = Counter(source.left_out)
+        for numbers, target in source.problems:
+            if split_of(numbers, target) != split:
+                left_out["in other splits (a hash of the problem decides)"] += 1
+            elif not is_admissible(numbers, target, self.guess_rate_below):
+                left_out[self._why_inadmissible(numbers, target)] += 1
+        return " " + replace(source, left_out=left_out).summary() if left_out else ""
+
+    def demonstration(self, problem: Problem) -> str:
+        """A short search in writing, then a right answer, in the style of the prompt (see `countdown_worked.py`)."""
+        assert isinstance(problem.answer, dict)
+        return worked_solution(problem.answer["numbers"], problem.answer["target"], self.prompt, problem.id)
+
     @property
     def _setting(self) -> str:
         fields = f"size={self.size}, largest={self.largest}, largest_target={self.highest_target}"
@@ -185,14 +207,13 @@ class Countdown:
         return fields + (f", source={self.source!r}" if self.source is not None else "")
 
     @cached_property
-    def _from_source(self) -> list[tuple[Numbers, int]]:
+    def _from_source(self) -> Source:
+        """The data set, read once, with a warning if it has rows that do not fit."""
         assert self.source is not None
-        fitting = [
-            (numbers, target)
-            for numbers, target in public_problems(self.source)
-            if len(numbers) == self.size and numbers[-1] <= self.largest and target <= self.highest_target
-        ]
-        return list(dict.fromkeys(fitting))
+        found = read_source(self.source, self.size, self.largest, self.highest_target)
+        if found.left_out:
+            warnings.warn(found.summary(), LeftOutWarning, stacklevel=2)
+        return found
 
     def _in_order(self, split: str, seed: int) -> Iterator[tuple[Numbers, int]]:
         """Every admissible problem of a split, in the order of a seed."""
@@ -200,10 +221,28 @@ class Countdown:
         if self.source is None:
             pairs = candidates(self.size, self.largest, self.highest_target, f"seed {seed}")
         else:
-            pairs = iter(sorted(self._from_source, key=lambda pair: hash64(f"seed {seed} of {problem_id(*pair)}")))
+            fitting = self._from_source.problems
+            pairs = iter(sorted(fitting, key=lambda pair: hash64(f"seed {seed} of {problem_id(*pair)}")))
+        unfit: Counter[str] = Counter()
         for numbers, target in pairs:
-            if split_of(numbers, target) == split and is_admissible(numbers, target, self.guess_rate_below):
+            if split_of(numbers, target) != split:
+                continue
+            if is_admissible(numbers, target, self.guess_rate_below):
                 yield numbers, target
+            elif self.source is not None:
+                unfit[self._why_inadmissible(numbers, target)] += 1
+        if unfit:
+            reasons = "; ".join(f"{count:,} {reason}" for reason, count in unfit.most_common())
+            warnings.warn(
+                f"Of the problems in {self.source} of split {split!r}, {unfit.total():,} left out: {reasons}.",
+                LeftOutWarning,
+                stacklevel=2,
+            )
+
+    def _why_inadmissible(self, numbers: Numbers, target: int) -> str:
+        if not guess_rate(numbers, target):
+            return "without a solution"
+        return f"guessed too easily (a higher guess_rate_below than {self.guess_rate_below} takes them)"
 
     def _problem(self, numbers: Numbers, target: int) -> Problem:
         shown = shown_order(numbers, target)

@@ -15,9 +15,12 @@ decimal point, a sign in front of a number, `5(3)`.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from numbers import Integral, Real
+from typing import Any
 
 MAX_CHARACTERS = 200
 """Longest answer that is read, between the tags. This also bounds the depth of parentheses."""
@@ -26,6 +29,7 @@ LONGEST_TAIL = 65_536
 
 _OPEN, _CLOSE = "<answer>", "</answer>"
 _SYMBOL = re.compile(r"[ \t]*(?:(0|[1-9][0-9]*)|([-+*/()]))")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 _BINDING = {"+": 1, "-": 1, "*": 2, "/": 2}
 
 
@@ -103,13 +107,32 @@ def evaluate(postfix: Sequence[int | str]) -> Fraction | None:
     return stack.pop()
 
 
+def whole_number(value: Any, name: str) -> int:
+    """An integer from problem data: 26, 26.0 (a table with gaps turns integers into floats) or "26" (a CSV field).
+
+    Raises ValueError for anything else: compared with an integer it would only ever be unequal, a reward of 0.
+    """
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value == int(value):
+        return int(value)
+    raise ValueError(f"{name} is {value!r}; Countdown takes whole numbers, such as numbers [3, 5, 7] and target 26.")
+
+
 def verify(response: str, numbers: Sequence[int], target: int) -> float:
     """1.0 if the last answer block uses exactly these numbers and equals the target exactly, otherwise 0.0.
 
     Args:
         response: text of a model; any string, never an exception.
-        numbers: each must be used exactly once (as a multiset); checked before any arithmetic.
-        target: an integer.
+        numbers: each must be used exactly once (as a multiset); checked before any arithmetic. Whole numbers written
+            otherwise ("3", 3.0) are taken as what they are.
+        target: an integer, likewise.
+
+    Raises:
+        ValueError: numbers or target are not whole numbers, whatever the response is. Bad problem data is never a
+            reward of 0.
 
     Example:
         >>> verify("<answer>3 * 7 + 5</answer>", [3, 5, 7], 26)
@@ -117,11 +140,17 @@ def verify(response: str, numbers: Sequence[int], target: int) -> float:
         >>> verify("<answer>26</answer>", [3, 5, 7], 26)
         0.0
     """
+    if isinstance(numbers, str | bytes | Mapping) or not isinstance(numbers, Iterable):
+        raise ValueError(f"numbers is {numbers!r}; give a list of whole numbers, such as [3, 5, 7].")
+    wanted = sorted(whole_number(number, "A number of the problem") for number in numbers)
+    if not wanted:
+        raise ValueError("The problem has no numbers; give a list of whole numbers, such as [3, 5, 7].")
+    goal = whole_number(target, "The target of the problem")
     span = answer_span(response)
     postfix = None if span is None else parse(response[span[0] : span[1]])
-    if postfix is None or sorted(s for s in postfix if isinstance(s, int)) != sorted(numbers):
+    if postfix is None or sorted(s for s in postfix if isinstance(s, int)) != wanted:
         return 0.0
-    return 1.0 if evaluate(postfix) == target else 0.0
+    return 1.0 if evaluate(postfix) == goal else 0.0
 
 
 def has_answer_format(response: str, needs_thinking: bool = True) -> bool:

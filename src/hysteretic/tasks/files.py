@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .import_object import import_object
 from .rows import SUFFIXES, Row, column, read_tables
@@ -42,6 +42,8 @@ class FileTask:
         reward: "path/to/file.py:function", "package.module:function", or the function itself.
         prompt_column: holds a string, or chat messages [{"role": ..., "content": ...}].
         answer_column: holds what the reward function receives: text, a number, or any JSON value.
+        demonstration_column: holds a right response, for `hysteretic warmup`; the column is optional, and so is each
+            of its entries.
         splits: which split of the data serves as which, for example {"test": "validation"}; each is then used whole.
         test_fraction: fraction of a single table that becomes the test split.
         config: the configuration of a hub data set that has several, for example "main" of openai/gsm8k.
@@ -72,6 +74,10 @@ class FileTask:
     test_fraction: float = 0.1
     config: str | None = None
     is_chat: bool | None = None
+    demonstration_column: str = "demonstration"
+
+    is_format_optional: ClassVar[bool] = True
+    """has_format says something only if the reward function returns a Score."""
 
     def __post_init__(self) -> None:
         check_fraction(self.test_fraction)
@@ -137,6 +143,35 @@ class FileTask:
         answer = problem.answer
         return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, default=str)
 
+    @property
+    def has_demonstrations(self) -> bool:
+        """Whether any row has a right response in the demonstration column."""
+        return bool(self._demonstrations)
+
+    def has_demonstration(self, problem: Problem) -> bool:
+        """Whether the problem's row has one."""
+        return problem.id in self._demonstrations
+
+    def demonstration(self, problem: Problem) -> str:
+        """The right response in the problem's row. Raises ValueError where it is missing."""
+        if problem.id not in self._demonstrations:
+            raise ValueError(
+                f"Problem {problem.id!r} of {self.source} has no text in column {self.demonstration_column!r}; write a "
+                "right response there, or request only problems that have one."
+            )
+        return self._demonstrations[problem.id]
+
+    @cached_property
+    def _demonstrations(self) -> dict[str, str]:
+        """The right responses of the data, by problem."""
+        found: dict[str, str] = {}
+        for rows in self._tables.values():
+            for index, row in enumerate(rows):
+                text = row.get(self.demonstration_column)
+                if isinstance(text, str) and text.strip():
+                    found.setdefault(self._problem(row, f"{self.source}, row {index},").id, text)
+        return found
+
     @cached_property
     def _function(self) -> Reward:
         if not isinstance(self.reward, str):
@@ -184,6 +219,11 @@ class FileTask:
     def _problem(self, row: Row, where: str) -> Problem:
         prompt = column(row, self.prompt_column, "Set prompt_column to one of them.", where)
         answer = column(row, self.answer_column, "Set answer_column to one of them.", where)
+        if isinstance(answer, float) and not math.isfinite(answer):
+            raise ValueError(
+                f"{where} has {answer} in column {self.answer_column!r}, which no response equals; fill it in or "
+                "remove the row."
+            )
         identity = f"{self.name}:{digest(prompt, answer):016x}"
         if prompt == "":
             raise ValueError(f"{where} is empty in column {self.prompt_column!r}; fill it in or remove the row.")

@@ -158,6 +158,36 @@ class ChoosesPrompts(Protocol):
 
 
 @runtime_checkable
+class DemonstratesSome(Protocol):
+    """For a task of which only some problems have a demonstration."""
+
+    @property
+    def has_demonstrations(self) -> bool:
+        """Whether any problem has one."""
+        ...
+
+    def has_demonstration(self, problem: Problem) -> bool:
+        """Whether this problem has one."""
+        ...
+
+
+def demonstrates(task: object) -> bool:
+    """Whether a task has worked solutions, of all its problems or of some."""
+    return isinstance(task, Demonstrates) and bool(getattr(task, "has_demonstrations", True))
+
+
+def warm_start(task: object) -> str:
+    """How to have a warm start on a task: what works for this task, in words. None: for any task."""
+    if task is None:
+        return "supervised training on a few right responses"
+    if demonstrates(task):
+        return "`hysteretic warmup` on the task's worked solutions"
+    column = getattr(task, "demonstration_column", None)
+    needed = "a method demonstration(problem)" if column is None else f"a column {column!r} of right responses"
+    return f"`hysteretic warmup`, for which the task needs {needed}"
+
+
+@runtime_checkable
 class Streams(Protocol):
     """Lets `hysteretic export` write any number of problems without holding them in memory."""
 

@@ -84,7 +84,7 @@ def _estimate(
     root = root_of(config)
     if root is not None:
         for note in check_run(root):
-            _say_once(note)
+            say_once(note)
     if index is None:
         raise ValueError(
             f"algorithm.adv_estimator={name} compares the responses of a prompt, but the batch has no uid."
@@ -233,14 +233,14 @@ def _check_sizes(sizes: Tensor, group_size: int | None) -> None:
         )
     single = int((sizes == 1).sum())
     if single:
-        _say_once(
+        say_once(
             f"{single} of {len(sizes)} prompts have one response left (failed rollouts); with nothing to compare it "
             "with, its advantage is 0. Logged once; hpo/silent_share counts such responses.",
             "one response left",
         )
 
 
-def _say_once(text: str, about: str | None = None) -> None:
+def say_once(text: str, about: str | None = None) -> None:
     """Log a warning once. about: identifies it, if the numbers in its text may change."""
     if (about or text) not in _said:
         _said.add(about or text)

@@ -7,7 +7,6 @@ the trainer is created, before it uses a GPU. Loaded by VERL_USE_EXTERNAL_MODULE
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from verl.trainer.ppo.v1 import (
@@ -18,10 +17,8 @@ from verl.trainer.ppo.v1 import (
 )
 
 import hysteretic.verl  # noqa: F401 - registers the estimators
-from hysteretic.verl.estimator import watched
+from hysteretic.verl.estimator import say_once, watched
 from hysteretic.verl.settings import ESTIMATORS, check_run
-
-logger = logging.getLogger(__name__)
 
 
 class _Reporting:
@@ -37,7 +34,7 @@ class _Reporting:
                 f"algorithm.adv_estimator={name}. Choose one of them, or trainer_mode={self.mode}."
             )
         for note in check_run(config):
-            logger.warning("hysteretic: %s", note)
+            say_once(note)
         config.trainer.v1.trainer_mode = self.mode
         super().__init__(config)  # type: ignore[call-arg]
 

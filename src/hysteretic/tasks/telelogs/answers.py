@@ -1,10 +1,21 @@
-"""The label that a response gives: the content of its last \\boxed{...}, if that is exactly one of the options.
+r"""The label that a response gives in its last \boxed{...}: what a person who reads the box would say.
 
-    \\boxed{C3}   \\boxed{{c 3}}   \\boxed{\\text{C3}.}   $\\boxed{C3}$          C3
-    \\boxed{C3 or C4}   \\boxed{C３}   \\boxed{}   \\boxed{C3   C3 is it        no label, reward 0
-    \\boxed{3}                                                             3 if the options are digits, else none
+A box gives a label if it holds one option and nothing that makes it doubtful:
 
-Model text is only compared, never executed, in time linear in its length.
+    the label                    \boxed{C3}  \boxed{{c 3}}  \boxed{C_{3}}  \boxed{(C3).}
+    in any font                  \boxed{\text{C3}}  \boxed{\texttt{C3}}  \boxed{\boldsymbol{C}_3}  \boxed{**C3**}
+    introduced by a noun         \boxed{Cause C3}  \boxed{The answer is C3}
+    with its description         \boxed{C3: A neighbouring cell is better}  \boxed{C3 (overshooting)}
+
+and none if a reader could not say which, or would have to guess:
+
+    two options                  \boxed{C3, C4}  \boxed{C3 or C4}  \boxed{C3: or C4}  \boxed{1, 2}
+    a number that is no label    \boxed{1.2}  \boxed{1.0}  \boxed{-3}: never joined to 12, 10 or 3
+    no mark after the label      \boxed{C3 is it}, because \boxed{A handover} begins with an article
+    another spelling             \boxed{3} where the labels are C1 to C8, full-width \boxed{C３}
+
+`tests/tasks/test_telelogs_answers.py` has the whole table. Model text is only compared, never executed, in time linear
+in its length.
 """
 
 from __future__ import annotations
@@ -13,11 +24,29 @@ import re
 from collections.abc import Collection
 
 OPENING = "\\boxed"
-LONGEST = 64
-"""Most characters in a box; a label with its LaTeX is far shorter."""
+LONGEST = 400
+"""Most characters in a box: a label with its LaTeX and a description, as long as an option may be."""
 
-_WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|bf|rm|it)\b")
-_PUNCTUATION = str.maketrans("", "", "{}()[]$*_.,:;!'\"`\\ \t\r\n")
+_FONT = re.compile(
+    r"\\(?:text)?color\s*\{[^{}]*\}"
+    r"|\\(?:text[a-z]*|math[a-z]*|bold[a-z]*|operatorname|underline|emph|[mhf]box|pmb|bm|bf|rm|it|tt|sf|sc|large|Large)"
+    r"(?![A-Za-z])\*?"
+)
+"""LaTeX that changes how its argument looks, not what it says."""
+_SPACE = re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])|\\\\|~|\s+")
+_DELIMITER = re.compile(r"\\[(){}\[\]]|[{}]")
+_MARK = "*_$`'\""
+_MARKUP = re.compile(rf"(?<![A-Za-z0-9{_MARK}])[{_MARK}]+|[{_MARK}]+(?![A-Za-z0-9{_MARK}])")
+"""Markdown, dollars and quotes around a word; never between two digits."""
+
+_LABEL = r"(?:[A-Za-z]{1,2}[ _.\-]{0,2}[0-9]{1,2}|[0-9]{1,2}|[A-Za-z])(?![A-Za-z0-9])"
+_NOUN = r"(?:(?:the )?(?:final |correct )?(?:answer|root cause|cause|option|choice|label)(?: is)?:? )?"
+_ANSWER = re.compile(rf"{_NOUN}[(\[ ]*(?P<label>{_LABEL})(?P<rest>.*)", re.IGNORECASE)
+_END = re.compile(r"[.,;:!)\] ]*")
+_DESCRIPTION = re.compile(r"[)\]]*(?: ?:|[.,;] | [-=\u2013\u2014] | ?[(\[]|(?<=[)\]]) ) ?(?P<words>[A-Za-z].*)")
+_DOUBT = re.compile(r"(?:and|or|nor|not|but|to|then|maybe|perhaps)\b", re.IGNORECASE)
+_MENTION = re.compile(rf"(?<![A-Za-z0-9]){_LABEL}")
+_POINTED_AT = re.compile(r"(?:\b(?:and|or|nor|not|option|cause|answer|label)|[,/&:]) *$", re.IGNORECASE)
 
 
 def boxed(response: str) -> str | None:
@@ -42,5 +71,42 @@ def label_of(response: str, labels: Collection[str]) -> str | None:
     content = boxed(response)
     if content is None:
         return None
-    said = _WRAPPED.sub("", content).translate(_PUNCTUATION).casefold()
-    return {label.casefold(): label for label in labels}.get(said)
+    found = _ANSWER.fullmatch(_plain(content))
+    if found is None:
+        return None
+    by_key = {_key(label): label for label in labels}
+    label = by_key.get(_key(found["label"]))
+    if label is None or _END.fullmatch(found["rest"]):
+        return label
+    described = _DESCRIPTION.fullmatch(found["rest"])
+    if described is None or _is_doubtful(described["words"], by_key.keys() - {_key(label)}):
+        return None
+    return label
+
+
+def _plain(content: str) -> str:
+    """The text without fonts, delimiters, markup and repeated spaces."""
+    text = _FONT.sub("", content)
+    text = _DELIMITER.sub("", _SPACE.sub(" ", text)).replace("\\_", "_")
+    return " ".join(_MARKUP.sub("", text).split())
+
+
+def _key(label: str) -> str:
+    return re.sub(r"[ _.\-]", "", label).casefold()
+
+
+def _is_doubtful(words: str, others: Collection[str]) -> bool:
+    """Whether a description is no words, takes the label back, or names another option.
+
+    A bare letter or number is also a word or a quantity ("A handover", "5 dB"): it names an option only after a word
+    such as "or", or at the end.
+    """
+    if not re.search(r"[A-Za-z]{2}", words) or _DOUBT.match(words):
+        return True
+    for mention in _MENTION.finditer(words):
+        if _key(mention.group()) in others:
+            is_bare = mention.group().isdigit() or len(mention.group()) == 1
+            is_last = _END.fullmatch(words[mention.end() :]) is not None
+            if not is_bare or is_last or _POINTED_AT.search(words[: mention.start()]):
+                return True
+    return False

@@ -69,4 +69,9 @@ class Diagnosis(ABC):
                 '{"label": ..., "causes": {...}}; score problems made by this task only.'
             )
         causes: dict[str, str] = answer["causes"]
+        if not isinstance(causes, dict) or answer["label"] not in causes:
+            raise ValueError(
+                f"Problem {problem.id!r} has the label {answer['label']!r}, which is not among its causes "
+                f"{causes!r}, so no response could be right; fix the answer."
+            )
         return causes
