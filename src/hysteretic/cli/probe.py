@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from hysteretic.cli.options import add_model, add_problems, add_task, check_least, task_and_problems
+from hysteretic.cli.options import (
+    add_model,
+    add_problems,
+    add_task,
+    check_least,
+    check_vllm_options,
+    task_and_problems,
+)
 from hysteretic.common.errors import UsageError
 from hysteretic.probe.probe import run_probe
 from hysteretic.probe.sampling import ProbeSettings
@@ -77,7 +84,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="target fraction of informative groups (default: 0.5)",
     )
     add("--temperature", type=float, default=1.0, help="sampling temperature (default: 1.0)")
-    add("--vllm", action="store_true", help="sample with vLLM, which must be installed")
     add("--output", metavar="FOLDER", help="where to write (default: runs/probe-TASK-MODEL)")
     return parser
 
@@ -93,6 +99,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _check(options: argparse.Namespace) -> None:
+    check_vllm_options(options)
     limits = [
         ("problems", 1, "probe on at least 1"),
         ("samples", 2, "a group has at least two responses, so sample at least 2"),

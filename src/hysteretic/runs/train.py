@@ -18,6 +18,7 @@ from hysteretic.common.environment import now
 from hysteretic.common.errors import UsageError
 from hysteretic.common.terminal import is_terminal
 from hysteretic.config.settings import RunSpec
+from hysteretic.evals.vllm import check_vllm
 from hysteretic.models import model_path
 from hysteretic.models.loading import load_tokenizer, model_arguments
 from hysteretic.rewards.reward_function import as_dataset, task_reward
@@ -51,6 +52,9 @@ def train(request: RunSpec) -> Outcome:
     if request.batch_note and is_main:
         print(request.batch_note)
     prepare_reports(request, folder)
+    if request.training.use_vllm:
+        path, is_server = model_path(request.run.model, request.run.task), request.training.vllm_mode == "server"
+        check_vllm(path, request.training.vllm_tensor_parallel_size, is_server)
     task = load_task(request.run.task, **request.run.load_options())
     if is_main:
         folder.claim(request.run.resume)
@@ -130,8 +134,7 @@ def run(
     if checkpoint is not None and is_last(checkpoint, trainer.args.max_steps):
         trainer.load_update(checkpoint)
     else:
-        if is_main:
-            evaluation.take("before", trainer.model)
+        evaluation.take("before", trainer)
         trainer.accelerator.wait_for_everyone()
         # The same rollouts with and without an evaluation before, but different ones on every rank.
         set_seed(trainer.args.seed, device_specific=True)
@@ -140,8 +143,8 @@ def run(
             return stopped(folder.path, trainer.state.global_step, stop.code)
     with atomic_checkpoint(folder.model) if is_main else nullcontext():
         trainer.save_model(str(folder.model))
+    evaluation.take("after", trainer)
     if is_main:
-        evaluation.take("after", trainer.model)
         print(evaluation.table())
         print(f"Metrics, samples and the model are in {folder.path}")
     return FINISHED
