@@ -49,7 +49,7 @@ def test_workflows_call_make_targets_that_exist():
             matrix = job["strategy"]["matrix"]
             called = {*matrix["target"], *(extra["target"] for extra in matrix["include"])}
             assert called <= TARGETS
-            assert called >= {"check", "test", "test-core", "test-trl-oldest", "test-verl", "docs"}
+            assert called >= {"check", "test", "test-core", "test-trl-oldest", "test-verl", "test-vllm", "docs"}
             (command,) = [step["run"] for step in job["steps"] if "run" in step]
             assert command == "make ${{ matrix.target }} PYTHON=python"
 
@@ -72,5 +72,7 @@ def test_make_help_names_every_target():
     """Whatever can be made is explained."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    said = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     assert {line.split()[0] for line in said.splitlines()} == TARGETS

@@ -1,4 +1,4 @@
-"""HPOTrainer with colocated vLLM in float32, and one engine for many trainers: starting one takes longer than a test."""
+"""HPOTrainer with colocated vLLM in float32, and one engine for many trainers: it takes long to start."""
 
 import torch
 from accelerate.utils import set_seed

@@ -117,7 +117,7 @@ def test_held_out_problems_are_answered_by_the_engine_of_the_run(engine, flags, 
 
 
 def test_an_evaluation_leaves_the_rollouts_as_they_are(engine, flags, tmp_path):
-    """The settings of generation are put back, and so is the random state: the same updates without held-out problems."""
+    """The settings of generation and the random state are put back: the same updates as without held-out problems."""
     losses = []
     for name, problems in [("with", "4"), ("without", "0")]:
         out = tmp_path / name

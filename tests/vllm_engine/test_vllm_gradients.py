@@ -73,10 +73,16 @@ def other_weights(engine, policy_folder, monkeypatch):
 @pytest.mark.parametrize("ways", [{}, PLAIN], ids=["lean", "plain"])
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_are_the_pure_objectives(other_weights, policy_folder, tmp_path, case, ways):
-    """Ratios, clips and corrections differ from 1. `factor_of` in gradient_worker.py has the reference of the correction."""
+    """Ratios, clips and corrections differ from 1. `factor_of` in gradient_worker.py says what the correction does."""
     keep = KeepGradients()
     trainer = vllm_trainer(
-        policy_folder, tmp_path, trainer=WatchedWithVLLM, callbacks=[keep], generation_kwargs=None, **CASES[case], **ways
+        policy_folder,
+        tmp_path,
+        trainer=WatchedWithVLLM,
+        callbacks=[keep],
+        generation_kwargs=None,
+        **CASES[case],
+        **ways,
     )
     trainer.seen, trainer.cut = [], []
     trainer.args.max_steps = trainer.args.updates_per_rollout()
@@ -133,7 +139,9 @@ def test_a_lean_run_is_the_plain_one(engine, policy_folder, tmp_path, changes, c
     assert max(logged(lean, "hpo/silent_share")) > 0
     assert max(logged(lean, "hpo/forwarded_tokens")) < min(logged(plain, "num_tokens"))
     torch.testing.assert_close(weights(lean.model), weights(plain.model), rtol=1e-3, atol=2e-5)
-    names = {key for key in plain.state.log_history[0] if key.startswith(("sampling/", "reward", "completions/", "hpo/"))}
+    names = {
+        key for key in plain.state.log_history[0] if key.startswith(("sampling/", "reward", "completions/", "hpo/"))
+    }
     assert ("sampling/sampling_logp_difference/mean" in names) == ("vllm_importance_sampling_correction" not in changes)
     for name in names | {"entropy", "loss", "grad_norm"}:
         bound = {"abs": 1e-4, "rel": 1e-3}

@@ -14,7 +14,6 @@ from hysteretic.cli.options import (
     add_problems,
     add_task,
     check_least,
-    check_vllm_options,
     output_path,
     page_path,
     task_and_problems,
@@ -111,7 +110,6 @@ def _check(options: argparse.Namespace) -> Path | None:
         raise UsageError("Give either --model NAME or --responses FILE.")
     if options.vllm and options.responses is not None:
         raise UsageError("--vllm generates with a model, but --responses gives the responses; leave one of them out.")
-    check_vllm_options(options)
     limits = [
         ("problems", 1, "evaluate on at least 1"),
         ("samples", 0, "give 0 for greedy responses only (4 is the default)"),

@@ -45,9 +45,9 @@ def add_problems(parser: argparse.ArgumentParser, split: str) -> None:
 def add_model(parser: argparse.ArgumentParser, required: bool) -> None:
     """--model, --vllm, --dtype, --device and --max-completion-length."""
     parser.add_argument("--model", required=required, help="'tiny', a hub name, or a folder with a saved model")
-    parser.add_argument("--vllm", action="store_true", help="sample with vLLM, which must be installed")
+    parser.add_argument("--vllm", action="store_true", help="generate with vLLM, which must be installed")
     parser.add_argument("--dtype", default="auto", help="data type of the weights (default: as saved)")
-    parser.add_argument("--device", help="cuda, mps or cpu (default: a GPU if there is one)")
+    parser.add_argument("--device", help="cuda, mps or cpu (default: a GPU if there is one; vLLM chooses by itself)")
     parser.add_argument(
         "--max-completion-length",
         "--max_completion_length",
@@ -55,12 +55,6 @@ def add_model(parser: argparse.ArgumentParser, required: bool) -> None:
         metavar="TOKENS",
         help="maximum response length in tokens (default: 1024)",
     )
-
-
-def check_vllm_options(options: argparse.Namespace) -> None:
-    """Raises UsageError for an option that vLLM would ignore."""
-    if options.vllm and options.device is not None:
-        raise UsageError(f"--device is {options.device}, but vLLM chooses the device itself; leave --device out.")
 
 
 def mapping(text: str) -> dict[str, Any]:

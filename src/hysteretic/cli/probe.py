@@ -7,14 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from hysteretic.cli.options import (
-    add_model,
-    add_problems,
-    add_task,
-    check_least,
-    check_vllm_options,
-    task_and_problems,
-)
+from hysteretic.cli.options import add_model, add_problems, add_task, check_least, task_and_problems
 from hysteretic.common.errors import UsageError
 from hysteretic.probe.probe import run_probe
 from hysteretic.probe.sampling import ProbeSettings
@@ -99,7 +92,6 @@ def _sizes(text: str) -> list[int]:
 
 
 def _check(options: argparse.Namespace) -> None:
-    check_vllm_options(options)
     limits = [
         ("problems", 1, "probe on at least 1"),
         ("samples", 2, "a group has at least two responses, so sample at least 2"),

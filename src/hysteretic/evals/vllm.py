@@ -24,12 +24,8 @@ logger = logging.getLogger(__name__)
 INSTALL = 'pip install "trl[vllm]" for a version that fits, or switch vLLM off'
 
 
-def check_vllm(path: str, ranks: int = 1, is_server: bool = False) -> None:
-    """Raises UsageError, before a weight is loaded, if vLLM cannot be used or cannot generate with the model.
-
-    path: of the model, or of its adapter. ranks: over which an engine splits the model (vllm_tensor_parallel_size).
-    is_server: the engine is elsewhere, so nothing is known of its device.
-    """
+def check_installed() -> None:
+    """Raises UsageError if vLLM is missing, or is a version that TRL does not support."""
     from trl.import_utils import is_vllm_available
 
     with warnings.catch_warnings(record=True) as said:
@@ -40,11 +36,13 @@ def check_vllm(path: str, ranks: int = 1, is_server: bool = False) -> None:
     for warning in said:
         if "supports vLLM" in str(warning.message):  # TRL knows its own range
             raise UsageError(f"{str(warning.message).split(' We recommend')[0].rstrip('.')}; {INSTALL}.")
-    if not is_server:
-        _check_heads(path, ranks)
 
 
-def _check_heads(path: str, ranks: int) -> None:
+def check_heads(path: str, ranks: int = 1) -> None:
+    """Raises UsageError, before a weight is loaded, if vLLM cannot compute the attention of a model on this machine.
+
+    path: of the model, or of its adapter. ranks: over which an engine splits the model (vllm_tensor_parallel_size).
+    """
     try:
         config = AutoConfig.from_pretrained(_base_of(path)).get_text_config()
     except (OSError, ValueError):
@@ -91,7 +89,8 @@ def engine(path: str, dtype: str, seed: int, longest: int) -> Iterator[Any]:
 
     longest: tokens of a prompt and its response. Raises UsageError.
     """
-    check_vllm(path)
+    check_installed()
+    check_heads(path)
     from vllm import LLM  # type: ignore[import-not-found]
 
     with tempfile.TemporaryDirectory(prefix="hysteretic-merged-") as folder:

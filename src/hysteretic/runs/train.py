@@ -18,7 +18,7 @@ from hysteretic.common.environment import now
 from hysteretic.common.errors import UsageError
 from hysteretic.common.terminal import is_terminal
 from hysteretic.config.settings import RunSpec
-from hysteretic.evals.vllm import check_vllm
+from hysteretic.evals.vllm import check_heads, check_installed
 from hysteretic.models import model_path
 from hysteretic.models.loading import load_tokenizer, model_arguments
 from hysteretic.rewards.reward_function import as_dataset, task_reward
@@ -53,8 +53,9 @@ def train(request: RunSpec) -> Outcome:
         print(request.batch_note)
     prepare_reports(request, folder)
     if request.training.use_vllm:
-        path, is_server = model_path(request.run.model, request.run.task), request.training.vllm_mode == "server"
-        check_vllm(path, request.training.vllm_tensor_parallel_size, is_server)
+        check_installed()
+        if request.training.vllm_mode == "colocate":
+            check_heads(model_path(request.run.model, request.run.task), request.training.vllm_tensor_parallel_size)
     task = load_task(request.run.task, **request.run.load_options())
     if is_main:
         folder.claim(request.run.resume)
