@@ -133,7 +133,7 @@ def factor_of(correction, objective):
     """What vLLM's importance-sampling correction multiplies the gradient of a response's log-probs with.
 
     TRL multiplies the loss of each token with the correction r_t of that token. With a ratio of the whole response
-    every token has the same loss, which depends on all of its log-probs: the gradient is multiplied with the mean of r_t.
+    every token has the same loss, which depends on all log-probs: so its gradient is multiplied with the mean of r_t.
     """
     if correction is None:
         return 1.0
