@@ -28,7 +28,7 @@ def flags(policy_folder, tmp_path_factory):
     """Flags for a run of 4 updates on a data file, with a reward that a random model often gets."""
     folder = tmp_path_factory.mktemp("data")
     data, rewards = folder / "data.jsonl", folder / "rewards.py"
-    data.write_text("".join(json.dumps({"prompt": f"{i:02d}:", "answer": i}) + "\n" for i in range(60)))
+    data.write_text("".join(json.dumps({"prompt": f"{i:03d}:", "answer": i}) + "\n" for i in range(200)))
     rewards.write_text("def score(response, answer):\n    return float(sum(map(ord, response)) % 2)\n")
     quick = quick_flags(policy_folder)
     quick = [word for word in quick if word != "--task_options" and not word.startswith("{")]
@@ -122,7 +122,7 @@ def test_an_evaluation_leaves_the_rollouts_as_they_are(engine, flags, tmp_path):
     for name, problems in [("with", "4"), ("without", "0")]:
         out = tmp_path / name
         assert main(["train", *flags, *USED, "--eval_problems", problems, "--output", str(out)]) == 0
-        losses.append([(line["loss"], line["reward"]) for line in read_lines(out / "metrics.jsonl")])
+        losses.append([(line["loss"], line.get("reward")) for line in read_lines(out / "metrics.jsonl")])
     assert losses[0] == losses[1]
     assert len(losses[0]) == 4
 
