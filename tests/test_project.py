@@ -49,7 +49,7 @@ def test_workflows_call_make_targets_that_exist():
             matrix = job["strategy"]["matrix"]
             called = {*matrix["target"], *(extra["target"] for extra in matrix["include"])}
             assert called <= TARGETS
-            assert called >= {"check", "test", "test-core", "test-trl-oldest", "test-verl", "docs"}
+            assert called >= {"check", "test", "test-core", "test-trl-oldest", "test-verl", "test-vllm", "docs"}
             (command,) = [step["run"] for step in job["steps"] if "run" in step]
             assert command == "make ${{ matrix.target }} PYTHON=python"
 

@@ -1,8 +1,6 @@
 """`hysteretic probe`: what it samples, says, writes and refuses."""
 
 import json
-import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,32 +129,20 @@ def test_graded_rewards_are_counted_by_equality_and_not_extrapolated(random_mode
     assert "No prediction" in capsys.readouterr().out
 
 
-def test_vllm_is_asked_for_the_same_tokens(random_model, tmp_path, capsys, monkeypatch):
-    """A stand-in with the few names that are used; vLLM itself is not run by the tests."""
-    asked = {}
-
-    class LLM:
-        def __init__(self, **options):
-            asked["engine"] = options
-
-        def generate(self, prompts, params):
-            asked["prompts"] = prompts
-            output = SimpleNamespace(text="(1+2)*3", token_ids=[1, 2, 3], finish_reason="stop")
-            return [SimpleNamespace(outputs=[output] * params["n"]) for _ in prompts]
-
-    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=LLM, SamplingParams=dict))
+def test_vllm_is_asked_for_the_same_tokens(random_model, tmp_path, vllm_stand_in):
+    """A stand-in with the few names that are used; `make test-vllm` runs vLLM itself."""
     out = tmp_path / "out"
     command = ["probe", *EASY, *FEW, "--model", str(random_model), "--vllm", "--output", str(out)]
     assert main(command) == 0
     record = probed(out)
     assert record["sampled_by"] == "vLLM"
     assert record["tokens"]["response"] == 3
+    (asked,) = vllm_stand_in.asked
     assert len(asked["prompts"]) == 4
-    asked_tokens = sum(len(prompt["prompt_token_ids"]) for prompt in asked["prompts"])
-    assert asked_tokens == 4 * record["tokens"]["prompt"]
-    monkeypatch.setitem(sys.modules, "vllm", None)
-    assert main(command) == 2
-    assert "vLLM, which is not installed" in capsys.readouterr().err
+    lengths = [len(prompt["prompt_token_ids"]) for prompt in asked["prompts"]]
+    assert sum(lengths) == 4 * record["tokens"]["prompt"]
+    assert asked["parameters"] == {"n": 4, "temperature": 1.0, "top_p": 1.0, "max_tokens": 6}
+    assert vllm_stand_in.options["max_model_len"] == max(lengths) + 6
 
 
 @pytest.mark.parametrize(

@@ -85,12 +85,15 @@ class KeepGradients(TrainerCallback):
 
 
 def rows_of(micro_batch):
-    """The rows of a micro-batch as plain Python: number, tokens, mask, old log-probs."""
+    """The rows of a micro-batch as plain Python: number, tokens, mask, old log-probs, and vLLM's correction if any."""
     for i, row in enumerate(micro_batch["row"].tolist()):
         prompt = micro_batch["prompt_ids"][i][micro_batch["prompt_mask"][i].bool()]
         kept = micro_batch["completion_mask"][i].bool()
-        old = micro_batch["old_per_token_logps"][i][kept] if "old_per_token_logps" in micro_batch else None
-        yield row, prompt, micro_batch["completion_ids"][i][kept], old
+        old, correction = (
+            None if (values := micro_batch.get(key)) is None else values[i].expand(len(kept))[kept]
+            for key in ("old_per_token_logps", "importance_sampling_ratio")
+        )
+        yield row, prompt, micro_batch["completion_ids"][i][kept], old, correction
 
 
 def reference_gradients(trainer, steps):
@@ -100,28 +103,41 @@ def reference_gradients(trainer, steps):
     advantages = objective.advantages(rewards, G)
     lengths = torch.zeros(len(rewards))
     for step in steps:
-        for row, _, completion, _ in step:
+        for row, _, completion, *_ in step:
             lengths[row] = len(completion)
     statistics = hy.BatchStatistics.of_lengths(advantages, lengths)
     weighted = objective.weigh(advantages, statistics)
     updates = trainer.args.steps_per_generation // trainer.args.gradient_accumulation_steps
     for step in steps:
         model.zero_grad()
-        for row, prompt, completion, old in step:
+        for row, prompt, completion, old, correction in step:
             if not len(completion):
                 continue
             logits = model(torch.cat([prompt, completion])[None]).logits[0, len(prompt) - 1 : -1]
             logprobs = torch.log_softmax(logits / trainer.temperature, -1).gather(1, completion[:, None]).T
+            leaf = logprobs.detach().requires_grad_()
             output = objective.loss(
-                logprobs,
+                leaf,
                 None if old is None else old[None],
                 weighted[row : row + 1],
-                torch.ones_like(logprobs),
+                torch.ones_like(leaf),
                 statistics,
                 updates=updates,
             )
             output.loss.backward()
+            logprobs.backward(leaf.grad * factor_of(correction, objective))
         yield torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def factor_of(correction, objective):
+    """What vLLM's importance-sampling correction multiplies the gradient of a response's log-probs with.
+
+    TRL multiplies the loss of each token with the correction r_t of that token. With a ratio of the whole response
+    every token has the same loss, which depends on all log-probs: so its gradient is multiplied with the mean of r_t.
+    """
+    if correction is None:
+        return 1.0
+    return correction if isinstance(objective.ratio, hy.TokenRatio) else correction.mean()
 
 
 def relative_error(name, changes):

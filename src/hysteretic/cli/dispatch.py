@@ -106,6 +106,16 @@ def _run(command: str, options: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nhysteretic: stopped.", file=sys.stderr)
         return 130
+    except RuntimeError as error:
+        cause = error.__cause__  # of TRL's lazy imports, which look into vLLM wherever it is installed
+        if not isinstance(cause, ImportError) or str(cause.name).split(".")[0] != "vllm":
+            raise
+        print(
+            f"hysteretic: TRL cannot work with the version of vLLM that is installed ({cause}); "
+            'pip install "trl[vllm]" for a version that fits, or pip uninstall vllm.',
+            file=sys.stderr,
+        )
+        return 2
     except ImportError as error:
         if "hysteretic[" not in str(error) and getattr(error, "name", None) not in (
             "trl",

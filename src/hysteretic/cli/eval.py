@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hysteretic.cli.options import (
     add_model,
@@ -19,6 +21,9 @@ from hysteretic.cli.options import (
 from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.tasks.task import RewardError
 
+if TYPE_CHECKING:
+    from hysteretic.evals.variants import Judged, Variant
+
 
 def main(arguments: Sequence[str]) -> int:
     """Print metrics with intervals; write them to --output, and a page to --page."""
@@ -28,18 +33,11 @@ def main(arguments: Sequence[str]) -> int:
         from hysteretic.evals.page import save_page
     task, problems = task_and_problems(options)
     from hysteretic.evals.summary import as_text, describe
-    from hysteretic.evals.variants import of_file, of_model, variants
+    from hysteretic.evals.variants import of_file, variants
 
     found = variants(task, problems, options.split, options.seed, options.plain_only)
     with usage_errors(" Fix the reward function; no response was counted as 0.", RewardError):
-        if options.responses is not None:
-            judged = of_file(found, Path(options.responses))
-        else:
-            from hysteretic.models.loading import load_model, warn_plain_prompts
-
-            tokenizer, model = load_model(options.model, options.task, options.dtype, options.device)
-            warn_plain_prompts(tokenizer, problems[0], task, options.model)
-            judged = of_model(found, tokenizer, model, options.samples, options.max_completion_length, options.seed)
+        judged = _judged(found, options) if options.responses is None else of_file(found, Path(options.responses))
     record = {
         **{key: getattr(options, key) for key in ("task", "model", "responses", "split", "seed")},
         **describe(found, judged),
@@ -54,6 +52,26 @@ def main(arguments: Sequence[str]) -> int:
         save_page(record, found, judged, page)
         print(f"\nPage: {page}")
     return 0
+
+
+def _judged(found: Sequence[Variant], options: argparse.Namespace) -> Judged:
+    """The responses of --model, scored. Raises UsageError, RewardError."""
+    from hysteretic.evals.evaluate import respond
+    from hysteretic.evals.variants import of_model
+    from hysteretic.evals.vllm import responses_of
+    from hysteretic.models import model_path
+    from hysteretic.models.loading import load_model, warn_plain_prompts
+
+    has_weights, longest, seed = not options.vllm, options.max_completion_length, options.seed
+    tokenizer, model = load_model(options.model, options.task, options.dtype, options.device, has_weights)
+    warn_plain_prompts(tokenizer, found[0].problems[0], found[0].task, options.model)
+    if has_weights:
+        respond_to = partial(respond, model, tokenizer, max_new_tokens=longest, seed=seed)
+        return of_model(found, tokenizer, respond_to, options.samples)
+    problems = [problem for variant in found for problem in variant.problems]
+    path = model_path(options.model, options.task)
+    with responses_of(path, options.dtype, seed, tokenizer, problems, longest) as generate:
+        return of_model(found, tokenizer, generate, options.samples)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -91,6 +109,8 @@ def _check(options: argparse.Namespace) -> Path | None:
     """The path of the page. Raises UsageError, before any work, for options that cannot work."""
     if (options.model is None) == (options.responses is None):
         raise UsageError("Give either --model NAME or --responses FILE.")
+    if options.vllm and options.responses is not None:
+        raise UsageError("--vllm generates with a model, but --responses gives the responses; leave one of them out.")
     limits = [
         ("problems", 1, "evaluate on at least 1"),
         ("samples", 0, "give 0 for greedy responses only (4 is the default)"),

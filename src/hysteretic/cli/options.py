@@ -44,10 +44,11 @@ def add_problems(parser: argparse.ArgumentParser, split: str) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser, required: bool) -> None:
-    """--model, --dtype, --device and --max-completion-length."""
+    """--model, --vllm, --dtype, --device and --max-completion-length."""
     parser.add_argument("--model", required=required, help="'tiny', a hub name, or a folder with a saved model")
+    parser.add_argument("--vllm", action="store_true", help="generate with vLLM, which must be installed")
     parser.add_argument("--dtype", default="auto", help="data type of the weights (default: as saved)")
-    parser.add_argument("--device", help="cuda, mps or cpu (default: a GPU if there is one)")
+    parser.add_argument("--device", help="cuda, mps or cpu (default: a GPU if there is one; vLLM chooses by itself)")
     parser.add_argument(
         "--max-completion-length",
         "--max_completion_length",

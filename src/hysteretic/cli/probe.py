@@ -81,7 +81,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="target fraction of informative groups (default: 0.5)",
     )
     add("--temperature", type=float, default=1.0, help="sampling temperature (default: 1.0)")
-    add("--vllm", action="store_true", help="sample with vLLM, which must be installed")
     add("--output", metavar="FOLDER", help="where to write (default: runs/probe-TASK-MODEL)")
     return parser
 

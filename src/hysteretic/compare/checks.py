@@ -22,7 +22,7 @@ def check_comparison(comparison: Comparison) -> Length:
         hint = nearest(comparison.measure, CHOOSABLE)
         raise UsageError(f"measure is {comparison.measure!r}; it must be one of {', '.join(CHOOSABLE)}.{hint}")
     from hysteretic.config.settings import parse_settings  # slow to import, and mistakes above need neither
-    from hysteretic.models.loading import load_tokenizer, quieten, warn_plain_prompts
+    from hysteretic.models.loading import check_vllm, load_tokenizer, quieten, warn_plain_prompts
     from hysteretic.tasks.checked import draw, load_task
 
     quieten()
@@ -40,6 +40,10 @@ def check_comparison(comparison: Comparison) -> Length:
         if len(set(values.values())) > 1:
             said = ", ".join(f"{name} {value}" for name, value in values.items())
             raise UsageError(f"Arms differ in {key} ({said}), so their measures would not be comparable.")
+    if any(request.training.use_vllm for request in requests.values()):
+        check_vllm(
+            "use_vllm is true", "use_vllm: false"
+        )  # not the model's heads: that would start CUDA in this process
     first = next(iter(requests.values()))
     if first.training.max_steps < 1:
         raise UsageError("A comparison needs runs of equal length; set max_steps, such as --max_steps 200.")

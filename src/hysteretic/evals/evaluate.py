@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
@@ -11,12 +11,16 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.rewards.scoring import Scoring, here
 from hysteretic.statistics import wilson
 from hysteretic.tasks.scored import Unscored
 from hysteretic.tasks.task import Problem, RewardError, Score, Task
 
 Z = NormalDist().inv_cdf(0.975)
+
+Generate = Callable[[Sequence[Problem], int], list[list[str]]]
+"""Responses by problem: so many sampled ones to each, or one greedy response for 0."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,19 @@ def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase, options: M
     return text
 
 
+def prompt_tokens(problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """The prompts as token ids. Raises UsageError for an empty one, and for chat messages without a chat template."""
+    with usage_errors(kinds=ValueError):
+        texts = [prompt_text(problem, tokenizer) for problem in problems]
+    tokens = [
+        tokenizer(text, add_special_tokens=isinstance(problem.prompt, str))["input_ids"]
+        for problem, text in zip(problems, texts, strict=True)
+    ]
+    if not all(tokens):
+        raise UsageError(f"The prompt of problem {problems[tokens.index([])].id!r} is empty; fix the data.")
+    return tokens
+
+
 def score_all(
     task: Task, problems: Sequence[Problem], responses: Sequence[Sequence[str]], scoring: Scoring | None = None
 ) -> list[list[Score]]:
@@ -165,23 +182,18 @@ def _scored(found: Score | Unscored, problem: Problem) -> Score:
     return found
 
 
+def decodings(samples: int) -> list[tuple[str, int]]:
+    """The names of the decodings of an evaluation, each with the number that `Generate` is called with."""
+    return [("greedy", 0), ("sampled", samples)] if samples else [("greedy", 0)]
+
+
 def evaluate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    problems: Sequence[Problem],
-    samples: int,
-    max_new_tokens: int,
-    batch_rows: int = 128,
-    seed: int = 0,
-    scoring: Scoring | None = None,
+    generate: Generate, task: Task, problems: Sequence[Problem], samples: int, scoring: Scoring | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The report, and a few sample responses."""
     scores, kept = {}, []
-    for decoding, count in [("greedy", 0), ("sampled", samples)]:
-        if decoding == "sampled" and not samples:
-            continue
-        responses = respond(model, tokenizer, problems, count, max_new_tokens, batch_rows, seed)
+    for decoding, count in decodings(samples):
+        responses = generate(problems, count)
         scores[decoding] = score_all(task, problems, responses, scoring)
         for problem, texts, row in list(zip(problems, responses, scores[decoding], strict=True))[:4]:
             kept.append(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hysteretic.common.errors import UsageError, usage_errors
-from hysteretic.evals.evaluate import prompt_text, respond, score_all
+from hysteretic.evals.evaluate import Generate, decodings, prompt_text, score_all
 from hysteretic.evals.metrics import Answered, answered
 from hysteretic.tasks.rows import read_text
 from hysteretic.tasks.task import Problem, Randomises, Task
@@ -45,12 +45,11 @@ def variants(task: Task, problems: Sequence[Problem], split: str, seed: int, pla
     return [Variant("plain", task, problems), Variant("randomised", other, others)]
 
 
-def of_model(
-    found: Sequence[Variant], tokenizer: Any, model: Any, samples: int, max_new_tokens: int, seed: int
-) -> Judged:
-    """The model's responses to every problem of every variant, scored.
+def of_model(found: Sequence[Variant], tokenizer: Any, generate: Generate, samples: int) -> Judged:
+    """A model's responses to every problem of every variant, scored.
 
-    samples: sampled responses per problem, besides the greedy one; 0 for none. Raises UsageError, RewardError.
+    generate: the model, with `tokenizer`. samples: sampled responses per problem, besides the greedy one; 0 for none.
+    Raises UsageError, RewardError.
     """
     with usage_errors(kinds=ValueError):  # chat messages without a chat template
         for variant in found:
@@ -58,11 +57,10 @@ def of_model(
     judged: Judged = {}
     for variant in found:
         judged[variant.name] = {}
-        for decoding, count in [("greedy", 0), ("sampled", samples)]:
-            if decoding == "greedy" or count:
-                texts = respond(model, tokenizer, variant.problems, count, max_new_tokens, seed=seed)
-                scores = score_all(variant.task, variant.problems, texts)
-                judged[variant.name][decoding] = answered(variant.task, variant.problems, texts, scores)
+        for decoding, count in decodings(samples):
+            texts = generate(variant.problems, count)
+            scores = score_all(variant.task, variant.problems, texts)
+            judged[variant.name][decoding] = answered(variant.task, variant.problems, texts, scores)
     return judged
 
 

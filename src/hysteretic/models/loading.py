@@ -36,9 +36,21 @@ def model_arguments(model: Any, given: Mapping[str, Any] | None) -> dict[str, An
 
 
 def check_vllm(asked: str, instead: str) -> None:
-    """Raises UsageError if vLLM is not installed. asked: the setting that needs it. instead: how to do without."""
+    """Raises UsageError if vLLM is missing, or is a version that TRL does not support.
+
+    asked: the setting that needs it. instead: how to do without.
+    """
     if not has_vllm():
         raise UsageError(f"{asked}, but vLLM is not installed here; run: {INSTALL_VLLM}. Or do without: {instead}.")
+    from trl.import_utils import is_vllm_available
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        is_vllm_available()
+    for warning in said:
+        if "supports vLLM" in str(warning.message):  # TRL knows its own range
+            found = str(warning.message).split(" We recommend")[0].rstrip(".")
+            raise UsageError(f"{asked}. {found}; run: {INSTALL_VLLM}. Or do without: {instead}.")
 
 
 def has_vllm() -> bool:

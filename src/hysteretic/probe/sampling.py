@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hysteretic.common.errors import UsageError, usage_errors
-from hysteretic.evals.evaluate import prompt_text, respond, score_all
+from hysteretic.common.errors import UsageError
+from hysteretic.evals.evaluate import prompt_tokens, respond, score_all
+from hysteretic.evals.vllm import engine, sampled
 from hysteretic.lean.attention import UnsupportedAttentionError
 from hysteretic.lean.decode import sample
 from hysteretic.models import model_path
-from hysteretic.models.loading import check_vllm, load_model, warn_plain_prompts
+from hysteretic.models.loading import load_model, warn_plain_prompts
 from hysteretic.tasks.task import Problem, Score, Task
 
 ROWS = 256
@@ -72,19 +72,14 @@ def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings
         settings.model, settings.task, settings.dtype, settings.device, has_weights=not settings.vllm
     )
     warnings = [warn_plain_prompts(tokenizer, problems[0], task, settings.model)]
-    with usage_errors(kinds=ValueError):  # no chat template
-        texts = [prompt_text(problem, tokenizer) for problem in problems]
-    prompts = [
-        tokenizer(text, add_special_tokens=isinstance(problem.prompt, str))["input_ids"]
-        for problem, text in zip(problems, texts, strict=True)
-    ]
-    if not all(prompts):
-        raise UsageError(f"The prompt of problem {problems[prompts.index([])].id!r} is empty; fix the data.")
+    prompts = prompt_tokens(problems, tokenizer)
     print(f"Sampling {settings.samples} responses to each of {len(problems)} problems …", flush=True)
     if model is None:
-        path = model_path(settings.model, settings.task)
-        responses, lengths, cut = _with_vllm(path, prompts, settings)
-        warnings.append(cut)
+        longest = max(map(len, prompts)) + settings.max_completion_length
+        with engine(model_path(settings.model, settings.task), settings.dtype, settings.seed, longest) as llm:
+            found = sampled(llm, prompts, settings.samples, settings.max_completion_length, settings.temperature)
+        responses = [[text for text, _ in row] for row in found]
+        lengths = [length for row in found for _, length in row]
         way = "vLLM"
     else:
         model.eval()
@@ -166,30 +161,3 @@ def against_own_loop(model: Any, prompts: Sequence[list[int]]) -> str | None:
     if not (max(differences) <= 1e-3 if is_exact else float(np.mean(differences)) <= 0.4):
         return "the entropies of tokens decoded one by one differ from those of full forward passes"
     return None
-
-
-def _with_vllm(
-    path: str, prompts: Sequence[list[int]], settings: ProbeSettings
-) -> tuple[list[list[str]], list[int], str]:
-    """Responses, their lengths, and a warning if vLLM cut some of them before max_completion_length."""
-    check_vllm("--vllm samples with vLLM", "leave --vllm out")
-    from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
-
-    engine = LLM(model=path, dtype=settings.dtype, seed=settings.seed)
-    parameters = SamplingParams(  # no seed per request: every prompt would get the same random numbers
-        n=settings.samples, temperature=settings.temperature, top_p=1.0, max_tokens=settings.max_completion_length
-    )
-    found = engine.generate([{"prompt_token_ids": prompt} for prompt in prompts], parameters)
-    responses = [[output.text for output in request.outputs] for request in found]
-    outputs = [output for request in found for output in request.outputs]
-    lengths = [len(output.token_ids) for output in outputs]
-    limit = settings.max_completion_length
-    early = sum(o.finish_reason == "length" and n < limit for o, n in zip(outputs, lengths, strict=True))
-    if not early:
-        return responses, lengths, ""
-    words = (
-        f"vLLM cut {early} of {len(outputs)} responses before --max-completion-length ({limit}), because the model's "
-        "context ends there; give shorter prompts or a smaller --max-completion-length."
-    )
-    print(f"hysteretic: warning: {words}", file=sys.stderr, flush=True)
-    return responses, lengths, words

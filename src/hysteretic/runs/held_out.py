@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
+
+from accelerate.utils import broadcast_object_list
 
 from hysteretic.common.files import read_json
 from hysteretic.config.settings import RunSpec
-from hysteretic.evals.evaluate import Rate, evaluate
+from hysteretic.evals.evaluate import Generate, Rate, decodings, evaluate, respond
+from hysteretic.evals.vllm import respond_within_run
 from hysteretic.rewards.scoring import Scoring
 from hysteretic.runs.folder import RunFolder
 from hysteretic.tasks.task import Problem, Task
+from hysteretic.trl import HPOTrainer
 
 
 class Evaluation:
@@ -29,26 +34,31 @@ class Evaluation:
         self._tokenizer, self._scoring = tokenizer, scoring
         self._taken: dict[str, Any] = read_json(folder.evaluation) or {}
 
-    def take(self, when: str, model: Any) -> None:
+    def take(self, when: str, trainer: HPOTrainer) -> None:
         """Evaluate, unless nothing is held out or a resumed run already has its evaluation from before training.
 
-        Raises RewardError.
+        To be called on all ranks; the main process scores. Raises RewardError.
         """
-        if not self._held_out or (when == "before" and when in self._taken):
+        wanted = bool(self._held_out) and not (when == "before" and when in self._taken)
+        if not broadcast_object_list([wanted])[0]:
+            return
+        generate, samples = self._generate(trainer), self._request.run.eval_samples
+        if not trainer.accelerator.is_main_process:
+            for _, count in decodings(samples) if trainer.use_vllm else []:
+                generate(self._held_out, count)
             return
         print(f"Evaluating on {len(self._held_out)} held-out problems ({when} training) …")
-        metrics, samples = evaluate(
-            model,
-            self._tokenizer,
-            self._task,
-            self._held_out,
-            self._request.run.eval_samples,
-            self._request.training.max_completion_length,
-            scoring=self._scoring,
-        )
+        metrics, responses = evaluate(generate, self._task, self._held_out, samples, self._scoring)
         self._taken[when] = metrics
-        self._folder.note_samples(when, samples)
+        self._folder.note_samples(when, responses)
         self._folder.write_json(self._folder.evaluation, self._taken)
+
+    def _generate(self, trainer: HPOTrainer) -> Generate:
+        """Responses of the trainer's model: from vLLM if its rollouts are, and then all ranks take part."""
+        longest = self._request.training.max_completion_length
+        if trainer.use_vllm:
+            return partial(respond_within_run, trainer.vllm_generation, self._tokenizer, max_new_tokens=longest)
+        return partial(respond, trainer.model, self._tokenizer, max_new_tokens=longest)
 
     def table(self) -> str:
         """Before and after, one line per decoding method."""

@@ -18,6 +18,7 @@ from hysteretic.common.environment import now
 from hysteretic.common.errors import UsageError
 from hysteretic.common.terminal import is_terminal
 from hysteretic.config.settings import RunSpec
+from hysteretic.evals.vllm import check_heads
 from hysteretic.models import model_path
 from hysteretic.models.loading import check_vllm, load_tokenizer, model_arguments, warn_plain_prompts
 from hysteretic.rewards.reward_function import as_dataset, task_reward
@@ -47,6 +48,8 @@ def train(request: RunSpec) -> Outcome:
     """
     if request.training.use_vllm:
         check_vllm("use_vllm is true", "use_vllm: false")
+        if request.training.vllm_mode == "colocate":
+            check_heads(model_path(request.run.model, request.run.task), request.training.vllm_tensor_parallel_size)
     folder = RunFolder(request.run.output or default_folder(request))
     request.training.output_dir = str(folder.path)
     is_main = request.training.process_index == 0
@@ -137,8 +140,7 @@ def run(
     if checkpoint is not None and is_last(checkpoint, trainer.args.max_steps):
         trainer.load_update(checkpoint)
     else:
-        if is_main:
-            evaluation.take("before", trainer.model)
+        evaluation.take("before", trainer)
         trainer.accelerator.wait_for_everyone()
         # The same rollouts with and without an evaluation before, but different ones on every rank.
         set_seed(trainer.args.seed, device_specific=True)
@@ -147,8 +149,8 @@ def run(
             return stopped(folder.path, trainer.state.global_step, stop.code)
     with atomic_checkpoint(folder.model) if is_main else nullcontext():
         trainer.save_model(str(folder.model))
+    evaluation.take("after", trainer)
     if is_main:
-        evaluation.take("after", trainer.model)
         print(evaluation.table())
         print(f"Metrics, samples and the model are in {folder.path}")
     return FINISHED

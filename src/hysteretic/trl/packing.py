@@ -26,7 +26,18 @@ from hysteretic.lean.packed import Packed
 from hysteretic.lean.plan import Budget, plan
 from hysteretic.trl import compat
 from hysteretic.trl.compat import setting
-from hysteretic.trl.step import Idle, Rows, Step, has_gradient, logged_means, plan_step, table, take, widths_over_ranks
+from hysteretic.trl.step import (
+    Idle,
+    Rows,
+    Step,
+    has_gradient,
+    logged_means,
+    plan_step,
+    table,
+    take,
+    trained_mask,
+    widths_over_ranks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +52,9 @@ class PackedUpdates(GRPOTrainer):
 
     Logs hpo/forwarded_tokens, the tokens that a step's update pushes through the model over all ranks, and
     hpo/gradient_token_share, the fraction of them that are trained tokens with a gradient. TRL's own means are over
-    the whole batch; the entropy of responses that are left out is that at sampling, and is missing from the mean where
-    another engine (vLLM, transformers) sampled them.
+    the whole batch. For responses that are left out, entropy is that at sampling: computed with the log-probs that
+    vLLM's importance-sampling correction needs; without the correction, estimated from vLLM's log-probs, with a
+    warning. Where transformers sampled, these responses are missing from the mean.
     """
 
     _buffered_inputs: Any
@@ -51,6 +63,8 @@ class PackedUpdates(GRPOTrainer):
         self._is_decided = self._packs = self._samples = self._plans = self._leaves_out = False
         self._postpones_old_logps = self._has_postponed_old_logps = False
         self._sampled_entropy: list[float] | None = None
+        self._wants_old_entropies = self._is_estimate_said = False
+        self._old_entropies: Tensor | None = None
         self._recomputing: ExitStack | None = None
         super().__init__(*arguments, **options)
 
@@ -134,9 +148,16 @@ class PackedUpdates(GRPOTrainer):
         mask = attention_mask[:, width:]
         is_plain = all(option is None or option is False for option in options.values())
         if batch_size is not None and is_plain and self._plans:
-            return self._logps_in_parts(
-                model, input_ids, attention_mask, logits_to_keep, compute_entropy, self._budget(batch_size)
+            logps, entropies, _ = self._logps_in_parts(
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                compute_entropy or self._wants_old_entropies,
+                self._budget(batch_size),
             )
+            self._old_entropies = entropies if self._wants_old_entropies else None
+            return logps, entropies if compute_entropy else None, None
         if self._packs and is_plain and bool(mask.any()):
             rows = table(
                 {
@@ -214,17 +235,39 @@ class PackedUpdates(GRPOTrainer):
         self._decide()
         training = self.model.training
         corrects = self.use_vllm and self.vllm_importance_sampling_correction  # needs them before the rewards
-        self._postpones_old_logps, self._has_postponed_old_logps = training and self._leaves_out and not corrects, False
+        leaves_out = training and self._leaves_out
+        self._postpones_old_logps, self._has_postponed_old_logps = leaves_out and not corrects, False
+        self._wants_old_entropies, self._old_entropies = leaves_out and corrects, None
         try:
             batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         finally:
-            self._postpones_old_logps = False
-        entropy = self._sampled_entropy
-        if training and entropy is not None and len(entropy) == len(batch["advantages"]) and not self.tools:
-            batch["sampled_entropy"] = torch.tensor(entropy, device=batch["advantages"].device)
+            self._postpones_old_logps = self._wants_old_entropies = False
+        if leaves_out:
+            entropy = self._entropy_at_sampling(batch)
+            if entropy is not None:
+                batch["sampled_entropy"] = entropy
         if training:
             self._complete_old_logps(batch)
         return batch
+
+    def _entropy_at_sampling(self, batch: Rows) -> Tensor | None:
+        """The sum of each response's token entropies, [B]; None where the engine that sampled tells nothing of them."""
+        own, advantages = self._sampled_entropy, batch["advantages"]
+        if own is not None:
+            is_whole = len(own) == len(advantages) and not self.tools
+            return torch.tensor(own, device=advantages.device) if is_whole else None
+        entropies = self._old_entropies
+        if entropies is None:
+            if batch.get("sampling_per_token_logps") is None:
+                return None
+            if not self._is_estimate_said and self.accelerator.is_main_process:
+                logger.warning(
+                    "The logged entropy of responses that are left out of the update is an estimate: the mean of "
+                    "-log p of their tokens, as the engine that sampled them reports it."
+                )
+            self._is_estimate_said = True
+            entropies = -batch["sampling_per_token_logps"].nan_to_num()
+        return (entropies * trained_mask(batch)).sum(dim=1)
 
     @torch.no_grad()
     def _complete_old_logps(self, batch: Rows) -> None:

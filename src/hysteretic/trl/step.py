@@ -169,10 +169,15 @@ def _without_gradient(rows: Rows, last: int) -> Rows:
     return neutralised
 
 
+def trained_mask(rows: Rows) -> Tensor:
+    """1 at the tokens of responses that the loss counts, [B, T]."""
+    mask: Tensor = rows["completion_mask"]
+    return mask if rows.get("tool_mask") is None else mask * rows["tool_mask"]
+
+
 def trained_tokens(rows: Rows) -> Tensor:
     """The number of tokens of each response that the loss counts, [B]."""
-    mask = rows["completion_mask"]
-    return (mask if rows.get("tool_mask") is None else mask * rows["tool_mask"]).sum(dim=1)
+    return trained_mask(rows).sum(dim=1)
 
 
 def has_gradient(rows: Rows) -> Tensor:
