@@ -8,13 +8,15 @@ and the rollout server of tests/verl/cpu in place of CUDA and vLLM. Both compute
 numbers in each engine, and another order of the problems.
 
 Finished runs in the folder (--output) are kept. verl's metrics are put into the form of a run folder, and everything
-after that is what `hysteretic compare` does: results/engines has its results.json, results.csv and figures.
+after that is what `hysteretic compare` does: results/engines has its results.json, results.csv and figures, and
+`hysteretic report results/engines` makes the page.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,19 +30,18 @@ from hysteretic.compare.results import collect, write_table
 from hysteretic.compare.spec import Arm, Comparison
 
 ROOT = Path(__file__).parents[1]
-RECIPE, ALGORITHM = "tiny-countdown-3", "adaptive-grpo"
+RECIPE, TASK, ALGORITHM = "tiny-countdown-3", "countdown-3", "adaptive-grpo"
 UPDATES, UPDATES_PER_ROLLOUT = 100, 4
 TRL, VERL = "TRL", "verl"
 
 OF_VERL = {
     names.REWARD: "critic/rewards/mean",
     names.COMPLETION_LENGTH: "response_length/mean",
-    names.STEP_TIME: "timing_s/step",
     "grad_norm": "actor/grad_norm",
     **{name: name for name in (names.ALPHA, names.POSITIVE_SHARE, names.NEGATIVE_SHARE, names.SILENT_SHARE)},
     names.MEAN_LENGTH: names.MEAN_LENGTH,
 }
-"""Our metrics, and verl's names for them."""
+"""Our metrics, and verl's names for them. Not seconds: a stand-in for vLLM says nothing about verl's speed."""
 
 
 def flags(model: Path, seed: int) -> list[str]:
@@ -105,7 +106,10 @@ def main() -> None:
     folder = ComparisonFolder(options.output.absolute())
     own = {"algorithm": ALGORITHM}
     comparison = Comparison(
-        (Arm(TRL, own), Arm(VERL, own)), tuple(range(options.seeds)), {"config": RECIPE, "max_steps": UPDATES}, TRL
+        (Arm(TRL, own), Arm(VERL, own)),
+        tuple(range(options.seeds)),
+        {"task": TASK, "model": "tiny", "max_steps": UPDATES},
+        TRL,
     )
     folder.claim(comparison)
     model = folder.path / "model"
@@ -124,9 +128,16 @@ def main() -> None:
     results["command"] = "python benchmarks/engines.py"
     results["title"] = f"TRL and verl on {results['task']}, the recipe {RECIPE}"
     results["versions"] |= versions_of(python)
+    results["panels"] = [
+        panel for panel in results["panels"] if len(panel["curves"]) == len(comparison.arms) and panel["x"] != "second"
+    ]
+    options.results.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder.comparison, options.results)
     write_json(options.results / "results.json", results)
     write_table(results, options.results / "results.csv")
-    save_figures(results, options.results / "figures")
+    for path in save_figures(results, options.results / "figures"):
+        if path.suffix == ".png" and path.stem != "curves":  # the one that pages show
+            path.unlink()
     print("\n".join(results["verdicts"]))
 
 
