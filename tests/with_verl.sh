@@ -5,7 +5,8 @@
 # because `hysteretic launch verl` reads the recipes that `hysteretic train` reads.
 #
 # All of tests/verl runs with the newest supported verl; what depends on verl's own code runs again with the oldest,
-# which is laid over the newest (they have the same dependencies).
+# which is laid over the newest (they have the same dependencies). test_training.py needs 6 GiB of free memory; where
+# there is less it is skipped, or fails if HYSTERETIC_REQUIRE_VERL=1 (as in CI).
 set -eu
 
 python=${PYTHON:-python3}
@@ -30,7 +31,7 @@ pytest() {
     "$here/bin/python" -W ignore -c "from importlib.metadata import version
 print(*(f'{name} {version(name)}' for name in ('verl', 'ray', 'torch', 'transformers', 'TransferQueue')), sep=', ')"
     # A process of Ray that hangs must not hang the build.
-    timeout --signal INT --kill-after 20 "${HYSTERETIC_VERL_SECONDS:-420}" "$here/bin/python" -W ignore -m pytest "$@"
+    timeout --signal INT --kill-after 20 "${HYSTERETIC_VERL_SECONDS:-1200}" "$here/bin/python" -W ignore -m pytest "$@"
 }
 
 if [ $# -gt 0 ]; then
