@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def judged(folder, flaws, beside=(), **changes):
 def test_a_bad_number_of_a_reward_model_stops_the_run_and_saves_it(tmp_path, flaw, beside):
     """Stock TRL takes a NaN for "does not apply" and trains on infinity."""
     trainer = judged(tmp_path, {5: flaw}, beside)
-    with pytest.raises(RewardError, match=rf"Reward model judge gave {flaw:g} for row 5.*max_unscored is 0"):
+    with pytest.raises(RewardError, match=re.escape(f"Reward model judge gave {flaw:g} for row 5 (1 response")):
         trainer.train()
     assert (tmp_path / "checkpoint-1" / "sealed.json").is_file()
 
