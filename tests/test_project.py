@@ -72,5 +72,7 @@ def test_make_help_names_every_target():
     """Whatever can be made is explained."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    said = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     assert {line.split()[0] for line in said.splitlines()} == TARGETS

@@ -1,4 +1,4 @@
-"""sign_rewards on two ranks; run under torchrun. Writes one JSON file a rank: metrics, and the factor of each response."""
+"""sign_rewards on two ranks; run under torchrun. Writes one JSON file a rank: metrics, and each response's factor."""
 
 import json
 import sys

@@ -41,9 +41,9 @@ def by_row(trainer):
 
 
 def test_a_graded_reward_hides_sparsity_and_sign_rewards_does_not(tmp_path):
-    """alpha is that of 1 right response against the 3 wrong ones beside it, and 7 of 8 groups are silent."""
+    """1 right response stands against the 3 wrong ones beside it, and 7 of 8 groups are silent: alpha is 1/3."""
     hidden = logs(run_of(tmp_path / "a", is_right, graded))[0]
-    assert (hidden["hpo/silent_share"], hidden["hpo/alpha"]) == (0, 1.0)
+    assert (hidden["hpo/silent_share"], hidden["hpo/alpha"]) == (0, pytest.approx(15 / 17))
     shown = logs(run_of(tmp_path / "b", is_right, graded, sign_rewards=["is_right"]))[0]
     assert shown["hpo/silent_share"] == 7 / 8
     assert shown["hpo/alpha"] == pytest.approx(1 / 3)

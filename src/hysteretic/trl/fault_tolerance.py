@@ -42,6 +42,9 @@ class FaultTolerance(ExtraState):
     Rewards of one name (two lambdas, two partials of a function) get distinct ones, so that each has its metrics.
     """
 
+    reward_funcs: list[Any]
+    reward_func_names: list[str]
+
     def __init__(self, model: Any, reward_funcs: Any = None, args: Any = None, *arguments: Any, **options: Any) -> None:
         self._reward_watch = RewardWatch(tolerates_unscored=setting(args, "max_unscored") > 0)
         self._sampler: Any = None
