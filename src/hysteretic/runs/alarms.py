@@ -2,7 +2,7 @@
 
     silent     every group has zero variance (is silent) in SILENT consecutive rollouts: no gradient
     floor      alpha at its floor in FLOOR consecutive rollouts: almost no successes among the failures
-    graded     nothing right in GRADED consecutive rollouts, yet most groups are informative: alpha counts graded rewards
+    graded     nothing right in GRADED consecutive rollouts, yet most groups have variance: alpha counts other rewards
     length     responses of at most FEW tokens, a quarter of their first length, in LENGTH consecutive rollouts
     entropy    at most CERTAIN nats per token in ENTROPY consecutive rollouts: no exploration
     kl         at least FAR nats per token from the reference in KL consecutive rollouts
