@@ -97,6 +97,7 @@ def test_several_nodes_go_through_ray(capsys):
     [
         (["--mask_truncated_completions", "true"], "mask_truncated_completions (no known counterpart in verl)"),
         (["--alpha_ema", "0.5"], "--without alpha_ema"),
+        (["--sign_rewards", "is_right"], "sign_rewards (verl has one reward per response"),
         (["--algorithm", "asymre"], "not Shift"),
         (["--lr_scheduler_type", "linear"], "linear; verl has constant, constant_with_warmup, cosine"),
         (["--scale_rewards", "batch"], "scale_rewards (verl divides by the group's"),

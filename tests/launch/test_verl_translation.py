@@ -201,7 +201,14 @@ ELSEWHERE = {
         "resume",
     ),  # test_launch.py
     *("loss_type", "importance_sampling_level"),  # no value but the algorithm's is accepted
-    *("alpha_ema", "shift", "bf16", "lora_dropout", "vllm_mode"),  # refused, or noted, but for one value
+    *(
+        "alpha_ema",
+        "sign_rewards",
+        "shift",
+        "bf16",
+        "lora_dropout",
+        "vllm_mode",
+    ),  # refused, or noted, but for one value
     *("gradient_accumulation_steps", "vllm_max_model_length"),  # the recipe's, in the sizes above
     "generation_batch_size",  # below
 }

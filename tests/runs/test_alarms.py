@@ -24,6 +24,7 @@ HEALTHY = {
 BAD = {
     "silent": {"hpo/silent_share": 1.0, "reward": 0.0},
     "floor": {"hpo/alpha": 0.1},
+    "graded": {"accuracy": 0.0, "hpo/silent_share": 0.1, "hpo/alpha": 0.9},
     "length": {"hpo/mean_length": 4.0},
     "entropy": {"entropy": 0.02},
     "kl": {"kl": 1.0},
@@ -31,12 +32,13 @@ BAD = {
 NEARLY = {
     "silent": {"hpo/silent_share": 0.99, "reward": 0.0},
     "floor": {"hpo/alpha": 0.102},
+    "graded": {"accuracy": 0.01, "hpo/silent_share": 0.1, "hpo/alpha": 0.9},
     "length": {"hpo/mean_length": 4.1},
     "entropy": {"entropy": 0.021},
     "kl": {"kl": 0.99},
 }
 IN_A_ROW = {"silent": module.SILENT, "floor": module.FLOOR, "length": module.LENGTH, "entropy": module.ENTROPY}
-IN_A_ROW["kl"] = module.KL
+IN_A_ROW |= {"kl": module.KL, "graded": module.GRADED}
 UPDATES = 2
 
 
@@ -96,6 +98,11 @@ def test_responses_that_were_always_short_are_no_collapse():
     assert not heard(({"hpo/mean_length": 3.0}, 20))
     assert not heard(({"hpo/mean_length": 12.0}, 5), ({"hpo/mean_length": 3.1}, 20))
     assert heard(({"hpo/mean_length": 16.1}, 5), ({"hpo/mean_length": 4.0}, 20))
+
+
+def test_a_silent_start_is_no_graded_one():
+    """Nothing is right, and wrong responses get equal rewards: that is sparsity, plain to see."""
+    assert not heard(({"accuracy": 0.0, "hpo/silent_share": 0.9}, 9))
 
 
 def test_all_right_and_all_wrong_have_different_advice():

@@ -17,9 +17,9 @@ GRADIENT_TOKEN_SHARE = "hpo/gradient_token_share"
 
 MEANINGS = {
     ALPHA: "The factor on negative advantages.",
-    POSITIVE_SHARE: "Fraction of responses with a positive advantage.",
-    NEGATIVE_SHARE: "Fraction of responses with a negative advantage.",
-    SILENT_SHARE: "Fraction of responses in zero-variance (silent) groups, whose rewards are all equal.",
+    POSITIVE_SHARE: "Fraction of responses with a positive advantage (in the rewards of `sign_rewards`, if set).",
+    NEGATIVE_SHARE: "Fraction of responses with a negative advantage (likewise).",
+    SILENT_SHARE: "Fraction of responses in zero-variance (silent) groups, whose rewards are all equal (likewise).",
     POSITIVE_MASS: "Gradient mass of positive responses at an importance ratio of 1 (Objective.on_policy_mass).",
     NEGATIVE_MASS: "Gradient mass of negative responses at an importance ratio of 1 (Objective.on_policy_mass).",
     MEAN_LENGTH: "Mean response length in trained tokens.",
@@ -27,6 +27,9 @@ MEANINGS = {
     GRADIENT_TOKEN_SHARE: "Fraction of the forwarded tokens that are trained and have a gradient.",
 }
 """A one-line description of each of our metrics."""
+
+ACCURACY = "accuracy"
+"""Fraction of right responses, logged by the reward function of a task (`hysteretic train`)."""
 
 # TRL's
 

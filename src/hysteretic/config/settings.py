@@ -150,6 +150,11 @@ def _run_spec(
         run, training, model_config, _ = parser.parse_args_into_dataclasses([])
     except (ValueError, TypeError) as error:
         raise UsageError(f"{name}: {error}" if name.startswith("arm ") else str(error)) from error
+    if training.max_completion_length is None:
+        raise UsageError(
+            "max_completion_length is null, but commands plan memory and evaluate with it; set it to the longest "
+            "response in tokens, or leave it out."
+        )
     return RunSpec(run, training, model_config, asked, note)
 
 

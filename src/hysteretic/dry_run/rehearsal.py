@@ -135,7 +135,8 @@ def _update(task: ShortTask, request: RunSpec, folder: RunFolder, report: Report
     with _part("while problems were drawn"):
         problems, held_out = draw_problems(task, request)
     allow_fsdp_on_cpus()
-    with _part("while the trainer was built"):
+    with _part("while the trainer was built"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="A rollout has")  # few groups, since it is shrunk
         tokenizer = load_tokenizer(request.run.model, request.run.task, problems[0])
         trainer = build_trainer(request, task, problems, folder, tokenizer)
         check_sharding(trainer.accelerator)

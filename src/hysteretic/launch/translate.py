@@ -164,6 +164,8 @@ def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str,
         yield "gate", f"verl's gspo clips; it has no sequence ratio with {type(objective.gate).__name__}"
     if isinstance(objective.gate, SoftGate) and not isinstance(objective.length, PerResponseLength):
         yield "length", "verl's sapo always uses each response's own length"
+    if training.sign_rewards:
+        yield "sign_rewards", "verl has one reward per response, whose sign counts"
     if str(training.scale_rewards) == "batch":
         yield "scale_rewards", "verl divides by the group's standard deviation or not at all"
     schedule = name_of(training.lr_scheduler_type)

@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from hysteretic.common import metric_names as names
 from hysteretic.rewards.scoring import Scoring, here
 from hysteretic.tasks.scored import Unscored
 from hysteretic.tasks.task import Problem, Score, Task
@@ -43,7 +44,7 @@ def task_reward(
         scores = score([by_id[name] for name in problem_id], [response_text(completion) for completion in completions])
         known = [one for one in scores if isinstance(one, Score)]
         if log_metric is not None and known:
-            log_metric("accuracy", sum(one.is_correct for one in known) / len(known))
+            log_metric(names.ACCURACY, sum(one.is_correct for one in known) / len(known))
             log_metric("format", sum(one.has_format for one in known) / len(known))
         return [one.reward if isinstance(one, Score) else one for one in scores]
 

@@ -2,6 +2,7 @@
 
     silent     every group has zero variance (is silent) in SILENT consecutive rollouts: no gradient
     floor      alpha at its floor in FLOOR consecutive rollouts: almost no successes among the failures
+    graded     nothing right in GRADED consecutive rollouts, yet most groups have variance: alpha counts other rewards
     length     responses of at most FEW tokens, a quarter of their first length, in LENGTH consecutive rollouts
     entropy    at most CERTAIN nats per token in ENTROPY consecutive rollouts: no exploration
     kl         at least FAR nats per token from the reference in KL consecutive rollouts
@@ -24,7 +25,7 @@ from hysteretic.common import metric_names as names
 from hysteretic.common.files import read_json, read_lines
 from hysteretic.runs.metrics import Rollout, rollouts
 
-SILENT, FLOOR, LENGTH, ENTROPY, KL = 5, 10, 3, 5, 3
+SILENT, FLOOR, GRADED, LENGTH, ENTROPY, KL = 5, 10, 5, 3, 5, 3
 """Number of consecutive rollouts that raise an alarm."""
 FEW, CERTAIN, FAR = 4.0, 0.02, 1.0
 """Tokens per response; nats per token; nats per token."""
@@ -61,6 +62,7 @@ def sounding(history: Sequence[Rollout], floor: float | None = None, warm_start:
     found = [
         _silent(history, warm_start),
         None if floor is None else _at_floor(history, floor, warm_start),
+        None if floor is None else _graded(history),
         _short(history),
         _certain(history),
         _far(history),
@@ -110,6 +112,22 @@ def _at_floor(history: Sequence[Rollout], floor: float, warm_start: str) -> Alar
         "more than it can compensate.",
         "Use easier problems, more responses per prompt (num_generations), a lower alpha_min, or a warm start "
         f"({warm_start}).",
+    )
+
+
+def _graded(history: Sequence[Rollout]) -> Alarm | None:
+    is_wrong = _streak(history, GRADED, names.ACCURACY, holds=lambda accuracy: accuracy == 0)
+    silent = _streak(history, GRADED, names.SILENT_SHARE, holds=lambda share: share < 0.5)
+    alpha = _known(rollout.mean(names.ALPHA) for rollout in history[-GRADED:])
+    if not is_wrong or not silent or not alpha:
+        return None
+    return Alarm(
+        "graded",
+        history[-1].step,
+        f"No response was right in {GRADED} consecutive rollouts, but wrong ones get different rewards in "
+        f"{1 - fmean(silent):.0%} of the groups: alpha ({fmean(alpha):.2f}) is computed from those, and does not see "
+        "that successes are rare.",
+        "Give every wrong response the same reward, or use easier problems until some are right.",
     )
 
 
