@@ -93,11 +93,11 @@ def algorithms() -> Sequence[str]:
     """The presets and their parts."""
     from hysteretic.presets import ALGORITHMS
 
-    rows = ["| algorithm | ratio | gate | weight | length | divided by std |", "|---|---|---|---|---|---|"]
+    rows = ["| algorithm | ratio | gate | weight | length | scale |", "|---|---|---|---|---|---|"]
     for name, preset in ALGORITHMS.items():
         made = preset()
-        parts = [_part(getattr(made, part)) for part in ("ratio", "gate", "weight", "length")]
-        rows.append(f"| `{name}` | {' | '.join(parts)} | {'yes' if made.scale == 'std' else 'no'} |")
+        parts = [_part(getattr(made, part)) for part in ("ratio", "gate", "weight", "length", "scale")]
+        rows.append(f"| `{name}` | {' | '.join(parts)} |")
     return rows
 
 
@@ -112,7 +112,7 @@ def metrics() -> Sequence[str]:
 def _part(part: Any) -> str:
     values = ", ".join("max length" if key == "max_length" else f"{value:g}" for key, value in vars(part).items())
     name = type(part).__name__
-    return f"[{name}](api/objectives.md#hysteretic.parts.{name})" + (f" {values}" if values else "")
+    return f"[{name}](api/objectives.md#{type(part).__module__}.{name})" + (f" {values}" if values else "")
 
 
 def names(what: str) -> Sequence[str]:
