@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import re
+import warnings
 
 import pytest
 from policy import settings
@@ -186,6 +187,95 @@ def test_contradictions_are_refused_with_the_fix(changes, words):
     with pytest.raises(ValueError, match=re.escape(words[0])) as caught:
         config(**changes)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+COUNTS = (
+    *("num_generations", "num_generations_eval", "max_completion_length", "num_iterations", "generation_batch_size"),
+    *("per_device_train_batch_size", "per_device_eval_batch_size"),
+    *("gradient_accumulation_steps", "steps_per_generation"),
+)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "4"], ids=str)
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_that_is_no_count_is_refused_by_name(name, value):
+    """Some of them divided by zero, others failed in the middle of a run."""
+    with pytest.raises(ValueError, match=rf"{name} is {value!r}; set it to a whole number"):
+        config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", 0.0),
+        ("temperature", -1.0),
+        ("top_k", -1),
+        ("multi_objective_aggregation", "nonsense"),
+        ("scale_rewards", "nonsense"),
+        ("vllm_importance_sampling_mode", "nonsense"),
+    ],
+)
+def test_a_value_that_would_fail_after_the_first_rollout_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value!r}"):
+        config(**{name: value})
+
+
+def test_vllms_own_word_for_all_tokens_is_left_to_vllm():
+    assert config(top_k=-1, use_vllm=True).top_k == -1
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        ("num_generations", 8),
+        ("num_iterations", 1),
+        ("gradient_accumulation_steps", 1),
+        ("per_device_train_batch_size", 8),
+        ("temperature", 1.0),
+        ("beta", 0.0),
+        ("learning_rate", 1e-6),
+        ("save_steps", 500),
+        ("multi_objective_aggregation", "sum_then_normalize"),
+        ("alpha_ema", 0.0),
+        ("drop_silent", True),
+        ("max_unscored", 0),
+    ],
+)
+def test_none_is_the_default_where_it_could_not_work(name, default):
+    """`num_generations:` in YAML is None."""
+    assert getattr(config(**{name: None}), name) == default
+
+
+@pytest.mark.parametrize("name", ["top_k", "top_p", "min_p", "repetition_penalty", "reward_weights", "delta"])
+def test_none_stays_where_trl_gives_it_a_meaning(name):
+    assert getattr(config(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize("changes", [{"algorithm": name} for name in sorted(hy.ALGORITHMS)] + [{"loss_type": "luspo"}])
+def test_responses_may_be_unbounded_unless_the_length_divides_by_their_bound(changes):
+    if changes.get("algorithm") == "dr-grpo":
+        with pytest.raises(ValueError, match="max_completion_length is None, but the length 'constant'"):
+            config(**changes, max_completion_length=None)
+    else:
+        assert config(**changes, max_completion_length=None).max_completion_length is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_warned"),
+    [
+        ({"save_steps": 0.5, "max_steps": 8}, False),
+        ({"save_steps": 0.5, "max_steps": 6}, True),
+        ({"save_steps": 0.5, "max_steps": -1}, False),
+        ({"save_steps": 8}, False),
+    ],
+    ids=str,
+)
+def test_a_fraction_of_the_run_is_no_count_of_updates(changes, is_warned):
+    """save_steps below 1 is a ratio; of max_steps 8 it saves at 4 and 8, whole rollouts of 4 updates."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config(steps_per_generation=4, gradient_accumulation_steps=1, save_strategy="steps", **changes)
+    assert any("save_steps" in str(each.message) for each in caught) == is_warned
 
 
 def test_a_checkpoint_inside_a_rollout_is_warned_of():

@@ -48,6 +48,33 @@ def test_settings_of_trl_go_the_lean_way_too(tmp_path, changes, caplog):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=rough)
 
 
+@pytest.mark.parametrize(
+    ("changes", "own", "words"),
+    [
+        ({"top_k": None}, {}, "top_k is None"),
+        ({"top_k": None}, {"top_k": 3}, "top_k is None"),
+        ({"top_p": None}, {"top_p": 0.5}, "top_p is None"),
+        ({"min_p": None}, {"min_p": 0.4}, "min_p"),
+        ({"repetition_penalty": None}, {"repetition_penalty": 1.5}, "repetition_penalty"),
+        ({"max_completion_length": None}, {}, "max_completion_length is None"),
+        ({"max_completion_length": None, "algorithm": "sapo"}, {}, "max_completion_length is None"),
+    ],
+    ids=str,
+)
+def test_none_in_sampling_means_what_it_means_in_trl(tmp_path, changes, own, words, caplog):
+    """The model's generation config, or transformers' default (50 for top_k, not all tokens); and a line says so."""
+    rewards = []
+    with caplog.at_level(logging.WARNING, logger="hysteretic"):
+        for name, way in (("lean", {}), ("plain", PLAIN)):
+            model = random_policy()[0]
+            for key, value in own.items():
+                setattr(model.generation_config, key, value)
+            run = trained(tmp_path / name, model=model, **{"generation_kwargs": None, **changes}, **way)
+            rewards.append(run.batches[0]["completion_ids"])
+    assert torch.equal(*rewards)
+    assert words in caplog.text
+
+
 def sliding_policy():
     config = Qwen2Config(
         vocab_size=262, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,

@@ -28,6 +28,7 @@ OWN: dict[str, Facts] = {
         name: _translated(OBJECTIVE)
         for name in ("epsilon", "epsilon_high", "sapo_temperature_pos", "sapo_temperature_neg", "scale_rewards")
     },
+    "sign_rewards": Facts(OBJECTIVE, "Reward functions that decide signs and silence, for alpha."),
     "loss_type": _translated(),
     "importance_sampling_level": _translated(),
     "drop_silent": Facts(

@@ -173,6 +173,10 @@ def why_not_sampled(trainer: GRPOTrainer, model: nn.Module) -> str | None:
         return f"cache_implementation is {trainer.args.cache_implementation!r}"
     own = base_model(model).generation_config.to_diff_dict()
     ours = trainer.generation_config
+    for name, default in (("top_k", ", which is 50 by default"), ("top_p", ""), ("max_new_tokens", "")):
+        if getattr(ours, name) is None:
+            setting_name = "max_completion_length" if name == "max_new_tokens" else name
+            return f"{setting_name} is None, so the model's generation config or transformers decides it{default}"
     overruled = {name for name in SAMPLING if getattr(ours, name, None) is not None}
     unknown = {name for name, value in own.items() if value} - HARMLESS - overruled
     if unknown:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import Any, get_args, get_type_hints
 
 from trl import GRPOConfig
 
@@ -24,7 +26,7 @@ from hysteretic.parts import (
     UniformWeight,
 )
 from hysteretic.presets import ALGORITHMS, make
-from hysteretic.trl.mapping import LEVELS, LOSSES, TrlOnly, trl_objective, trl_settings
+from hysteretic.trl.mapping import LEVELS, LOSSES, TrlOnly, trl_objective, trl_settings, with_max_length
 
 PARTS: dict[str, Mapping[str, type]] = {
     "ratio": LEVELS,
@@ -42,6 +44,30 @@ PARTS: dict[str, Mapping[str, type]] = {
 TRL_DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(GRPOConfig)}
 """What TRL's own fields are where they are unset."""
 
+AT_LEAST_1 = (
+    *("num_generations", "num_generations_eval", "max_completion_length", "num_iterations"),
+    *("per_device_train_batch_size", "per_device_eval_batch_size"),
+    *("gradient_accumulation_steps", "steps_per_generation", "generation_batch_size"),
+)
+"""Counts of TRL's that are divided by, or that nothing can be 0 of."""
+
+SAMPLING_DEFAULTS = ("top_k", "top_p", "repetition_penalty")
+"""Fields in which TRL takes None, against their type: the model's generation config or transformers then decides."""
+
+
+@cache
+def never_none() -> dict[str, Any]:
+    """TRL's and transformers' fields in which None cannot work, with their defaults."""
+    hints = get_type_hints(GRPOConfig)
+    defaults = {
+        each.name: each.default if each.default_factory is MISSING else each.default_factory()
+        for each in fields(GRPOConfig)
+        if type(None) not in get_args(hints[each.name]) and each.name not in SAMPLING_DEFAULTS
+    }
+    return {name: default for name, default in defaults.items() if default is not None} | {
+        "num_generations": TRL_DEFAULTS["num_generations"]
+    }
+
 
 def _setting(text: str, default: Any = None) -> Any:
     return field(default=default, metadata={"help": text})
@@ -49,7 +75,11 @@ def _setting(text: str, default: Any = None) -> Any:
 
 @dataclass
 class HPOConfig(GRPOConfig):
-    """GRPOConfig with the objective named, or with the adaptive weight on TRL's loss. None means unset.
+    """GRPOConfig with the objective named, or with the adaptive weight on TRL's loss.
+
+    None means unset in every field: the library's default. In `top_k`, `top_p`, `min_p` and `repetition_penalty` that
+    is what `generate` of transformers makes of it, as in TRL: the model's own generation config, else transformers'
+    default (top_k 50). `max_completion_length=None` leaves the length to the engine, as in TRL.
 
     - `algorithm` names a preset: HPOConfig(algorithm="adaptive-grpo"). A loss_type or importance_sampling_level that
       contradicts it is an error.
@@ -95,6 +125,12 @@ class HPOConfig(GRPOConfig):
         "(max_completion_length)."
     )
 
+    sign_rewards: list[str] | None = _setting(  # noqa: RUF009
+        "Names of the reward functions that decide which responses are positive, negative or silent, for alpha and "
+        "hpo/silent_share; all rewards still make the advantages. Set it where a graded reward (length, format) shapes "
+        "a sparse one. Unset: all of them decide."
+    )
+
     # Where compute goes (hysteretic.trl.packing); none of these changes a gradient.
     drop_silent: bool = _setting(
         "Keep responses whose weighted advantage is 0 out of the update and the old-log-prob pass (where no KL or "
@@ -136,6 +172,13 @@ class HPOConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
+        for name, default in never_none().items():
+            if getattr(self, name) is None and getattr(HPOConfig, name, default) is not None:
+                setattr(self, name, default)
+        for each in fields(HPOConfig):
+            if each.name not in TRL_DEFAULTS and getattr(self, each.name) is None:
+                setattr(self, each.name, each.default)
+        self._check_numbers()
         if not 0 <= self.alpha_ema < 1:
             raise ValueError(f"alpha_ema is {self.alpha_ema}; set it within [0, 1) (0 switches the average off).")
         if self.tokens_per_micro_batch is not None and self.tokens_per_micro_batch < 1:
@@ -155,6 +198,31 @@ class HPOConfig(GRPOConfig):
             self.scale_rewards = "group" if objective.scale == "std" else "none"
         super().__post_init__()
         self._check_accumulation()
+
+    def _check_numbers(self) -> None:
+        """Raises ValueError for a number that would fail in arithmetic later, or in the middle of a run."""
+        for name in AT_LEAST_1:
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                default = TRL_DEFAULTS[name]
+                leave = "leave it out" if default is None else f"leave it out for TRL's default, {default}"
+                raise ValueError(f"{name} is {value!r}; set it to a whole number of at least 1, or {leave}.")
+        if not self.temperature > 0:
+            raise ValueError(
+                f"temperature is {self.temperature}, but responses to one prompt must differ; set it above 0 (1.0 "
+                "samples from the policy itself)."
+            )
+        if self.top_k is not None and self.top_k < 0 and not self.use_vllm:
+            raise ValueError(f"top_k is {self.top_k}; set it to 0 for all tokens, or to a number of tokens.")
+        if isinstance(self.sign_rewards, str):
+            self.sign_rewards = [self.sign_rewards]
+        if self.sign_rewards is not None and (
+            not self.sign_rewards or len(set(self.sign_rewards)) < len(self.sign_rewards)
+        ):
+            raise ValueError(
+                f"sign_rewards is {self.sign_rewards}; name each reward function that decides signs once, or leave it "
+                "out."
+            )
 
     def objective(self) -> Objective:
         """The objective that the algorithm (or TRL's loss), parts and their parameters describe."""
@@ -177,7 +245,7 @@ class HPOConfig(GRPOConfig):
             parts[key] = own.__class__(**{**vars(own), **given}) if isinstance(own, kind) else kind(**given)
         self._check_parameters_used(kinds["weight"])
         scale = base.scale if self.scale_rewards is None else "none" if self.scale_rewards == "none" else "std"
-        return Objective(**parts, scale=scale).with_max_length(self.max_completion_length)
+        return with_max_length(Objective(**parts, scale=scale), self.max_completion_length)
 
     def objective_name(self) -> str:
         """A short name of the objective, for folders: a preset's where one has these parts.
@@ -225,6 +293,8 @@ class HPOConfig(GRPOConfig):
             "loss_type": LOSSES,
             "importance_sampling_level": LEVELS,
             "scale_rewards": ("group", "batch", "none"),
+            "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+            "vllm_importance_sampling_mode": ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask"),
         }
         for key, known in choices.items():
             value = getattr(self, key)
@@ -284,10 +354,17 @@ class HPOConfig(GRPOConfig):
                 "gradient_accumulation_steps (or generation_batch_size to one of per_device_train_batch_size * "
                 "processes * gradient_accumulation_steps)."
             )
-        updates = self.updates_per_rollout()
-        if str(self.save_strategy) in ("steps", "SaveStrategy.STEPS") and self.save_steps % updates:
+        updates, steps = self.updates_per_rollout(), self.save_steps
+        if (
+            steps < 1
+        ):  # a fraction of the run, as in transformers; of a run whose length is not known yet, nothing is said
+            steps = math.ceil(self.max_steps * steps) if self.max_steps > 0 else 0
+        if str(self.save_strategy) in ("steps", "SaveStrategy.STEPS") and steps % updates:
+            found = (
+                f"{self.save_steps}" if steps == self.save_steps else f"{self.save_steps} ({steps} of {self.max_steps})"
+            )
             warnings.warn(
-                f"save_steps is {self.save_steps}, but a rollout feeds {updates} optimiser steps; a run resumed from a "
+                f"save_steps is {found}, but a rollout feeds {updates} optimiser steps; a run resumed from a "
                 f"checkpoint inside a rollout generates it anew. Set save_steps to a multiple of {updates}.",
                 stacklevel=3,
             )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather, gather_object
 from torch import Tensor, nn
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
@@ -26,7 +26,7 @@ from hysteretic.trl.compat import setting
 from hysteretic.trl.extra_state import ExtraState
 from hysteretic.trl.guard import FOLDER, BadUpdateError, Guard, write_rows
 from hysteretic.trl.preemption import LastUpdate, Preempted
-from hysteretic.trl.rewards import RewardError, RewardWatch
+from hysteretic.trl.rewards import WITHHELD, RewardError, RewardWatch, distinct, flaws_of_models
 
 logger = logging.getLogger(__name__)
 
@@ -34,34 +34,31 @@ logger = logging.getLogger(__name__)
 class FaultTolerance(ExtraState):
     """GRPOTrainer with HPOConfig's max_bad_updates and max_unscored (both 0 with a plain GRPOConfig).
 
-    A reward function that raises, or returns the wrong number of rewards, None (as the only function), NaN or infinity
-    stops the run with a RewardError on every rank; a NaN or infinite loss or gradient with a BadUpdateError. Both are
-    raised after a checkpoint of all finished updates. A response that max_unscored tolerates without a reward has NaN
-    in every column of the rewards; TRL gives it no advantage.
+    A reward function, an environment's get_reward or a reward model that raises, or gives NaN, infinity, the wrong
+    number of rewards or (as the only column) None stops the run with a RewardError on every rank; a NaN or infinite
+    loss or gradient with a BadUpdateError. Both are raised after a checkpoint of all finished updates. A response that
+    max_unscored tolerates without a reward has NaN in every column of the rewards; TRL gives it no advantage.
+
+    Rewards of one name (two lambdas, two partials of a function) get distinct ones, so that each has its metrics.
     """
 
     def __init__(self, model: Any, reward_funcs: Any = None, args: Any = None, *arguments: Any, **options: Any) -> None:
         self._reward_watch = RewardWatch(tolerates_unscored=setting(args, "max_unscored") > 0)
         self._sampler: Any = None
         self._unscored_so_far = 0
-        super().__init__(model, self._watched(reward_funcs), args, *arguments, **options)
+        super().__init__(model, _listed(reward_funcs), args, *arguments, **options)
+        self.reward_func_names = distinct(self.reward_func_names)  # those that TRL found, environments' included
+        self.reward_funcs = [
+            function
+            if isinstance(function, nn.Module)
+            else self._reward_watch.wrap(function, name, allow_none=len(self.reward_funcs) > 1)
+            for function, name in zip(self.reward_funcs, self.reward_func_names, strict=True)
+        ]
         self._last_update = LastUpdate(self.extra_state)
         folder, decode = Path(self.args.output_dir), self.processing_class.decode
         self._guard = Guard(self.accelerator, folder, setting(args, "max_bad_updates"), decode)
         self.add_callback(self._last_update)
         self.add_callback(self._guard)
-
-    def _watched(self, reward_funcs: Any) -> Any:
-        """The same reward functions, watched; models (and their names) are left to TRL."""
-        if reward_funcs is None:
-            return None
-        functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
-        return [
-            function
-            if isinstance(function, str | nn.Module)
-            else self._reward_watch.wrap(function, allow_none=len(functions) > 1)
-            for function in functions
-        ]
 
     def train(self, *arguments: Any, **options: Any) -> Any:
         """GRPOTrainer.train; an error of this package saves a checkpoint first, so that no finished update is lost."""
@@ -81,23 +78,38 @@ class FaultTolerance(ExtraState):
         return loss
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *arguments: Any) -> Tensor:
-        rewards_BF = super()._calculate_rewards(inputs, prompts, completions, *arguments)
-        is_unrewarded = torch.isnan(rewards_BF).all(dim=1)
+        models = {
+            column: name
+            for column, (function, name) in enumerate(zip(self.reward_funcs, self.reward_func_names, strict=True))
+            if isinstance(function, nn.Module)
+        }
+        try:
+            rewards_BF = super()._calculate_rewards(inputs, prompts, completions, *arguments)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as RewardError on every rank
+            # Functions are watched, so a model failed, or what is made for it. TRL gathers last: so does this rank.
+            what = f"Reward model {' or '.join(models.values())}" if models else "Computing the rewards"
+            self._reward_watch.note(f"{what} raised {type(error).__name__}: {error}", error)
+            withheld = torch.full((len(prompts), len(self.reward_funcs)), WITHHELD, device=self.accelerator.device)
+            rewards_BF = gather(withheld)
         failure, unscored = self._reward_watch.take()
-        if bool(torch.isinf(rewards_BF).any()):  # the watch withheld a reward on some rank; all ranks see that here
+        local, rank = len(prompts), self.accelerator.process_index
+        reasons = flaws_of_models(rewards_BF, models)  # every rank sees these
+        functions = [column for column in range(rewards_BF.shape[1]) if column not in models]
+        if reasons or bool(torch.isinf(rewards_BF[:, functions]).any()):  # withheld on some rank: all ranks see it here
             reports = gather_object([(failure, unscored)])
-            if any(report != (None, {}) for report in reports):
-                self._write_failed_rollout(prompts, completions, unscored)
             failures = [failure for failure, _ in reports if failure]
             if failures:
+                self._write_failed_rollout(prompts, completions, unscored)
                 raise RewardError(failures[0]) from self._reward_watch.cause
-            rewards_BF = self._with_unscored_as_nan(rewards_BF, [rows for _, rows in reports])
-            is_infinite = torch.isinf(rewards_BF).any(dim=1)
-            if bool(is_infinite.any()):
-                raise RewardError(f"A reward model gave row {int(is_infinite.nonzero()[0])} an infinite reward.")
-        if bool(is_unrewarded.any()):
+            reasons |= {at * local + row: why for at, (_, rows) in enumerate(reports) for row, why in rows.items()}
+        if reasons:
+            here = {row: reasons[rank * local + row] for row in range(local) if rank * local + row in reasons}
+            self._write_failed_rollout(prompts, completions, here)
+            rewards_BF = self._with_unscored_as_nan(rewards_BF, reasons)
+        unrewarded = set(torch.isnan(rewards_BF).all(dim=1).nonzero().flatten().tolist()) - set(reasons)
+        if unrewarded:
             raise RewardError(
-                f"No reward function gave row {int(is_unrewarded.nonzero()[0])} of the batch a reward "
+                f"No reward function gave row {min(unrewarded)} of the batch a reward "
                 f"({', '.join(self.reward_func_names)} all returned None); one of them must."
             )
         return rewards_BF
@@ -109,12 +121,8 @@ class FaultTolerance(ExtraState):
         write_rows(path, ({"prompt": p, "response": c, "unscored": unscored.get(i)} for i, (p, c) in enumerate(rows)))
         logger.warning("The batch in which a reward function failed is in %s.", path.parent)
 
-    def _with_unscored_as_nan(self, rewards_BF: Tensor, reasons_by_rank: list[dict[int, str]]) -> Tensor:
+    def _with_unscored_as_nan(self, rewards_BF: Tensor, reasons: Mapping[int, str]) -> Tensor:
         """NaN in every column of the rows without a reward. Raises RewardError when the run has too many of them."""
-        local = len(rewards_BF) // len(reasons_by_rank)
-        reasons = {
-            rank * local + row: reason for rank, rows in enumerate(reasons_by_rank) for row, reason in rows.items()
-        }
         self._unscored_so_far += len(reasons)
         most = setting(self.args, "max_unscored")
         if self._unscored_so_far > most:
@@ -175,3 +183,14 @@ class FaultTolerance(ExtraState):
         self._step = saved.get("global_step", 0) * self.args.gradient_accumulation_steps
         for _ in range(int(saved.get("epoch") or 0) if self._sampler is not None else 0):
             next(iter(self._sampler), None)  # TRL's sampler draws the order of an epoch when the epoch begins
+
+
+def _listed(reward_funcs: Any) -> Any:
+    """The reward functions as a list of our own, to which TRL may add. Raises TypeError for one that is none."""
+    if reward_funcs is None:
+        return None
+    listed = list(reward_funcs) if isinstance(reward_funcs, list) else [reward_funcs]
+    for function in listed:
+        if not callable(function) and not isinstance(function, str):
+            raise TypeError(f"A reward function must be callable, or the name of a reward model; found {function!r}.")
+    return listed

@@ -68,18 +68,20 @@ LEVELS: dict[str, type[TokenRatio] | type[SequenceRatio]] = {"token": TokenRatio
 """TRL's values of importance_sampling_level."""
 
 
-def trl_settings(objective: Objective, max_completion_length: int, loss_type: str | None = None) -> dict[str, Any]:
+def trl_settings(
+    objective: Objective, max_completion_length: int | None, loss_type: str | None = None
+) -> dict[str, Any]:
     """The GRPOConfig fields that make TRL compute this objective's ratio and gate, and its length where it can.
 
     Args:
         objective: Its weight may be any, and so may a length that depends on the row and the batch alone.
-        max_completion_length: In tokens.
+        max_completion_length: In tokens; None where the engine bounds responses.
         loss_type: Preferred where it computes the objective.
 
     Raises:
         TypeError: For a ratio or gate that is none of hysteretic.parts.
     """
-    gate, length = objective.gate, objective.with_max_length(max_completion_length).length
+    gate, length = objective.gate, with_max_length(objective, max_completion_length).length
     levels = [level for level, ratio in LEVELS.items() if isinstance(objective.ratio, ratio)]
     if not levels:
         raise TypeError(
@@ -113,10 +115,27 @@ def trl_objective(loss_type: str, level: str, cap: float) -> Objective:
     return Objective(LEVELS[level](), gate, AdaptiveWeight(), loss.length)
 
 
-def length_of(loss_type: str, max_completion_length: int) -> Length:
+def with_max_length(objective: Objective, max_completion_length: int | None) -> Objective:
+    """The objective for responses of at most so many tokens; None where the engine bounds them, as TRL allows.
+
+    Raises ValueError where a constant length needs the number.
+    """
+    if max_completion_length is not None:
+        return objective.with_max_length(max_completion_length)
+    if isinstance(objective.length, ConstantLength) and objective.length.max_length is None:
+        raise ValueError(
+            "max_completion_length is None, but the length 'constant' (dr-grpo, TRL's dr_grpo) divides by it; set it "
+            "to the longest response in tokens."
+        )
+    return objective
+
+
+def length_of(loss_type: str, max_completion_length: int | None) -> Length:
     """How TRL's loss of that type normalises."""
     length = LOSSES[loss_type].length
-    return length.with_max_length(max_completion_length) if isinstance(length, ConstantLength) else length
+    if not isinstance(length, ConstantLength) or max_completion_length is None:
+        return length
+    return length.with_max_length(max_completion_length)
 
 
 def row_factor(length: Length, trl_length: Length, lengths: Tensor, statistics: BatchStatistics) -> Tensor | float:

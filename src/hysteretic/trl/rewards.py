@@ -1,9 +1,11 @@
-"""From what reward functions return to one value for the whole batch.
+"""From the rewards of a batch to one value for the whole of it.
 
-Reward functions are watched (RewardWatch): one that misbehaves is named, with the row, before anything is trained on.
+Every column of TRL's reward matrix is checked before anything is trained on, and one that is wrong is named, with the
+row. Functions, `get_reward` of environments included, are wrapped (RewardWatch); reward models are checked in the
+gathered matrix (`flaws_of_models`).
 
     it raises, or does not return one reward per row      the run stops
-    it returns NaN, infinity, or Unscored for some rows   the run stops, or continues where max_unscored tolerates it:
+    it gives NaN, infinity, or Unscored for some rows     the run stops, or continues where max_unscored tolerates it:
                                                           those rows have no reward, and their groups no gradient
 
 Past this file "no reward" has one form: NaN in a reward matrix, and the mask of excluded responses in GroupRewards.
@@ -12,15 +14,15 @@ Past this file "no reward" has one form: NaN in a reward matrix, and the mask of
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from trl.trainer.utils import is_async_callable
 
 from hysteretic.advantages import neutral_responses, silent_groups
 from hysteretic.tasks.scored import Unscored
@@ -39,7 +41,7 @@ class GroupRewards:
     """The rewards of a generation batch over all ranks, and which of its B responses can have no advantage.
 
     rewards: [B, F] for F reward functions. NaN where a function does not apply to a row; rows without any reward
-        have the mean of their group, so that they move no mean.
+        have the mean of their group (`with_group_means`).
     is_excluded: [B], responses of groups in which a response has no reward.
     is_silent: [B], responses of zero-variance groups, and the excluded ones.
     is_neutral: [B], responses whose advantage is exactly 0: the silent ones, and those at the mean of their group.
@@ -59,11 +61,10 @@ class GroupRewards:
         """
         G, weights_F = group_size, weights_F.to(rewards_BF.device)
         is_missing_B = rewards_BF.isnan().all(dim=1)
-        means_BF = _means_of_groups(rewards_BF, G)
-        filled_BF = torch.where(is_missing_B[:, None], means_BF, rewards_BF)
+        filled_BF = with_group_means(rewards_BF, G)
         is_excluded_B = is_missing_B.view(-1, G).any(dim=1).repeat_interleave(G)
         if normalizes_first:  # a None changes no group's mean or spread
-            complete_BF = torch.where(filled_BF.isnan(), _means_of_groups(filled_BF, G), filled_BF)
+            complete_BF = torch.where(filled_BF.isnan(), _means_of_groups(filled_BF, G).nan_to_num(), filled_BF)
             is_silent_B = silent_groups(complete_BF[:, weights_F != 0], G).repeat_interleave(G)
             is_neutral_B = is_silent_B
         else:
@@ -74,10 +75,64 @@ class GroupRewards:
         return cls(filled_BF, is_excluded_B, is_silent_B | is_excluded_B, is_neutral_B | is_excluded_B)
 
 
+def with_group_means(rewards_BF: Tensor, group_size: int) -> Tensor:
+    """The rewards, with the mean of its group in every row that has none, so that the row moves no mean.
+
+    NaN stays where a function applies to no row of the group, and in groups without any reward.
+    """
+    is_missing_B = rewards_BF.isnan().all(dim=1)
+    return torch.where(is_missing_B[:, None], _means_of_groups(rewards_BF, group_size), rewards_BF)
+
+
 def _means_of_groups(rewards_BF: Tensor, group_size: int) -> Tensor:
-    """Each row's mean over its group and function, without NaN; 0 where nothing is left."""
+    """Each row's mean over its group and function, without NaN; NaN where nothing is left."""
     groups_PGF = rewards_BF.view(-1, group_size, rewards_BF.shape[1])
-    return groups_PGF.nanmean(dim=1, keepdim=True).nan_to_num().expand_as(groups_PGF).reshape_as(rewards_BF)
+    return groups_PGF.nanmean(dim=1, keepdim=True).expand_as(groups_PGF).reshape_as(rewards_BF)
+
+
+@dataclass(frozen=True)
+class Signs:
+    """The signs of a generation batch by some of its reward functions (HPOConfig's sign_rewards), over all ranks.
+
+    With s_i the sum of the named functions' rewards of response i (reward_weights do not matter, None counts as 0):
+
+        sign_i = sign(s_i - mean of its group)        0 in a group whose s_i are all equal, which is silent
+
+    A group in which a response has no reward of a named function is silent.
+    """
+
+    of_responses: Tensor
+    is_silent: Tensor
+
+    @classmethod
+    def of(cls, named_BF: Tensor, group_size: int) -> Signs:
+        """From the named columns of TRL's gathered matrix."""
+        named = GroupRewards.of(named_BF, group_size, named_BF.new_ones(named_BF.shape[1]), normalizes_first=False)
+        sums_PG = named.rewards.nansum(dim=1).view(-1, group_size)
+        signs_B = (sums_PG - sums_PG.mean(dim=1, keepdim=True)).sign().flatten()
+        return cls(signs_B.masked_fill(named.is_neutral, 0.0), named.is_silent)
+
+
+def hidden_groups(rewards_BF: Tensor, is_silent_B: Tensor, group_size: int) -> Tensor:
+    """The fraction of groups in which a function gave every response the same reward, at most 0, while the sum of all
+    functions is not silent: [F]. High where graded rewards hide that almost nothing is right."""
+    groups_PGF = rewards_BF.view(-1, group_size, rewards_BF.shape[1])
+    low_PF, high_PF = groups_PGF.amin(dim=1), groups_PGF.amax(dim=1)  # NaN where a function does not apply
+    is_informative_P = ~is_silent_B.view(-1, group_size).all(dim=1)
+    return ((low_PF == high_PF) & (high_PF <= 0) & is_informative_P[:, None]).float().mean(dim=0)
+
+
+def flaws_of_models(rewards_BF: Tensor, models: Mapping[int, str]) -> dict[int, str]:
+    """What is wrong with the rewards of reward models, by row of the gathered matrix.
+
+    models: their columns and names. A model always applies, so NaN is as wrong as infinity.
+    """
+    flaws: dict[int, str] = {}
+    for column, name in models.items():
+        rewards_B = rewards_BF[:, column]
+        for row in (~(rewards_B.abs() <= LARGEST)).nonzero().flatten().tolist():
+            flaws.setdefault(row, f"Reward model {name} gave {float(rewards_B[row]):g} for row {row}")
+    return flaws
 
 
 class RewardWatch:
@@ -86,7 +141,7 @@ class RewardWatch:
     A wrapped function that fails returns WITHHELD for every row. The trainer finds that in the gathered rewards, asks
     every rank for `failure`, and stops all of them before the batch is trained on.
 
-    None is TRL's mark for "this reward does not apply to this row"; it is accepted when there are other functions.
+    None is TRL's mark for "this reward does not apply to this row"; it is accepted when there are other columns.
     tolerates_unscored: whether single rows may be without a reward; they are WITHHELD, and the reasons in `unscored`.
     """
 
@@ -96,15 +151,9 @@ class RewardWatch:
         self._tolerates_unscored = tolerates_unscored
         self.unscored: dict[int, str] = {}
 
-    def wrap(self, function: Callable[..., Any], allow_none: bool) -> Callable[..., Any]:
-        """The same reward function, sync or async, watched. Raises TypeError when it is not callable."""
-        if not callable(function):
-            raise TypeError(f"A reward function must be callable; found {function!r}.")
-        name = getattr(function, "__name__", type(function).__name__)
-        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004
-        )
-        if is_async:
+    def wrap(self, function: Callable[..., Any], name: str, allow_none: bool) -> Callable[..., Any]:
+        """The same reward function, sync or async as TRL decides, watched. name: its column's."""
+        if is_async_callable(function):
 
             async def watched_async(**inputs: Any) -> Sequence[float | None]:
                 try:
@@ -136,9 +185,13 @@ class RewardWatch:
         self.failure, self.unscored = None, {}
         return taken
 
-    def _failed(self, message: str, inputs: dict[str, Any], cause: BaseException | None) -> list[float | None]:
+    def note(self, failure: str, cause: BaseException | None) -> None:
+        """Keep a failure of this batch, unless there is one already."""
         if self.failure is None:
-            self.failure, self.cause = message, cause
+            self.failure, self.cause = failure, cause
+
+    def _failed(self, message: str, inputs: dict[str, Any], cause: BaseException | None) -> list[float | None]:
+        self.note(message, cause)
         return [WITHHELD] * len(inputs["prompts"])
 
     def _checked(self, name: str, rewards: Any, rows: int, allow_none: bool) -> Sequence[float | None]:
@@ -209,4 +262,23 @@ def _named_as(function: Callable[..., Any], name: str, watched: Callable[..., An
     return watched
 
 
-__all__ = ["GroupRewards", "RewardError", "RewardWatch", "Unscored"]
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names of reward functions, with _2, _3, ... after those that TRL would mix up: two lambdas, two partials."""
+    found: list[str] = []
+    for name in names:
+        same = (name, *(f"{name}_{number}" for number in range(2, len(names) + 2)))
+        found.append(next(each for each in same if each not in found))
+    return found
+
+
+__all__ = [
+    "GroupRewards",
+    "RewardError",
+    "RewardWatch",
+    "Signs",
+    "Unscored",
+    "distinct",
+    "flaws_of_models",
+    "hidden_groups",
+    "with_group_means",
+]

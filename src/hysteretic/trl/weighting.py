@@ -6,6 +6,8 @@ rewards, advantages (TRL) -> silence -> counts over all ranks -> weighted advant
 from __future__ import annotations
 
 import copy
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,13 +17,23 @@ from trl import GRPOConfig
 
 from hysteretic.advantages import BatchStatistics
 from hysteretic.common import metric_names as names
+from hysteretic.common.errors import nearest
 from hysteretic.objective import Objective
 from hysteretic.parts import AdaptiveWeight, FixedWeight
 from hysteretic.trl.compat import setting
 from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.extra_state import ExtraState
-from hysteretic.trl.mapping import has_known_mass, length_of, row_factor, trl_settings
-from hysteretic.trl.rewards import GroupRewards
+from hysteretic.trl.mapping import has_known_mass, length_of, row_factor, trl_settings, with_max_length
+from hysteretic.trl.rewards import GroupRewards, Signs, hidden_groups, with_group_means
+
+logger = logging.getLogger(__name__)
+
+FEW_GROUPS = 4
+"""With fewer groups in a rollout, an adaptive alpha is the luck of one or two prompts: a warning says what to set."""
+ENOUGH_GROUPS, UPDATES = 32, 4
+"""Groups and updates per rollout that the warning suggests; those of the documentation's examples."""
+HIDDEN_ROLLOUTS = 5
+"""Consecutive rollouts in which graded rewards hide sparsity, before a warning says so."""
 
 
 class WeightedAdvantages(ExtraState):
@@ -34,6 +46,13 @@ class WeightedAdvantages(ExtraState):
     hpo/negative_share and hpo/silent_share of responses; hpo/positive_mass and hpo/negative_mass (gradient mass at
     rho = 1, see Objective.on_policy_mass); hpo/mean_length in trained tokens. A weight without alpha logs none; with
     TRL's bnpo, vespo, and cispo capped below 1, gradient mass is not known and not logged.
+
+    With HPOConfig's sign_rewards, some reward functions alone say which responses are positive, negative or silent
+    (`Signs`), for alpha's counts and for the three fractions logged; alpha is the factor of the negative ones.
+    Advantages stay those of all rewards, so a group that is silent by its signs, but not in the sum, is still trained
+    on, with factor 1. Gradient masses are those of the weighted advantages, as always.
+
+    Warns once where a rollout has few groups, and where graded rewards hide that almost nothing is right.
     """
 
     def __init__(
@@ -55,21 +74,51 @@ class WeightedAdvantages(ExtraState):
         if objective is None:
             self.objective: Objective = args.objective()
         else:
-            self.objective = objective.with_max_length(args.max_completion_length)
+            self.objective = with_max_length(objective, args.max_completion_length)
             args = with_objective(args, self.objective)
         self.group_rewards: GroupRewards | None = None
         """Those of the last training rollout."""
+        self.signs: Signs | None = None
+        """Those of the last training rollout, where sign_rewards decides them."""
         self._rollout_metrics: dict[str, float] = {}
         self._smoothed_alpha: float | None = None
+        self._hidden_rollouts = 0
         super().__init__(model, reward_funcs, args, *arguments, **options)
+        self._sign_columns = columns_named(setting(args, "sign_rewards"), self.reward_func_names)
+        if isinstance(self.objective.weight, AdaptiveWeight) and self.accelerator.is_main_process:
+            warning = few_groups(self.args)
+            if warning is not None:
+                warnings.warn(warning, stacklevel=3)
 
     def _calculate_rewards(self, *arguments: Any, **options: Any) -> Tensor:
         rewards_BF = super()._calculate_rewards(*arguments, **options)
         if not self.model.training:
-            return rewards_BF
+            return with_group_means(rewards_BF, self.num_generations_eval)
         normalizes_first = self.multi_objective_aggregation == "normalize_then_sum"
         self.group_rewards = GroupRewards.of(rewards_BF, self.num_generations, self.reward_weights, normalizes_first)
+        if self._sign_columns:
+            self.signs = Signs.of(rewards_BF[:, self._sign_columns], self.num_generations)
+        else:
+            self._warn_of_hidden_sparsity(rewards_BF, self.group_rewards)
         return self.group_rewards.rewards
+
+    def _warn_of_hidden_sparsity(self, rewards_BF: Tensor, rewards: GroupRewards) -> None:
+        """Warn once if a function found nothing right in most groups, of which others make informative ones."""
+        if not isinstance(self.objective.weight, AdaptiveWeight) or self._hidden_rollouts >= HIDDEN_ROLLOUTS:
+            return
+        hidden_F = hidden_groups(rewards_BF, rewards.is_silent, self.num_generations)
+        hidden_F = hidden_F * (self.reward_weights > 0).to(hidden_F)
+        fraction, column = float(hidden_F.max()), int(hidden_F.argmax())
+        self._hidden_rollouts = self._hidden_rollouts + 1 if fraction > 0.5 else 0
+        if self._hidden_rollouts == HIDDEN_ROLLOUTS and self.accelerator.is_main_process:
+            name = self.reward_func_names[column]
+            logger.warning(
+                f"Reward function {name} found nothing right in {fraction:.0%} of the groups of this rollout, and in "
+                f"more than half of the groups in {HIDDEN_ROLLOUTS} rollouts, but other rewards differ within them. So "
+                "alpha is computed from the others, and does not see that successes are rare. "
+                f"If {name} says whether a response is right, set sign_rewards: [{name}]: it then decides signs, alpha "
+                "and hpo/silent_share, while all rewards still shape the advantages."
+            )
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
@@ -82,13 +131,19 @@ class WeightedAdvantages(ExtraState):
         """The advantages of this rank's responses, weighted with the counts of the whole generation batch."""
         advantages_B = batch["advantages"]
         first = self.accelerator.process_index * len(advantages_B)
-        advantages_B = advantages_B.masked_fill(rewards.is_neutral[first : first + len(advantages_B)], 0.0)
+        own = slice(first, first + len(advantages_B))
+        advantages_B = advantages_B.masked_fill(rewards.is_neutral[own], 0.0)
+        signs_B = advantages_B if self.signs is None else self.signs.of_responses[own].to(advantages_B.dtype)
         mask_BT = batch["completion_mask"] * batch.get("tool_mask", 1)
         lengths_B = mask_BT.sum(dim=1).to(advantages_B.dtype)
 
-        statistics = BatchStatistics.of_lengths(advantages_B, lengths_B).across_ranks(self.accelerator.device)
+        statistics = BatchStatistics.of_lengths(signs_B, lengths_B).across_ranks(self.accelerator.device)
         objective = self._smoothed(statistics)
-        weighted_B = objective.weigh(advantages_B, statistics)
+        alpha = objective.alpha(statistics)
+        if self.signs is None or alpha is None:  # a weight without alpha is given the advantages, whatever their signs
+            weighted_B = objective.weigh(advantages_B, statistics)
+        else:
+            weighted_B = torch.where(signs_B < 0, alpha * advantages_B, advantages_B)
         self._log_rollout(objective, weighted_B, lengths_B, rewards, statistics)
 
         trl_length = length_of(self.loss_type, self.max_completion_length)
@@ -122,7 +177,7 @@ class WeightedAdvantages(ExtraState):
             names.ALPHA: objective.alpha(statistics),
             names.POSITIVE_SHARE: statistics.positives / statistics.responses,
             names.NEGATIVE_SHARE: statistics.negatives / statistics.responses,
-            names.SILENT_SHARE: float(rewards.is_silent.float().mean()),
+            names.SILENT_SHARE: float((rewards if self.signs is None else self.signs).is_silent.float().mean()),
             names.POSITIVE_MASS: mass[0],
             names.NEGATIVE_MASS: mass[1],
             names.MEAN_LENGTH: statistics.mean_length,
@@ -165,3 +220,33 @@ def with_objective(args: GRPOConfig, objective: Objective) -> GRPOConfig:
     if (objective.scale == "none") != (args.scale_rewards == "none"):
         args.scale_rewards = "none" if objective.scale == "none" else "group"
     return args
+
+
+def columns_named(chosen: Sequence[str] | None, known: Sequence[str]) -> list[int]:
+    """The columns of the reward functions with these names. Raises ValueError for a name that none has."""
+    for name in chosen or ():
+        if name not in known:
+            raise ValueError(
+                f"sign_rewards names {name!r}, but there is no such reward function.{nearest(name, known)} "
+                f"Those of this run: {', '.join(known)}."
+            )
+    return [known.index(name) for name in chosen or ()]
+
+
+def few_groups(args: GRPOConfig) -> str | None:
+    """What to say of a rollout with so few groups that an adaptive alpha follows one or two prompts; None if it has
+    more."""
+    group, rows = args.num_generations, args.per_device_train_batch_size * args.world_size
+    groups = args.generation_batch_size // group
+    if groups >= FEW_GROUPS:
+        return None
+    steps = UPDATES * -(-ENOUGH_GROUPS * group // (rows * UPDATES))
+    while steps * rows % group:
+        steps += UPDATES
+    return (
+        f"A rollout has {groups} group{'s' * (groups != 1)} ({args.generation_batch_size} responses, "
+        f"num_generations={group}), so alpha is computed from the responses to {groups} prompt{'s' * (groups != 1)}. "
+        f"For {steps * rows // group} groups and {UPDATES} updates per rollout set steps_per_generation={steps} and "
+        f"gradient_accumulation_steps={steps // UPDATES} (responses per rollout: per_device_train_batch_size "
+        "x steps_per_generation x processes)."
+    )
