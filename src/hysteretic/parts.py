@@ -312,7 +312,7 @@ class AdaptiveWeight:
 
 
 @dataclass(frozen=True)
-class EntropyWeight:
+class EntropyWeight(AdaptiveWeight):
     """As `AdaptiveWeight` while the policy explores; alpha rises to 1 as its entropy falls.
 
         alpha = a + (1 - a) max(0, 1 - entropy / below)      a: the alpha of AdaptiveWeight
@@ -337,22 +337,18 @@ class EntropyWeight:
         negatives are weakened. The formula is this project's own.
     """
 
-    alpha_min: float = 0.1
     below: float = 0.5
     entropy: float = 1.0
 
     def __post_init__(self) -> None:
-        check_fraction("alpha_min", self.alpha_min, usual=0.1)
+        super().__post_init__()
         if not 0 < self.below <= 1:
             raise ValueError(f"below is {self.below}; set it within (0, 1] (0.5 is the default).")
         if not self.entropy >= 0:
             raise ValueError(f"entropy is {self.entropy}; it is a ratio of entropies, at least 0.")
 
-    def __call__(self, advantages_B: Tensor, statistics: BatchStatistics) -> Tensor:
-        return FixedWeight(self.alpha_for(statistics))(advantages_B, statistics)
-
     def alpha_for(self, statistics: BatchStatistics) -> float:
-        alpha = adaptive_alpha(statistics.positives, statistics.negatives, self.alpha_min)
+        alpha = super().alpha_for(statistics)
         return alpha + (1 - alpha) * max(0.0, 1 - self.entropy / self.below)
 
     def with_entropy(self, entropy: float) -> EntropyWeight:

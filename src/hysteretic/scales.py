@@ -154,6 +154,16 @@ class FocalScale:
         return StdScale()(rewards_PG) / _positive((1 - _success_rate(rewards_PG, self)) ** self.gamma)
 
 
+SCALES: dict[str, type[StdScale | NoScale | MeanScale | RootScale | FocalScale]] = {
+    "std": StdScale,
+    "none": NoScale,
+    "mean": MeanScale,
+    "root": RootScale,
+    "focal": FocalScale,
+}
+"""The scales by the names that configurations use."""
+
+
 def _success_rate(rewards_PG: Tensor, scale: object) -> Tensor:
     is_binary = (rewards_PG == 0) | (rewards_PG == 1)
     if not bool(is_binary.all()):
