@@ -56,7 +56,7 @@ class Batch:
 
 
 def of_objective(objective: Objective, beta: float) -> Overrides:
-    """The objective's four parts as estimator, loss and length."""
+    """The objective's parts as estimator, loss and length."""
     gate, length, weight = objective.gate, objective.length, objective.weight
     found: Overrides = {"algorithm.adv_estimator": "a_hpo" if isinstance(weight, AdaptiveWeight) else "hpo"}
     if isinstance(weight, AdaptiveWeight):
