@@ -61,7 +61,7 @@ def measure(largest: int) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"responses": responses, "tokens": tokens}
         grpo, vectorized = (core_algos.get_adv_estimator_fn(name) for name in ("grpo", "grpo_vectorized"))
         ways: dict[str, Callable[[], Any]] = {
-            "a_hpo": partial(estimate, rewards, mask, index, AdaptiveWeight(), "std", GROUP),
+            "a_hpo": partial(estimate, rewards, mask, index, AdaptiveWeight(), group_size=GROUP),
             "verl grpo_vectorized": partial(vectorized, rewards, mask, index),
         }
         if responses <= SLOW:

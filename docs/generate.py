@@ -93,11 +93,11 @@ def algorithms() -> Sequence[str]:
     """The presets and their parts."""
     from hysteretic.presets import ALGORITHMS
 
-    rows = ["| algorithm | ratio | gate | weight | length | divided by std |", "|---|---|---|---|---|---|"]
+    rows = ["| algorithm | ratio | gate | weight | length | scale |", "|---|---|---|---|---|---|"]
     for name, preset in ALGORITHMS.items():
         made = preset()
-        parts = [_part(getattr(made, part)) for part in ("ratio", "gate", "weight", "length")]
-        rows.append(f"| `{name}` | {' | '.join(parts)} | {'yes' if made.scale == 'std' else 'no'} |")
+        parts = [_part(getattr(made, part)) for part in ("ratio", "gate", "weight", "length", "scale")]
+        rows.append(f"| `{name}` | {' | '.join(parts)} |")
     return rows
 
 
@@ -110,6 +110,7 @@ def parts() -> Sequence[str]:
         "gate": "how much of a move is still rewarded?",
         "weight": "how much do failures count?",
         "length": "what is a token divided by?",
+        "scale": "what are advantages divided by?",
     }
     rows = ["| part | question | choices |", "|---|---|---|"]
     for key, choices in PARTS.items():
@@ -131,7 +132,7 @@ def _part(part: Any) -> str:
 
 
 def _link(kind: type) -> str:
-    return f"[{kind.__name__}](api/objectives.md#hysteretic.parts.{kind.__name__})"
+    return f"[{kind.__name__}](api/objectives.md#{kind.__module__}.{kind.__name__})"
 
 
 def names(what: str) -> Sequence[str]:

@@ -29,12 +29,15 @@ class Rollout(NamedTuple):
         )
 
 
-def rollout(seed=8, prompts=4, group_size=4, length=9, dtype=torch.float64, spread=0.3):
-    """One rollout: a silent group, one of a single success, a response without trained tokens, holes in masks."""
+def rollout(seed=8, prompts=4, group_size=4, length=9, dtype=torch.float64, spread=0.3, constant=1.0):
+    """One rollout: a silent group, one of a single success, a response without trained tokens, holes in masks.
+
+    constant: the rewards of the silent group; with 0.1 a plain implementation's float noise would end its silence.
+    """
     noise = torch.Generator().manual_seed(seed)
     B = prompts * group_size
     rewards = (torch.rand(B, generator=noise) < 0.2).double()
-    rewards[:group_size] = 0.1
+    rewards[:group_size] = constant
     rewards[group_size : 2 * group_size] = torch.eye(group_size)[0]
     lengths = torch.randint(1, length + 1, (B,), generator=noise)
     mask = torch.arange(length) < lengths[:, None]

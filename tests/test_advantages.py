@@ -11,17 +11,17 @@ import hysteretic as hy
 REWARDS = [1.0, 0.0, 0.0, 1.0, 0.25, -3.0, 0.5, 2.0, 0.0, 0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("scale", ["std", "none"])
+@pytest.mark.parametrize(("scale", "loops"), [(hy.StdScale(), "std"), (hy.NoScale(), "none")])
 @pytest.mark.parametrize("group_size", [2, 3, 4, 6])
-def test_advantages_are_those_of_the_loops(scale, group_size):
+def test_advantages_are_those_of_the_loops(scale, loops, group_size):
     """The loops are a second reading of section 4.1 of the GRPO article, with the unbiased deviation."""
     ours = hy.group_advantages(torch.tensor(REWARDS, dtype=torch.float64), group_size, scale)
-    assert ours.tolist() == pytest.approx(advantages_of(REWARDS, group_size, scale), rel=1e-12, abs=1e-15)
+    assert ours.tolist() == pytest.approx(advantages_of(REWARDS, group_size, loops), rel=1e-12, abs=1e-15)
 
 
 def test_epsilon_is_added_to_the_deviation():
     """One success of two: A = 0.5 / (sqrt(0.5) + epsilon), by hand."""
-    ours = hy.group_advantages(torch.tensor([1.0, 0.0], dtype=torch.float64), 2, epsilon=0.25)
+    ours = hy.group_advantages(torch.tensor([1.0, 0.0], dtype=torch.float64), 2, hy.StdScale(epsilon=0.25))
     assert ours[0].item() == pytest.approx(0.5 / (math.sqrt(0.5) + 0.25), rel=1e-15)
 
 
@@ -121,10 +121,11 @@ def test_rewards_of_several_functions_are_not_taken_for_one():
             function(torch.rand(4, 2), 2)
 
 
-def test_an_unknown_scale_is_an_error():
+@pytest.mark.parametrize("scale", ["batch", hy.StdScale, None])
+def test_a_scale_that_is_none_is_an_error(scale):
     """TRL's 'group' and 'batch' are other things; silence about it would be a wrong baseline."""
-    with pytest.raises(ValueError, match="scale is 'batch'; use 'std'"):
-        hy.group_advantages(torch.zeros(4), 2, "batch")
+    with pytest.raises(TypeError, match=r"scale is .*; give a part, such as StdScale\(\)"):
+        hy.group_advantages(torch.zeros(4), 2, scale)
 
 
 def test_an_empty_batch_is_empty():

@@ -39,9 +39,25 @@ COMPOSITIONS = {
     ),
     "soft + sequence": (
         hy.Objective(
-            hy.SequenceRatio(), hy.SoftGate(0.5, 3.0), hy.AdaptiveWeight(), hy.ConstantLength(5), scale="none"
+            hy.SequenceRatio(), hy.SoftGate(0.5, 3.0), hy.AdaptiveWeight(), hy.ConstantLength(5), hy.NoScale()
         ),
         Spec("sequence", ("soft", 0.5, 3.0), ("adaptive", 0.1), 5, "none"),
+    ),
+    "mean scale + sequence + adaptive": (
+        hy.gspo().replace(weight=hy.AdaptiveWeight(), scale=hy.MeanScale()),
+        PRESETS["gspo"]._replace(weight=("adaptive", 0.1), scale="mean"),
+    ),
+    "root scale + soft + fixed": (
+        hy.sapo().replace(weight=hy.FixedWeight(0.3), scale=hy.RootScale()),
+        PRESETS["sapo"]._replace(weight=("fixed", 0.3), scale="root"),
+    ),
+    "focal scale + cap + shift": (
+        hy.cispo().replace(weight=hy.ShiftedBaseline(-0.3), scale=hy.FocalScale(2.5)),
+        PRESETS["cispo"]._replace(weight=("shift", -0.3), scale=("focal", 2.5)),
+    ),
+    "grpo + entropy": (
+        hy.grpo().replace(weight=hy.EntropyWeight(0.2).with_entropy(0.3)),
+        PRESETS["grpo"]._replace(weight=("entropy", 0.2, 0.5, 0.3)),
     ),
     "one-sided clip": (
         hy.hpo().replace(gate=hy.ClipGate(1.0, math.inf)),
@@ -125,7 +141,7 @@ def test_every_preset_has_its_loops():
 def test_value_and_gradient_are_those_of_the_loops(name, seed):
     """Float64 to 1e-10: any slip of a mask, a sign, a bound or a normaliser is larger."""
     objective, spec = CASES[name]
-    batch = rollout(seed)
+    batch = rollout(seed, constant=0.1 if spec.scale in ("std", "none") else 1.0)
     output, statistics = output_of(objective, batch)
     output.loss.backward()
     exact = batch_of(spec, *batch.lists())

@@ -233,7 +233,7 @@ def expected_gradient(objective, is_correct, group_size=3):
     return expected
 
 
-@pytest.mark.parametrize("scale", ["none", "std"])
+@pytest.mark.parametrize("scale", [hy.NoScale(), hy.StdScale(), hy.MeanScale(), hy.FocalScale()])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_on_policy_alpha_scales_the_expected_gradient(alpha, scale):
     """By (1-p) + alpha p, exactly, and no more: the direction stays, with advantages divided by std or not."""
@@ -248,10 +248,20 @@ def test_the_expected_gradient_without_std_is_that_of_the_success_probability():
     """Alpha 1: (G-1)/G grad p, the factor being the response's own part in its baseline."""
     logits = LOGITS.clone().requires_grad_()
     (gradient,) = torch.autograd.grad((logits.softmax(0) * IS_CORRECT).sum(), logits)
-    close(expected_gradient(hy.hpo(alpha=1.0).replace(scale="none"), IS_CORRECT), 2 / 3 * gradient)
+    close(expected_gradient(hy.hpo(alpha=1.0).replace(scale=hy.NoScale()), IS_CORRECT), 2 / 3 * gradient)
 
 
-@pytest.mark.parametrize("scale", ["none", "std"])
+@pytest.mark.parametrize("group_size", [2, 3, 4])
+def test_the_mean_scale_is_truncated_maximum_likelihood(group_size):
+    """MaxRL, with the group's mean as the baseline: grad p times sum over k < G-1 of (1-p)^k, exactly."""
+    logits = LOGITS.clone().requires_grad_()
+    p = (logits.softmax(0) * IS_CORRECT).sum()
+    (gradient,) = torch.autograd.grad(p, logits)
+    factor = sum((1 - p.item()) ** k for k in range(group_size - 1))
+    close(expected_gradient(hy.maxrl(), IS_CORRECT, group_size), factor * gradient)
+
+
+@pytest.mark.parametrize("scale", [hy.NoScale(), hy.StdScale(), hy.MeanScale(), hy.FocalScale()])
 def test_on_policy_adaptive_alpha_keeps_the_direction(scale):
     """Alpha then varies with the group's counts, and each count's part of the gradient points the same way."""
     full = expected_gradient(hy.hpo(alpha=1.0).replace(scale=scale), IS_CORRECT, 4)

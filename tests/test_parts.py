@@ -108,7 +108,7 @@ def test_an_unknown_argument_is_answered_with_those_of_the_preset(name, argument
 
 def test_a_scale_is_checked_when_the_objective_is_made():
     """Not rollouts later, when advantages are computed."""
-    with pytest.raises(ValueError, match="scale is 'batch'; use 'std'"):
+    with pytest.raises(TypeError, match="scale is 'batch'; give a part"):
         hy.grpo().replace(scale="batch")
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         CapGate,
         ClipGate,
         ConstantLength,
+        EntropyWeight,
         FixedWeight,
         PerResponseLength,
         SequenceRatio,
@@ -44,12 +45,21 @@ if TYPE_CHECKING:
         cispo,
         dapo,
         dr_grpo,
+        f_grpo,
         grpo,
         gspo,
         hpo,
         make,
+        maxrl,
         positive_only,
         sapo,
+    )
+    from hysteretic.scales import (
+        FocalScale,
+        MeanScale,
+        NoScale,
+        RootScale,
+        StdScale,
     )
 
 __version__ = "0.1.0"
@@ -62,14 +72,20 @@ __all__ = [
     "CapGate",
     "ClipGate",
     "ConstantLength",
+    "EntropyWeight",
     "FixedWeight",
+    "FocalScale",
     "LossOutput",
+    "MeanScale",
     "Metrics",
+    "NoScale",
     "Objective",
     "PerResponseLength",
+    "RootScale",
     "SequenceRatio",
     "ShiftedBaseline",
     "SoftGate",
+    "StdScale",
     "Tally",
     "TokenRatio",
     "UniformWeight",
@@ -80,11 +96,13 @@ __all__ = [
     "cispo",
     "dapo",
     "dr_grpo",
+    "f_grpo",
     "group_advantages",
     "grpo",
     "gspo",
     "hpo",
     "make",
+    "maxrl",
     "neutral_responses",
     "positive_only",
     "sapo",
@@ -94,7 +112,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        modules = [import_module(f"hysteretic.{part}") for part in ("advantages", "parts", "objective", "presets")]
+        modules = [
+            import_module(f"hysteretic.{part}") for part in ("scales", "advantages", "parts", "objective", "presets")
+        ]
         return next(getattr(module, name) for module in modules if hasattr(module, name))
     raise AttributeError(f"module 'hysteretic' has no attribute {name!r}; it offers {', '.join(__all__)}")
 

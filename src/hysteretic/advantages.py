@@ -7,25 +7,21 @@ Everything here is about the whole generation batch: P prompts with G responses 
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import Literal, get_args
 
 import torch
 import torch.distributed
 from torch import Tensor
 
-Scale = Literal["std", "none"]
-
-EPSILON = 1e-4
-"""Added to a group's standard deviation; TRL's value."""
+from hysteretic.scales import STD, Scale
 
 TOLERANCE = 1e-6
 """Rewards of a group that differ by at most this fraction of the largest one count as equal."""
 
 
-def check_scale(scale: str) -> None:
-    """Raises ValueError for a scale that does not exist."""
-    if scale not in get_args(Scale):
-        raise ValueError(f"scale is {scale!r}; use 'std' (divide by the group's standard deviation) or 'none'.")
+def check_part(name: str, part: object, example: str) -> None:
+    """Raises TypeError for a class or a name where a part is expected."""
+    if part is None or isinstance(part, type | str):
+        raise TypeError(f"{name} is {part!r}; give a part, such as {example}.")
 
 
 def check_fraction(name: str, value: float, usual: float) -> None:
@@ -89,41 +85,39 @@ def neutral_responses(rewards: Tensor, group_size: int) -> Tensor:
     return (is_neutral | (spread <= tolerance)).flatten()
 
 
-def group_advantages(rewards: Tensor, group_size: int, scale: Scale = "std", epsilon: float = EPSILON) -> Tensor:
+def group_advantages(rewards: Tensor, group_size: int, scale: Scale = STD) -> Tensor:
     """Advantage of each response over the others of its group. `Objective.advantages` picks the scale for you.
 
-        A_i = (r_i - mean of its group) / (std of its group + epsilon)      scale="std"   (GRPO)
-        A_i =  r_i - mean of its group                                      scale="none"  (Dr. GRPO)
+        A_i = (r_i - mean of its group) / scale(rewards of its group)
 
-    The standard deviation is the unbiased one, as in TRL. Responses named by `neutral_responses` have exactly 0.
+    Responses named by `neutral_responses` have exactly 0.
 
     Args:
         rewards: [B], rows of a group adjacent.
         group_size: G, responses per prompt, at least 2.
-        scale: Whether to divide by the group's standard deviation.
-        epsilon: Added to the standard deviation, in units of the reward.
+        scale: What to divide by: `StdScale` (GRPO), `NoScale` (Dr. GRPO), `MeanScale` (MaxRL), `RootScale` or
+            `FocalScale`.
 
     Returns:
         [B], in the rewards' floating-point dtype (float32 for integers).
 
     Raises:
         ValueError: If rewards are not [B], group_size is below 2 or does not divide B, a reward is NaN or infinite
-            (the row is named), or scale is unknown.
+            (the row is named), or the scale needs rewards of 0 and 1 and finds others.
+        TypeError: If scale is a name or a class instead of an object.
 
     Example:
         >>> import torch
-        >>> group_advantages(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]), group_size=4, scale="none")
+        >>> from hysteretic import NoScale
+        >>> group_advantages(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]), group_size=4, scale=NoScale())
         tensor([ 0.7500, -0.2500, -0.2500, -0.2500,  0.0000,  0.0000,  0.0000,  0.0000])
 
     References:
         GRPO, arXiv 2402.03300, section 4.1; Dr. GRPO, arXiv 2503.20783.
     """
-    check_scale(scale)
+    check_part("scale", scale, "StdScale()")
     rewards_PG = _one_per_response(rewards, group_size)
-    advantages = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
-    if scale == "std":
-        std_P1 = (advantages.square().sum(dim=1, keepdim=True) / (group_size - 1)).sqrt()
-        advantages = advantages / (std_P1 + epsilon)
+    advantages = (rewards_PG - rewards_PG.mean(dim=1, keepdim=True)) / scale(rewards_PG)
     dtype = rewards.dtype if rewards.is_floating_point() else torch.float32
     return advantages.flatten().masked_fill(neutral_responses(rewards, group_size), 0.0).to(dtype)
 

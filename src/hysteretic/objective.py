@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hysteretic.advantages import BatchStatistics, Scale, check_scale, group_advantages
+from hysteretic.advantages import BatchStatistics, check_part, group_advantages
 from hysteretic.parts import MAX_LOG_RATIO, Gate, Length, Ratio, Weight, alpha_of
+from hysteretic.scales import STD, Scale
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,16 @@ class LossOutput:
 
 @dataclass(frozen=True)
 class Objective:
-    """A policy-gradient objective: four parts of `hysteretic.parts`, and how advantages are scaled.
+    """A policy-gradient objective of five parts.
 
     Args:
         ratio: How far the policy has moved: `TokenRatio` or `SequenceRatio`.
         gate: How much of a move is still rewarded: `ClipGate`, `SoftGate` or `CapGate`.
         weight: How much failures count: `UniformWeight`, `FixedWeight`, `AdaptiveWeight` or `ShiftedBaseline`.
         length: What a token is divided by: `PerResponseLength`, `BatchMeanLength` or `ConstantLength`.
-        scale: "std" where advantages are divided by the group's standard deviation, "none" otherwise.
+        scale: What advantages are divided by: `StdScale`, `NoScale`, `MeanScale`, `RootScale` or `FocalScale`.
 
     Raises:
-        ValueError: If scale is unknown.
         TypeError: If a part is a class or a name instead of an object.
 
     Example:
@@ -123,14 +123,12 @@ class Objective:
     gate: Gate
     weight: Weight
     length: Length
-    scale: Scale = "std"
+    scale: Scale = STD
 
     def __post_init__(self) -> None:
-        check_scale(self.scale)
         for name in ("ratio", "gate", "weight", "length"):
-            part = getattr(self, name)
-            if part is None or isinstance(part, type | str):
-                raise TypeError(f"{name} is {part!r}; give a part, such as one of hysteretic.parts: AdaptiveWeight().")
+            check_part(name, getattr(self, name), "one of hysteretic.parts: AdaptiveWeight()")
+        check_part("scale", self.scale, "one of hysteretic.scales: StdScale()")
 
     def replace(self, **parts: Any) -> Objective:
         """The same objective with some parts exchanged: gspo().replace(weight=AdaptiveWeight())."""

@@ -1,4 +1,4 @@
-"""The parts of an objective: ratio, gate, weight and length, which combine freely.
+"""Four parts of an objective: ratio, gate, weight and length, which combine freely (the fifth: hysteretic.scales).
 
 B responses, T tokens. rho is the importance ratio pi / pi_old, A the advantage (weighted, from `Objective.weigh`), m
 the mask of trained tokens, L_i the number of trained tokens of response i. A part of your own is any object with the
@@ -203,7 +203,10 @@ class CapGate:
 
 
 class Weight(Protocol):
-    """A weight that scales negatives by one factor may say so with `alpha_for(statistics)`; see `HasAlpha`."""
+    """A weight that scales negatives by one factor may say so with `alpha_for(statistics)`; see `HasAlpha`.
+
+    One that follows the policy's entropy may have `with_entropy(fraction)`; see `EntropyWeight`.
+    """
 
     def __call__(self, advantages_B: Tensor, statistics: BatchStatistics) -> Tensor:
         """Advantages [B] as the loss should see them; an advantage of 0 stays 0.
@@ -306,6 +309,51 @@ class AdaptiveWeight:
 
     def alpha_for(self, statistics: BatchStatistics) -> float:
         return adaptive_alpha(statistics.positives, statistics.negatives, self.alpha_min)
+
+
+@dataclass(frozen=True)
+class EntropyWeight(AdaptiveWeight):
+    """As `AdaptiveWeight` while the policy explores; alpha rises to 1 as its entropy falls.
+
+        alpha = a + (1 - a) max(0, 1 - entropy / below)      a: the alpha of AdaptiveWeight
+
+    Weak negatives make a policy commit early; full ones keep alternatives alive once it has committed.
+
+    Args:
+        alpha_min: Smallest factor on negative advantages, within [0, 1].
+        below: From which entropy on alpha rises, as a fraction of the entropy at the start, within (0, 1].
+        entropy: The policy's entropy per token over that at the start; an engine sets it by `with_entropy`.
+
+    Raises:
+        ValueError: If a value is out of its range.
+
+    Example:
+        >>> statistics = BatchStatistics(responses=8, tokens=80, positives=2, negatives=4)
+        >>> [EntropyWeight().with_entropy(entropy).alpha_for(statistics) for entropy in (1.0, 0.5, 0.25, 0.0)]
+        [0.5, 0.5, 0.75, 1.0]
+
+    References:
+        The adaptive part is A-HPO's, arXiv 2605.30201; FADE, arXiv 2607.01490, reports that entropy collapses when
+        negatives are weakened. The formula is this project's own.
+    """
+
+    below: float = 0.5
+    entropy: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.below <= 1:
+            raise ValueError(f"below is {self.below}; set it within (0, 1] (0.5 is the default).")
+        if not self.entropy >= 0:
+            raise ValueError(f"entropy is {self.entropy}; it is a ratio of entropies, at least 0.")
+
+    def alpha_for(self, statistics: BatchStatistics) -> float:
+        alpha = super().alpha_for(statistics)
+        return alpha + (1 - alpha) * max(0.0, 1 - self.entropy / self.below)
+
+    def with_entropy(self, entropy: float) -> EntropyWeight:
+        """The same weight for a policy with this fraction of its entropy left."""
+        return EntropyWeight(self.alpha_min, self.below, entropy)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from hysteretic.parts import (
     TokenRatio,
     UniformWeight,
 )
+from hysteretic.scales import FocalScale, MeanScale, NoScale
 
 
 def adaptive_grpo(alpha_min: float = 0.1) -> Objective:
@@ -121,7 +122,7 @@ def dr_grpo(max_length: int | None = None) -> Objective:
     References:
         arXiv 2503.20783.
     """
-    return Objective(TokenRatio(), ClipGate(0.2, 0.2), UniformWeight(), ConstantLength(max_length), scale="none")
+    return Objective(TokenRatio(), ClipGate(0.2, 0.2), UniformWeight(), ConstantLength(max_length), NoScale())
 
 
 def dapo() -> Objective:
@@ -198,6 +199,40 @@ def asymre(shift: float = -0.1) -> Objective:
     return Objective(TokenRatio(), ClipGate(0.2, 0.2), ShiftedBaseline(shift), BatchMeanLength())
 
 
+def maxrl() -> Objective:
+    """MaxRL: advantages over the success rate, so that rare successes count most; for rewards of 0 and 1.
+
+    Its advantages on the token mean and clip of A-HPO, so that only the scale differs from TRL's default loss.
+
+    Example:
+        >>> maxrl().scale
+        MeanScale()
+
+    References:
+        arXiv 2602.02710.
+    """
+    return Objective(TokenRatio(), ClipGate(0.2, 0.2), UniformWeight(), BatchMeanLength(), MeanScale())
+
+
+def f_grpo(gamma: float = 1.0) -> Objective:
+    """F-GRPO: GRPO with prompts that mostly succeed turned down; for rewards of 0 and 1.
+
+    Args:
+        gamma: How fast, at least 0.
+
+    Raises:
+        ValueError: If gamma is negative.
+
+    Example:
+        >>> f_grpo(gamma=0.5).scale
+        FocalScale(gamma=0.5)
+
+    References:
+        arXiv 2602.06717.
+    """
+    return grpo().replace(scale=FocalScale(gamma))
+
+
 ALGORITHMS: dict[str, Callable[..., Objective]] = {
     "grpo": grpo,
     "dr-grpo": dr_grpo,
@@ -207,6 +242,8 @@ ALGORITHMS: dict[str, Callable[..., Objective]] = {
     "cispo": cispo,
     "positive-only": positive_only,
     "asymre": asymre,
+    "maxrl": maxrl,
+    "f-grpo": f_grpo,
     "hpo": hpo,
     "a-hpo": a_hpo,
     "adaptive-grpo": adaptive_grpo,

@@ -3,8 +3,9 @@
     J = (1/B) sum_i (1/Lbar) sum_t w_i min(rho_it A_i, clip(rho_it) A_i)          loss = -J
 
 A spec says which formulas apply: ratio "token" | "sequence"; gate ("clip", low, high) | ("soft", tau of A > 0, tau of
-A <= 0) | ("cap", c); weight ("fixed", alpha) | ("adaptive", alpha_min) | ("shift", delta); length "response" |
-"batch" | a constant number of tokens; scale "std" | "none".
+A <= 0) | ("cap", c); weight ("fixed", alpha) | ("adaptive", alpha_min) |
+("entropy", alpha_min, below, entropy) | ("shift", delta); length "response" |
+"batch" | a constant number of tokens; scale "std" | "none" | "mean" | "root" | ("focal", gamma).
 """
 
 import math
@@ -16,7 +17,7 @@ class Spec(NamedTuple):
     gate: tuple = ("clip", 0.2, 0.2)
     weight: tuple = ("fixed", 1.0)
     length: object = "batch"
-    scale: str = "std"
+    scale: object = "std"
 
 
 MAX_LENGTH = 9
@@ -30,6 +31,8 @@ PRESETS = {
     "cispo": Spec(gate=("cap", 5.0)),
     "positive-only": Spec(weight=("fixed", 0.0)),
     "asymre": Spec(weight=("shift", -0.1)),
+    "maxrl": Spec(scale="mean"),
+    "f-grpo": Spec(length="response", scale=("focal", 1.0)),
     "hpo": Spec(weight=("fixed", 0.6)),
     "a-hpo": Spec(weight=("adaptive", 0.1)),
     "adaptive-grpo": Spec(weight=("adaptive", 0.1), length="response"),
@@ -50,7 +53,10 @@ class Batch(NamedTuple):
 
 
 def advantages_of(rewards, group_size, scale="std", epsilon=1e-4):
-    """(r - mean) / (std + epsilon) in each group; exactly 0 where all rewards are equal, or at the mean."""
+    """(r - mean) / divisor in each group; exactly 0 where all rewards are equal, or at the mean.
+
+    The divisor: std + epsilon, 1, the mean, its root, or (std + epsilon) / (1 - mean)^gamma.
+    """
     result = []
     for start in range(0, len(rewards), group_size):
         group = rewards[start : start + group_size]
@@ -61,22 +67,34 @@ def advantages_of(rewards, group_size, scale="std", epsilon=1e-4):
             if max(group) - min(group) <= 1e-6 * largest or abs(r - mean) <= 1e-12 * largest:
                 result.append(0.0)
             else:
-                result.append((r - mean) / (std + epsilon) if scale == "std" else r - mean)
+                if scale == "std":
+                    divisor = std + epsilon
+                elif scale == "none":
+                    divisor = 1.0
+                elif scale == "mean":
+                    divisor = mean
+                elif scale == "root":
+                    divisor = math.sqrt(mean)
+                else:
+                    divisor = (std + epsilon) / (1 - mean) ** scale[1]
+                result.append((r - mean) / divisor)
     return result
 
 
 def alpha_of(weight, advantages, lengths):
     """The factor on negative advantages."""
-    kind, value = weight
+    kind, value, *rest = weight
     if kind == "fixed":
         return value
     if kind == "shift":
         return 1.0
     positives = sum(1 for A, L in zip(advantages, lengths, strict=True) if L > 0 and A > 0)
     negatives = sum(1 for A, L in zip(advantages, lengths, strict=True) if L > 0 and A < 0)
-    if negatives == 0:
-        return 1.0
-    return min(1.0, max(value, positives / negatives))
+    alpha = min(1.0, max(value, positives / negatives)) if negatives else 1.0
+    if kind == "entropy":
+        below, entropy = rest
+        return alpha if entropy >= below else 1.0 - (1.0 - alpha) * entropy / below
+    return alpha
 
 
 def weigh(weight, advantages, lengths):

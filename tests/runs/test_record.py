@@ -22,7 +22,7 @@ def test_a_preset_is_described_part_by_part():
     data = objective_data(hy.a_hpo())
     assert data["gate"] == {"kind": "ClipGate", "low": 0.2, "high": 0.2}
     assert data["ratio"] == {"kind": "TokenRatio"}
-    assert data["scale"] == "std"
+    assert data["scale"] == {"kind": "StdScale", "epsilon": 1e-4}
     assert objective_text(data).startswith("ratio=TokenRatio, gate=ClipGate(low=0.2, high=0.2), weight=")
 
 

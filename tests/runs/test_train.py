@@ -25,7 +25,7 @@ def test_a_run_leaves_everything_that_is_needed_to_repeat_and_to_judge_it(quick,
     assert record["state"] == "finished"
     assert record["objective"]["ratio"] == {"kind": "SequenceRatio"}
     assert record["objective"]["weight"]["alpha_min"] == 0.1
-    assert record["objective"]["scale"] == "std"
+    assert record["objective"]["scale"]["kind"] == "StdScale"
     assert record["versions"]["trl"]
     taken = json.loads(folder.evaluation.read_text())
     assert taken["before"]["sampled"]["pass@1"]["problems"] == 4

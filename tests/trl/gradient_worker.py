@@ -209,6 +209,8 @@ def cases():
         yield f"{algorithm} 4 updates", {**several, "algorithm": algorithm}
     yield "grpo adaptive", {**several, "algorithm": "grpo", "weight": "adaptive"}
     yield "grpo adaptive no std", {**several, "algorithm": "grpo", "weight": "adaptive", "scale_rewards": "none"}
+    yield "gspo adaptive mean scale", {**several, "algorithm": "gspo", "weight": "adaptive", "scale": "mean"}
+    yield "sapo root scale", {**several, "algorithm": "sapo", "scale": "root"}
     yield "gspo adaptive", {**several, "algorithm": "gspo", "weight": "adaptive"}
     yield "sapo adaptive batch", {**several, "algorithm": "sapo", "weight": "adaptive", "length": "batch"}
     yield "sapo constant sequence", {**several, "algorithm": "sapo", "length": "constant", "ratio": "sequence"}

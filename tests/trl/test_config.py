@@ -46,7 +46,7 @@ def test_an_algorithm_runs_on_trls_own_loss(name, loss_type, level, scale):
 
 def test_parts_are_exchanged_by_key():
     made = config(algorithm="grpo", weight="adaptive", alpha_min=0.2, scale_rewards="none").objective()
-    assert made == hy.grpo().replace(weight=hy.AdaptiveWeight(0.2), scale="none")
+    assert made == hy.grpo().replace(weight=hy.AdaptiveWeight(0.2), scale=hy.NoScale())
     assert config(algorithm="gspo", weight="adaptive").objective() == hy.gspo().replace(weight=hy.AdaptiveWeight())
 
 
@@ -134,7 +134,7 @@ def test_yaml_without_a_value_is_unset():
 @pytest.mark.parametrize(("given", "settled"), [(True, "group"), (False, "none"), ("batch", "batch")])
 def test_scale_rewards_may_be_a_bool_as_in_trl(given, settled):
     assert config(scale_rewards=given).scale_rewards == settled
-    assert config(scale_rewards=given).objective().scale == ("none" if settled == "none" else "std")
+    assert config(scale_rewards=given).objective().scale == (hy.NoScale() if settled == "none" else hy.StdScale())
 
 
 def test_the_examples_in_its_docstring_are_right():

@@ -10,7 +10,7 @@ from policy import low_first_byte, prompts, random_policy, settings
 import hysteretic as hy
 from hysteretic.parts import UniformWeight
 from hysteretic.trl import HPOConfig, HPOTrainer
-from hysteretic.trl.rewards import GroupRewards
+from hysteretic.trl.rewards import GroupRewards, RewardError
 
 
 def trainer_of(folder, rewards=low_first_byte, objective=None, **changes):
@@ -93,3 +93,65 @@ def test_a_reward_of_weight_zero_or_a_none_breaks_no_silence(tmp_path):
     matrix = torch.tensor([first, list(range(12))]).T
     rewards = GroupRewards.of(matrix, trainer.num_generations, trainer.reward_weights, normalizes_first=True)
     assert rewards.is_silent.tolist() == [True] * 8 + [False] * 4
+
+
+@pytest.mark.parametrize("scale", [hy.MeanScale(), hy.FocalScale(2.0), hy.StdScale(epsilon=0.5)])
+def test_a_scale_that_trl_lacks_divides_its_centred_rewards(tmp_path, scale):
+    """The advantages of the whole batch, before any weight."""
+    trainer = trainer_of(tmp_path, objective=hy.grpo().replace(scale=scale))
+    trainer.model.train()
+    found = trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))["advantages"]
+    expected = hy.group_advantages(trainer.group_rewards.rewards[:, 0], trainer.num_generations, scale)
+    assert trainer.scale_rewards == "none"
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    assert expected.abs().sum() > 0
+
+
+def graded(completion_ids, **_):
+    return [ids[0] / 300 for ids in completion_ids]
+
+
+def test_a_scale_for_success_rates_refuses_graded_rewards(tmp_path):
+    """As an error about rewards: finished updates are saved, and the run says what to do."""
+    trainer = trainer_of(tmp_path, rewards=graded, objective=hy.maxrl())
+    with pytest.raises(RewardError, match=r"MeanScale divides by the success rate.*use StdScale"):
+        trainer.train()
+
+
+def test_a_scale_and_rewards_normalised_one_by_one_contradict_each_other(tmp_path):
+    """TRL then divides by each function's deviation itself."""
+    with pytest.raises(ValueError, match=r"normalize_then_sum.*MeanScale"):
+        trainer_of(tmp_path, objective=hy.maxrl(), multi_objective_aggregation="normalize_then_sum")
+
+
+def test_alpha_follows_the_entropy_that_trl_logs(tmp_path):
+    """Two updates per rollout: each alpha is that of the mean entropy of the rollout before, over the first one's."""
+    weight = hy.EntropyWeight(below=1.0)
+    several = {"steps_per_generation": 4, "gradient_accumulation_steps": 2, "max_steps": 8, "learning_rate": 3e-2}
+    trainer = trainer_of(tmp_path, objective=hy.grpo().replace(weight=weight), lr_scheduler_type="constant", **several)
+    trainer.train()
+    lines = [line for line in trainer.state.log_history if "hpo/alpha" in line]
+    rollouts = [lines[i : i + 2] for i in range(0, len(lines), 2)]
+    entropy = [sum(line["entropy"] for line in rollout) / 2 for rollout in rollouts]
+    assert min(entropy) < 0.999 * entropy[0]
+    for number, rollout in enumerate(rollouts):
+        left = entropy[max(number - 1, 0)] / entropy[0]
+        counts = [round(rollout[0][f"hpo/{sign}_share"] * 32) for sign in ("positive", "negative")]
+        statistics = hy.BatchStatistics(responses=32, tokens=1, positives=counts[0], negatives=counts[1])
+        expected = weight.with_entropy(left).alpha_for(statistics)
+        assert rollout[0]["hpo/alpha"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_entropies_behind_alpha_are_in_checkpoints(tmp_path):
+    """A resumed run continues with the same alpha."""
+    objective = hy.grpo().replace(weight=hy.EntropyWeight(below=1.0))
+    changes = {"save_strategy": "steps", "save_steps": 2, "learning_rate": 3e-2, "lr_scheduler_type": "constant"}
+    whole = trainer_of(tmp_path / "a", objective=objective, max_steps=4, **changes)
+    whole.train()
+    resumed = trainer_of(tmp_path / "a", objective=objective, max_steps=4, **changes)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
+    alphas = [
+        [line["hpo/alpha"] for line in each.state.log_history if "hpo/alpha" in line][2:] for each in (whole, resumed)
+    ]
+    assert len(alphas[0]) == 2
+    assert alphas[0] == alphas[1]

@@ -259,6 +259,19 @@ class HalfWeight:
         return advantages.where(advantages >= 0, self.factor * advantages)
 
 
+def test_the_scale_is_that_of_the_settings():
+    """algorithm.hpo.scale before verl's switch; one success in eight counts 7 with the mean, by hand."""
+    rewards = torch.zeros(8, 1)
+    rewards[0] = 1.0
+    batch = (rewards, torch.ones(8, 1), np.array(["a"] * 8, dtype=object))
+    for settings_, first in [({"scale": "mean"}, 7.0), ({"scale": "none"}, 0.875), ({"scale": "root"}, 0.875 * 8**0.5)]:
+        _, plain = call("hpo", batch, hpo=settings_)
+        assert float(plain[0, 0]) == pytest.approx(first, rel=1e-6)
+    for settings_, message in [({"scale": "men"}, "Did you mean 'mean'"), ({"gamma": 2.0}, "gamma is set, but")]:
+        with pytest.raises(ValueError, match=message):
+            call("hpo", batch, hpo=settings_)
+
+
 def test_a_weight_of_a_users_own_is_taken():
     """As hpo's of the same value; no alpha is reported, for it has none."""
     rewards, mask, uid, *_ = batch = sparse_batch()

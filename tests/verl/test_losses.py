@@ -44,6 +44,8 @@ CASES = {
     "grpo": (hy.grpo(), "vanilla", "seq-mean-token-mean", {}),
     "adaptive-grpo": (hy.adaptive_grpo(), "vanilla", "seq-mean-token-mean", {}),
     "dapo": (hy.dapo(), "vanilla", "token-mean", {"clip_ratio_high": 0.28}),
+    "maxrl": (hy.maxrl(), "vanilla", "token-mean", {}),
+    "f-grpo adaptive": (hy.f_grpo(0.5).replace(weight=AdaptiveWeight()), "vanilla", "seq-mean-token-mean", {}),
     "dr-grpo": (hy.dr_grpo(64), "vanilla", "seq-mean-token-sum-norm", {"loss_scale_factor": 64}),
     "gspo": (hy.gspo(), "gspo", "seq-mean-token-mean", {"clip_ratio_low": 3e-4, "clip_ratio_high": 4e-4}),
     "gspo adaptive": (

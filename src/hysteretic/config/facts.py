@@ -21,8 +21,20 @@ def _translated(group: str = "", short: str = "", **more: Any) -> Facts:
 OWN: dict[str, Facts] = {
     **{
         name: _translated(OBJECTIVE)
-        for name in ("algorithm", "alpha", "alpha_min", "shift", "ratio", "gate", "weight", "length")
+        for name in (
+            "algorithm",
+            "alpha",
+            "alpha_min",
+            "shift",
+            "ratio",
+            "gate",
+            "weight",
+            "length",
+            "scale",
+            "focal_gamma",
+        )
     },
+    "entropy_below": _translated(OBJECTIVE),
     "alpha_ema": _translated(OBJECTIVE, "Decay of a moving average of alpha, 0 (off) to below 1.", verl_default=0.0),
     **{
         name: _translated(OBJECTIVE)

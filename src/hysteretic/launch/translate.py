@@ -29,6 +29,7 @@ from hysteretic.launch.verl_keys import (
 from hysteretic.parts import (
     AdaptiveWeight,
     ClipGate,
+    EntropyWeight,
     FixedWeight,
     PerResponseLength,
     SequenceRatio,
@@ -158,6 +159,8 @@ def _impossible(request: RunSpec, given: Collection[str]) -> Iterator[tuple[str,
         yield "alpha_ema", "the estimators keep no state between steps"
     if not isinstance(objective.weight, UniformWeight | FixedWeight | AdaptiveWeight):
         yield "weight", f"the estimators have a fixed or an adaptive weight, not {type(objective.weight).__name__}"
+    if isinstance(objective.weight, EntropyWeight):
+        yield "weight", "verl tells its estimators nothing about entropy"
     if not has_known_mass(objective):
         yield "loss_type", f"verl has no counterpart of TRL's {training.loss_type}"
     if isinstance(objective.ratio, SequenceRatio) and not isinstance(objective.gate, ClipGate):

@@ -21,6 +21,8 @@ from hysteretic.parts import (
     SoftGate,
     TokenRatio,
 )
+from hysteretic.scales import SCALES, STD, FocalScale
+from hysteretic.trl.mapping import is_trls
 
 ATTENTION = "sdpa"
 """torch's own attention; verl's default, flash_attention_2, needs a package that its vllm extra lacks."""
@@ -54,14 +56,18 @@ class Batch:
 
 
 def of_objective(objective: Objective, beta: float) -> Overrides:
-    """The objective's four parts as estimator, loss and length."""
+    """The objective's parts as estimator, loss and length."""
     gate, length, weight = objective.gate, objective.length, objective.weight
     found: Overrides = {"algorithm.adv_estimator": "a_hpo" if isinstance(weight, AdaptiveWeight) else "hpo"}
     if isinstance(weight, AdaptiveWeight):
         found["+algorithm.hpo.alpha_min"] = weight.alpha_min
     else:
         found["+algorithm.hpo.alpha"] = weight.alpha if isinstance(weight, FixedWeight) else 1.0
-    found["algorithm.norm_adv_by_std_in_grpo"] = objective.scale == "std"
+    found["algorithm.norm_adv_by_std_in_grpo"] = objective.scale == STD
+    if not is_trls(objective.scale):
+        name = next(name for name, kind in SCALES.items() if type(objective.scale) is kind)
+        found["+algorithm.hpo.scale"] = name
+        found |= {"+algorithm.hpo.gamma": objective.scale.gamma} if isinstance(objective.scale, FocalScale) else {}
     if isinstance(gate, SoftGate):
         found |= {f"{ACTOR}.policy_loss.loss_mode": "sapo"}
         found |= {f"{ACTOR}.tau_pos": gate.tau_positive, f"{ACTOR}.tau_neg": gate.tau_negative}

@@ -19,6 +19,7 @@ from hysteretic.parts import (
     CapGate,
     ClipGate,
     ConstantLength,
+    EntropyWeight,
     FixedWeight,
     PerResponseLength,
     ShiftedBaseline,
@@ -26,7 +27,17 @@ from hysteretic.parts import (
     UniformWeight,
 )
 from hysteretic.presets import ALGORITHMS, make
-from hysteretic.trl.mapping import LEVELS, LOSSES, TrlOnly, trl_objective, trl_settings, with_max_length
+from hysteretic.scales import SCALES, FocalScale, NoScale
+from hysteretic.trl.mapping import (
+    LEVELS,
+    LOSSES,
+    TrlOnly,
+    is_trls,
+    trl_objective,
+    trl_scale,
+    trl_settings,
+    with_max_length,
+)
 
 PARTS: dict[str, Mapping[str, type]] = {
     "ratio": LEVELS,
@@ -35,11 +46,13 @@ PARTS: dict[str, Mapping[str, type]] = {
         "uniform": UniformWeight,
         "fixed": FixedWeight,
         "adaptive": AdaptiveWeight,
+        "entropy": EntropyWeight,
         "shift": ShiftedBaseline,
     },
     "length": {"response": PerResponseLength, "batch": BatchMeanLength, "constant": ConstantLength},
+    "scale": SCALES,
 }
-"""What the keys ratio, gate, weight and length may say."""
+"""What the keys ratio, gate, weight, length and scale may say."""
 
 TRL_DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(GRPOConfig)}
 """What TRL's own fields are where they are unset."""
@@ -89,8 +102,9 @@ class HPOConfig(GRPOConfig):
     - With none of the three the algorithm is a-hpo: TRL's default loss (loss_type "dapo", clip 0.2) plus the adaptive
       weight. The rule is the same as above, so that adding TRL's default explicitly changes nothing.
 
-    `ratio`, `gate`, `weight` and `length` exchange one part each: HPOConfig(algorithm="gspo", weight="adaptive").
-    epsilon, epsilon_high, the SAPO temperatures and scale_rewards change the parts and default to the algorithm's.
+    `ratio`, `gate`, `weight`, `length` and `scale` exchange one part each: HPOConfig(algorithm="gspo",
+    weight="adaptive"). epsilon, epsilon_high, the SAPO temperatures and scale_rewards change the parts and default to
+    the algorithm's.
 
     Raises:
         ValueError: For an unknown name (the nearest is suggested) or a contradiction (with what to do).
@@ -116,14 +130,25 @@ class HPOConfig(GRPOConfig):
         "checkpoints.",
         0.0,
     )
+    entropy_below: float | None = _setting(
+        "From which fraction of its first entropy on alpha rises to 1, above 0 to 1 (weight 'entropy'; 0.5)."
+    )
     shift: float | None = _setting("AsymRE's shift of the baseline, at most 0 (weight 'shift'; -0.1).")
     ratio: str | None = _setting("Replace the importance ratio: 'token' or 'sequence'.")
     gate: str | None = _setting("Replace the gate: 'clip', 'soft' (SAPO) or 'cap' (CISPO).")
-    weight: str | None = _setting("Replace the advantage weight: 'uniform', 'fixed', 'adaptive' or 'shift'.")
+    weight: str | None = _setting(
+        "Replace the advantage weight: 'uniform', 'fixed', 'adaptive', 'entropy' (adaptive, and rising to 1 as entropy "
+        "falls) or 'shift'."
+    )
     length: str | None = _setting(
         "Replace the length normaliser: 'response' (each its own), 'batch' (mean of the batch) or 'constant' "
         "(max_completion_length)."
     )
+    scale: str | None = _setting(
+        "Replace what advantages are divided by: 'std', 'none', or for rewards of 0 and 1 the success rate 'mean' "
+        "(MaxRL), its 'root', or 'focal' (F-GRPO)."
+    )
+    focal_gamma: float | None = _setting("Exponent of scale 'focal', at least 0 (f-grpo's 1).")
 
     sign_rewards: list[str] | None = _setting(  # noqa: RUF009
         "Names of the reward functions that decide which responses are positive, negative or silent, for alpha and "
@@ -195,7 +220,7 @@ class HPOConfig(GRPOConfig):
         objective = self.objective()
         self._settle(objective)
         if self.scale_rewards is None:
-            self.scale_rewards = "group" if objective.scale == "std" else "none"
+            self.scale_rewards = trl_scale(objective.scale)
         super().__post_init__()
         self._check_accumulation()
 
@@ -234,7 +259,9 @@ class HPOConfig(GRPOConfig):
             CapGate: {"cap": self.epsilon_high},
             FixedWeight: {"alpha": self.alpha},
             AdaptiveWeight: {"alpha_min": self.alpha_min},
+            EntropyWeight: {"alpha_min": self.alpha_min, "below": self.entropy_below},
             ShiftedBaseline: {"shift": self.shift},
+            FocalScale: {"gamma": self.focal_gamma},
         }
         if kinds["gate"] is ClipGate and self.epsilon is not None and self.epsilon_high is None:
             parameters[ClipGate]["high"] = self.epsilon  # as in TRL
@@ -243,9 +270,8 @@ class HPOConfig(GRPOConfig):
             given = {name: value for name, value in parameters.get(kind, {}).items() if value is not None}
             own = getattr(base, key)
             parts[key] = own.__class__(**{**vars(own), **given}) if isinstance(own, kind) else kind(**given)
-        self._check_parameters_used(kinds["weight"])
-        scale = base.scale if self.scale_rewards is None else "none" if self.scale_rewards == "none" else "std"
-        return with_max_length(Objective(**parts, scale=scale), self.max_completion_length)
+        self._check_parameters_used(kinds)
+        return with_max_length(Objective(**parts), self.max_completion_length)
 
     def objective_name(self) -> str:
         """A short name of the objective, for folders: a preset's where one has these parts.
@@ -282,7 +308,23 @@ class HPOConfig(GRPOConfig):
 
     def _part(self, key: str, base: Objective) -> type:
         name = getattr(self, key)
+        if key == "scale" and self.scale_rewards is not None:
+            return self._scale(name, base)
         return type(getattr(base, key)) if name is None else PARTS[key][name]
+
+    def _scale(self, name: str | None, base: Objective) -> type:
+        """The scale, where TRL's scale_rewards is set as well. Raises ValueError where they contradict each other."""
+        kind = type(base.scale) if name is None else SCALES[name]
+        is_free = name is None and is_trls(base.scale)
+        if is_free:
+            return NoScale if self.scale_rewards == "none" else SCALES["std"]
+        if (self.scale_rewards != "none") != (kind is SCALES["std"]):
+            what = f"the algorithm divides by {kind.__name__}" if name is None else f"scale is {name!r}"
+            raise ValueError(
+                f"scale_rewards is {self.scale_rewards!r}, but {what}; drop scale_rewards, or set scale "
+                "to 'std' or 'none'."
+            )
+        return kind
 
     def _check_choices(self) -> None:
         """Raises ValueError for a name that does not exist."""
@@ -301,21 +343,23 @@ class HPOConfig(GRPOConfig):
             if value is not None and value not in known:
                 raise ValueError(f"{key} is {value!r}.{nearest(str(value), known)} Known: {', '.join(known)}.")
 
-    def _check_parameters_used(self, weight: type) -> None:
-        """A parameter that the chosen weight would silently ignore is a mistake."""
-        for name, kind, fix in [
-            ("alpha", FixedWeight, "algorithm='hpo' or weight='fixed'"),
-            ("alpha_min", AdaptiveWeight, "algorithm='a-hpo' or weight='adaptive'"),
-            ("shift", ShiftedBaseline, "algorithm='asymre' or weight='shift'"),
+    def _check_parameters_used(self, kinds: Mapping[str, type]) -> None:
+        """A parameter that the chosen parts would silently ignore is a mistake."""
+        for name, kind, part, fix in [
+            ("alpha", FixedWeight, "weight", "algorithm='hpo' or weight='fixed'"),
+            ("alpha_min", AdaptiveWeight, "weight", "algorithm='a-hpo' or weight='adaptive'"),
+            ("entropy_below", EntropyWeight, "weight", "weight='entropy'"),
+            ("shift", ShiftedBaseline, "weight", "algorithm='asymre' or weight='shift'"),
+            ("focal_gamma", FocalScale, "scale", "algorithm='f-grpo' or scale='focal'"),
         ]:
-            if getattr(self, name) is not None and weight is not kind:
+            if getattr(self, name) is not None and not issubclass(kinds[part], kind):
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}, but the weight is {weight.__name__}, which would ignore it; "
-                    f"set {fix}, or drop {name}."
+                    f"{name} is {getattr(self, name)}, but the {part} is {kinds[part].__name__}, which would ignore "
+                    f"it; set {fix}, or drop {name}."
                 )
-        if self.alpha_ema and weight is not AdaptiveWeight:
+        if self.alpha_ema and not issubclass(kinds["weight"], AdaptiveWeight):
             raise ValueError(
-                f"alpha_ema is {self.alpha_ema}, but the weight {weight.__name__} has nothing to average; "
+                f"alpha_ema is {self.alpha_ema}, but the weight {kinds['weight'].__name__} has nothing to average; "
                 "set weight='adaptive', or drop alpha_ema."
             )
 

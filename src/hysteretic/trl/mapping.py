@@ -25,6 +25,7 @@ from hysteretic.parts import (
     SoftGate,
     TokenRatio,
 )
+from hysteretic.scales import STD, NoScale, Scale
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,16 @@ def trl_settings(
     elif isinstance(gate, CapGate):
         fields |= {"epsilon_high": gate.cap}
     return {**fields, "importance_sampling_level": levels[0]}
+
+
+def trl_scale(scale: Scale) -> str:
+    """The value of scale_rewards by which TRL divides like this scale, or "none" for one that TRL lacks."""
+    return "group" if scale == STD else "none"
+
+
+def is_trls(scale: Scale) -> bool:
+    """Whether TRL itself divides like this; otherwise its centred rewards are divided afterwards."""
+    return scale == STD or isinstance(scale, NoScale)
 
 
 def trl_objective(loss_type: str, level: str, cap: float) -> Objective:

@@ -45,12 +45,14 @@ class GroupRewards:
     is_excluded: [B], responses of groups in which a response has no reward.
     is_silent: [B], responses of zero-variance groups, and the excluded ones.
     is_neutral: [B], responses whose advantage is exactly 0: the silent ones, and those at the mean of their group.
+    total: [B], the weighted sum of the rewards; 0 in groups in which a response has no reward.
     """
 
     rewards: Tensor
     is_excluded: Tensor
     is_silent: Tensor
     is_neutral: Tensor
+    total: Tensor
 
     @classmethod
     def of(cls, rewards_BF: Tensor, group_size: int, weights_F: Tensor, normalizes_first: bool) -> GroupRewards:
@@ -63,16 +65,17 @@ class GroupRewards:
         is_missing_B = rewards_BF.isnan().all(dim=1)
         filled_BF = with_group_means(rewards_BF, G)
         is_excluded_B = is_missing_B.view(-1, G).any(dim=1).repeat_interleave(G)
+        rewards_B = (filled_BF * weights_F).nansum(dim=1)
         if normalizes_first:  # a None changes no group's mean or spread
             complete_BF = torch.where(filled_BF.isnan(), _means_of_groups(filled_BF, G).nan_to_num(), filled_BF)
             is_silent_B = silent_groups(complete_BF[:, weights_F != 0], G).repeat_interleave(G)
             is_neutral_B = is_silent_B
         else:
-            rewards_B = (filled_BF * weights_F).nansum(dim=1)
             is_silent_B = silent_groups(rewards_B, G).repeat_interleave(G)
             # With scale_rewards="batch" the standard deviation is that of the batch; the mean is still the group's.
             is_neutral_B = neutral_responses(rewards_B, G)
-        return cls(filled_BF, is_excluded_B, is_silent_B | is_excluded_B, is_neutral_B | is_excluded_B)
+        total_B = rewards_B.masked_fill(is_excluded_B, 0.0)
+        return cls(filled_BF, is_excluded_B, is_silent_B | is_excluded_B, is_neutral_B | is_excluded_B, total_B)
 
 
 def with_group_means(rewards_BF: Tensor, group_size: int) -> Tensor:

@@ -1,6 +1,8 @@
 """What HPO changes in TRL's mathematics: once per generation batch, advantages are weighted. Nothing else.
 
 rewards, advantages (TRL) -> silence -> counts over all ranks -> weighted advantages -> micro-batches, loss (TRL)
+
+A scale that TRL lacks divides its centred rewards first.
 """
 
 from __future__ import annotations
@@ -23,8 +25,16 @@ from hysteretic.parts import AdaptiveWeight, FixedWeight
 from hysteretic.trl.compat import setting
 from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.extra_state import ExtraState
-from hysteretic.trl.mapping import has_known_mass, length_of, row_factor, trl_settings, with_max_length
-from hysteretic.trl.rewards import GroupRewards, Signs, hidden_groups, with_group_means
+from hysteretic.trl.mapping import (
+    has_known_mass,
+    is_trls,
+    length_of,
+    row_factor,
+    trl_scale,
+    trl_settings,
+    with_max_length,
+)
+from hysteretic.trl.rewards import GroupRewards, RewardError, Signs, hidden_groups, with_group_means
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +93,14 @@ class WeightedAdvantages(ExtraState):
         self._rollout_metrics: dict[str, float] = {}
         self._smoothed_alpha: float | None = None
         self._hidden_rollouts = 0
+        self._entropies: list[float] = []
+        self._first_entropy: float | None = None
         super().__init__(model, reward_funcs, args, *arguments, **options)
+        if self.multi_objective_aggregation == "normalize_then_sum" and not is_trls(self.objective.scale):
+            raise ValueError(
+                "multi_objective_aggregation is 'normalize_then_sum', which divides each reward by its own standard "
+                f"deviation, but the scale is {self.objective.scale!r}; set 'sum_then_normalize', or drop the scale."
+            )
         self._sign_columns = columns_named(setting(args, "sign_rewards"), self.reward_func_names)
         if isinstance(self.objective.weight, AdaptiveWeight) and self.accelerator.is_main_process:
             warning = few_groups(self.args)
@@ -133,12 +150,14 @@ class WeightedAdvantages(ExtraState):
         first = self.accelerator.process_index * len(advantages_B)
         own = slice(first, first + len(advantages_B))
         advantages_B = advantages_B.masked_fill(rewards.is_neutral[own], 0.0)
+        if not is_trls(self.objective.scale):
+            advantages_B = advantages_B / self._divisors(rewards)[own].to(advantages_B.dtype)
         signs_B = advantages_B if self.signs is None else self.signs.of_responses[own].to(advantages_B.dtype)
         mask_BT = batch["completion_mask"] * batch.get("tool_mask", 1)
         lengths_B = mask_BT.sum(dim=1).to(advantages_B.dtype)
 
         statistics = BatchStatistics.of_lengths(signs_B, lengths_B).across_ranks(self.accelerator.device)
-        objective = self._smoothed(statistics)
+        objective = self._smoothed(self._with_entropy(self.objective), statistics)
         alpha = objective.alpha(statistics)
         if self.signs is None or alpha is None:  # a weight without alpha is given the advantages, whatever their signs
             weighted_B = objective.weigh(advantages_B, statistics)
@@ -149,15 +168,41 @@ class WeightedAdvantages(ExtraState):
         trl_length = length_of(self.loss_type, self.max_completion_length)
         return weighted_B * row_factor(objective.length, trl_length, lengths_B, statistics)
 
-    def _smoothed(self, statistics: BatchStatistics) -> Objective:
+    def _divisors(self, rewards: GroupRewards) -> Tensor:
+        """What the scale divides each response's centred reward by, [B] over all ranks. Raises RewardError."""
+        rewards_PG = rewards.total.double().view(-1, self.num_generations)
+        try:
+            return self.objective.scale(rewards_PG).expand_as(rewards_PG).flatten()
+        except ValueError as error:
+            raise RewardError(str(error)) from error
+
+    def training_step(self, *arguments: Any, **options: Any) -> Tensor:
+        """GRPOTrainer.training_step; notes the entropy that it logged, for a weight that follows it."""
+        before = len(self._metrics["train"]["entropy"])
+        loss: Tensor = super().training_step(*arguments, **options)
+        self._entropies += self._metrics["train"]["entropy"][before:]
+        return loss
+
+    def _with_entropy(self, objective: Objective) -> Objective:
+        """The objective at the mean entropy of the last rollout's updates over that of the first rollout's."""
+        entropies, self._entropies = self._entropies, []
+        follow = getattr(objective.weight, "with_entropy", None)
+        if follow is None or not entropies:
+            return objective
+        entropy = sum(entropies) / len(entropies)
+        if self._first_entropy is None:
+            self._first_entropy = entropy
+        return objective.replace(weight=follow(entropy / self._first_entropy if self._first_entropy else 1.0))
+
+    def _smoothed(self, objective: Objective, statistics: BatchStatistics) -> Objective:
         """The objective, with alpha averaged over generation batches where alpha_ema asks for that."""
         decay = setting(self.args, "alpha_ema")
-        if not decay or not isinstance(self.objective.weight, AdaptiveWeight):
-            return self.objective
-        alpha = self.objective.weight.alpha_for(statistics)
+        if not decay or not isinstance(objective.weight, AdaptiveWeight):
+            return objective
+        alpha = objective.weight.alpha_for(statistics)
         previous = alpha if self._smoothed_alpha is None else self._smoothed_alpha
         self._smoothed_alpha = decay * previous + (1 - decay) * alpha
-        return self.objective.replace(weight=FixedWeight(self._smoothed_alpha))
+        return objective.replace(weight=FixedWeight(self._smoothed_alpha))
 
     def _log_rollout(
         self,
@@ -194,13 +239,19 @@ class WeightedAdvantages(ExtraState):
         super().log(logs, *arguments, **options)
 
     def extra_state(self) -> dict[str, Any]:
-        """ExtraState.extra_state, with the averaged alpha."""
-        return {**super().extra_state(), "smoothed_alpha": self._smoothed_alpha}
+        """ExtraState.extra_state, with the averaged alpha and the entropies behind it."""
+        return {
+            **super().extra_state(),
+            "smoothed_alpha": self._smoothed_alpha,
+            "entropies": self._entropies,
+            "first_entropy": self._first_entropy,
+        }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `extra_state` returned."""
         super().load_extra_state(state)
         self._smoothed_alpha = state["smoothed_alpha"]
+        self._entropies, self._first_entropy = list(state.get("entropies", [])), state.get("first_entropy")
 
 
 def with_objective(args: GRPOConfig, objective: Objective) -> GRPOConfig:
@@ -217,8 +268,9 @@ def with_objective(args: GRPOConfig, objective: Objective) -> GRPOConfig:
     args = copy.copy(args)
     for name, value in trl_settings(objective, args.max_completion_length).items():
         setattr(args, name, value)
-    if (objective.scale == "none") != (args.scale_rewards == "none"):
-        args.scale_rewards = "none" if objective.scale == "none" else "group"
+    scale = trl_scale(objective.scale)
+    if (scale == "none") != (args.scale_rewards == "none"):
+        args.scale_rewards = scale
     return args
 
 

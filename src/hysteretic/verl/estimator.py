@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hysteretic.advantages import BatchStatistics, Scale, group_advantages, silent_groups
+from hysteretic.advantages import BatchStatistics, group_advantages, silent_groups
 from hysteretic.common import metric_names as names
 from hysteretic.parts import Weight, alpha_of
-from hysteretic.verl.settings import check_run, rollout_n, root_of, weight_of
+from hysteretic.scales import STD, Scale
+from hysteretic.verl.settings import check_run, rollout_n, root_of, scale_of, weight_of
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +90,7 @@ def _estimate(
         raise ValueError(
             f"algorithm.adv_estimator={name} compares the responses of a prompt, but the batch has no uid."
         )
-    scale: Scale = "std" if config is None or config.get("norm_adv_by_std_in_grpo", True) else "none"
-    return estimate(token_level_rewards, response_mask, index, weight, scale, rollout_n(root))
+    return estimate(token_level_rewards, response_mask, index, weight, scale_of(config), rollout_n(root))
 
 
 def estimate(
@@ -98,7 +98,7 @@ def estimate(
     response_mask: Tensor,
     index: Sequence[Any],
     weight: Weight,
-    scale: Scale = "std",
+    scale: Scale = STD,
     group_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Weighted advantages and, as verl's `returns`, the unweighted ones; both [B, T], 0 where the mask is.

@@ -1,6 +1,6 @@
 """Read verl's settings that determine the objective, and check them before anything is trained.
 
-algorithm.hpo.*         alpha (hpo), alpha_min (a_hpo, adaptive_grpo), length (the intended normalisation)
+algorithm.hpo.*         alpha (hpo), alpha_min (a_hpo, adaptive_grpo), length (the intended normalisation), scale, gamma
 loss_agg_mode           must match that length
 policy_loss.loss_mode   must be a loss whose objective is known here
 use_kl_in_reward        must be off: it makes equal rewards differ
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from hysteretic.common.errors import nearest
 from hysteretic.parts import AdaptiveWeight, FixedWeight, Weight
+from hysteretic.scales import SCALES, FocalScale, Scale
 from hysteretic.verl.supported import installed_version
 
 
@@ -56,7 +57,7 @@ def options_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
 def weight_of(name: str, config: Mapping[str, Any] | None) -> Weight:
     """The weight of an estimator with its option. Raises ValueError for an option it does not have, or out of range."""
     options, estimator = options_of(config), ESTIMATORS[name]
-    known = (estimator.option, "length")
+    known = (estimator.option, "length", "scale", "gamma")
     for option in options:
         others = [other for other, each in ESTIMATORS.items() if each.option == option]
         if others and option != estimator.option:
@@ -76,6 +77,26 @@ def weight_of(name: str, config: Mapping[str, Any] | None) -> Weight:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"algorithm.hpo.{estimator.option} is {value!r}; give a number within [0, 1].")
     return estimator.weight(float(value))
+
+
+def scale_of(config: Mapping[str, Any] | None) -> Scale:
+    """What advantages are divided by: algorithm.hpo.scale, and otherwise verl's norm_adv_by_std_in_grpo (std or none).
+
+    Raises ValueError for an unknown scale, and for a gamma that no scale uses.
+    """
+    options = options_of(config)
+    name, gamma = options.get("scale"), options.get("gamma")
+    if name is None:
+        name = "std" if config is None or config.get("norm_adv_by_std_in_grpo", True) else "none"
+    if name not in SCALES:
+        raise ValueError(f"algorithm.hpo.scale is {name!r}.{nearest(str(name), SCALES)} Known: {', '.join(SCALES)}.")
+    if gamma is None:
+        return SCALES[name]()
+    if SCALES[name] is not FocalScale:
+        raise ValueError(
+            f"algorithm.hpo.gamma is set, but the scale {name!r} would ignore it; use 'focal', or drop it."
+        )
+    return FocalScale(float(gamma))
 
 
 def root_of(config: Any) -> Any:
