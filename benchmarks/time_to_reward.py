@@ -38,7 +38,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, T
 from trl import GRPOConfig, GRPOTrainer
 
 import hysteretic.tasks
-from hysteretic.evals.evaluate import rate, respond, score_all
+from hysteretic.evals.evaluate import rate, score_all
+from hysteretic.evals.generate import respond
 from hysteretic.models import tiny_model
 from hysteretic.rewards.reward_function import as_dataset, task_reward
 from hysteretic.statistics import mean_interval

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hysteretic.cli import main
-from hysteretic.evals.evaluate import respond
+from hysteretic.evals.generate import respond
 from hysteretic.tasks import load
 
 TASK = """

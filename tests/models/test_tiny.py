@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import hysteretic.tasks
-from hysteretic.evals.evaluate import respond, score_all
+from hysteretic.evals.evaluate import score_all
+from hysteretic.evals.generate import respond
 from hysteretic.models import LONGEST_RESPONSE, OF_TASK, SHIPPED, TASK, tiny, tiny_model
 from hysteretic.models.warmup import IGNORED, Phase, Warmup, padded, token_row, token_rows
 from hysteretic.tasks.countdown import Countdown

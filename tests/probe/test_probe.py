@@ -4,11 +4,8 @@ import json
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
 from hysteretic.cli import main
-from hysteretic.lean.decode import Sampled
-from hysteretic.probe import sampling
 from hysteretic.probe.page import save_page
 from hysteretic.probe.summary import headline
 
@@ -62,20 +59,6 @@ def test_transformers_samples_the_same_where_the_own_loop_cannot(random_model, t
     assert own["rewards"] == theirs["rewards"]
     assert len({reward for rewards in own["rewards"].values() for reward in rewards}) > 8
     assert own["tokens"]["prompt"] == theirs["tokens"]["prompt"]
-
-
-def test_the_own_loop_gives_way_when_it_samples_from_another_distribution(random_model, monkeypatch):
-    """Checked numerically, not by the model's name: a model may ignore what its attention is given."""
-    model, prompts = AutoModelForCausalLM.from_pretrained(random_model), [[5, 6, 7], list(range(5, 50))]
-    assert sampling.against_own_loop(model, prompts) is None
-
-    def shifted(model, config, prompts, count, ends):
-        return Sampled([[5] * count for _ in prompts], [0.0] * len(prompts))
-
-    monkeypatch.setattr(sampling, "sample", shifted)
-    assert "entropies" in sampling.against_own_loop(model, prompts)
-    model.config.layer_types = ["sliding_attention"] * 2
-    assert "do not attend to the whole context" in sampling.against_own_loop(model, prompts)
 
 
 def test_the_same_seed_gives_the_same_figures(random_model, tmp_path):

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer
 from trl.generation.vllm_client import VLLMClient
 
-from hysteretic.evals.evaluate import respond
+from hysteretic.evals.generate import respond
 from hysteretic.evals.vllm import respond_within_run
 from hysteretic.tasks.task import Problem
 

@@ -10,7 +10,7 @@ from one_engine import in_float32, logged, vllm_trainer, weights
 from transformers import AutoTokenizer
 from trl.generation import vllm_generation
 
-from hysteretic.evals.evaluate import respond
+from hysteretic.evals.generate import respond
 from hysteretic.evals.vllm import respond_within_run
 from hysteretic.tasks.task import Problem
 from hysteretic.trl import HPOTrainer

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _judged(found: Sequence[Variant], options: argparse.Namespace) -> Judged:
     """The responses of --model, scored. Raises UsageError, RewardError."""
-    from hysteretic.evals.evaluate import respond
+    from hysteretic.evals.generate import respond
     from hysteretic.evals.variants import of_model
     from hysteretic.evals.vllm import responses_of
     from hysteretic.models import model_path

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hysteretic.common.errors import UsageError, usage_errors
-from hysteretic.evals.evaluate import Generate, decodings, prompt_text, score_all
+from hysteretic.evals.evaluate import Generate, decodings, score_all
+from hysteretic.evals.generate import prompt_text
 from hysteretic.evals.metrics import Answered, answered
 from hysteretic.tasks.rows import read_text
 from hysteretic.tasks.task import Problem, Randomises, Task

@@ -15,7 +15,8 @@ from accelerate.utils import gather_object
 from transformers import AutoConfig
 
 from hysteretic.common.errors import UsageError, usage_errors
-from hysteretic.evals.evaluate import Generate, prompt_tokens
+from hysteretic.evals.evaluate import Generate
+from hysteretic.evals.generate import prompt_tokens
 from hysteretic.models.loading import check_vllm
 from hysteretic.tasks.task import Problem
 

@@ -53,8 +53,9 @@ def sample(
 ) -> Sampled:
     """Sample one response to every prompt (with shares_prompts, equal prompts are read once).
 
-    model, config: a causal language model of transformers and its config. warpers: a function of scores [R, V], row by
-    row, applied after the temperature. drops_finished: leave finished responses out of later steps.
+    model, config: a causal language model of transformers and its config. temperature: 0 takes the most likely tokens,
+    and draws no random numbers. warpers: a function of scores [R, V], row by row, applied after the temperature.
+    drops_finished: leave finished responses out of later steps.
     Raises ValueError when there is no prompt, an empty one, or no token to sample; FloatingPointError when
     probabilities are not finite.
     """
@@ -83,12 +84,15 @@ def sample(
         active = torch.arange(R, device=device)
         is_going = torch.ones(R, dtype=torch.bool, device=device)
         for t in range(max_new_tokens):
-            scores = logits.float() / temperature if temperature != 1 else logits.float()
-            noise = scores.new_empty(R, scores.shape[1]).exponential_()  # as torch.multinomial draws, finished or not
+            scores = logits.float() / temperature if temperature not in (0, 1) else logits.float()
             unwarped = scores.softmax(dim=-1)
             warped = warpers(scores)
             probabilities = unwarped if warped is scores else warped.softmax(dim=-1)
-            drawn = (probabilities / (noise if len(active) == R else noise[active])).argmax(dim=-1)
+            if temperature == 0:
+                drawn = scores.argmax(dim=-1)
+            else:  # as torch.multinomial draws, for finished responses too
+                noise = scores.new_empty(R, scores.shape[1]).exponential_()
+                drawn = (probabilities / (noise if len(active) == R else noise[active])).argmax(dim=-1)
             entropy[active] += torch.special.entr(unwarped).sum(dim=-1) * is_going
             tokens[active, t] = drawn
             is_ended = is_going & torch.isin(drawn, ends)

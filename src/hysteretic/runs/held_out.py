@@ -10,7 +10,8 @@ from accelerate.utils import broadcast_object_list
 
 from hysteretic.common.files import read_json
 from hysteretic.config.settings import RunSpec
-from hysteretic.evals.evaluate import Generate, Rate, decodings, evaluate, respond
+from hysteretic.evals.evaluate import Generate, Rate, decodings, evaluate
+from hysteretic.evals.generate import respond
 from hysteretic.evals.vllm import respond_within_run
 from hysteretic.rewards.scoring import Scoring
 from hysteretic.runs.folder import RunFolder

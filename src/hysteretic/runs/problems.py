@@ -10,7 +10,7 @@ from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.common.files import read_json
 from hysteretic.config.recipes import tiny_recipe
 from hysteretic.config.settings import RunSpec
-from hysteretic.evals.evaluate import prompt_text
+from hysteretic.evals.generate import prompt_text
 from hysteretic.tasks.checked import draw
 from hysteretic.tasks.task import Problem, Task
 
