@@ -175,5 +175,5 @@ def test_an_infinite_reward_of_a_model_stops_the_run(others, tmp_path):
         [judge, *others],
         reward_processing_classes=[tokenizer, *[None for _ in others]],
     )
-    with pytest.raises(RewardError, match="reward model gave row 0 an infinite reward"):
+    with pytest.raises(RewardError, match="Reward model 1 gave inf for row 0"):
         trainer.train()

@@ -82,7 +82,7 @@ class FaultTolerance(ExtraState):
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *arguments: Any) -> Tensor:
         models = {
-            column: name
+            column: name or f"{column + 1}"  # a model without a name or folder
             for column, (function, name) in enumerate(zip(self.reward_funcs, self.reward_func_names, strict=True))
             if isinstance(function, nn.Module)
         }
