@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 MAX_CHARACTERS = 200
@@ -114,9 +114,8 @@ def whole_number(value: Any, name: str) -> int:
     """
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         return int(value)
-    if isinstance(value, Integral) and not isinstance(value, bool):
-        return int(value)
-    if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value == int(value):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and value == int(value):
         return int(value)
     raise ValueError(f"{name} is {value!r}; Countdown takes whole numbers, such as numbers [3, 5, 7] and target 26.")
 
