@@ -314,7 +314,6 @@ def test_numbers_in_another_type_are_the_numbers_they_plainly_are(numbers, targe
         ("3,5,7", 26),
         ({"3": 1}, 26),
         (357, 26),
-        ([], 26),
         ([3, 5, 7], None),
         ([3, 5, 7], float("nan")),
         ([3, 5, 7], "twenty-six"),
@@ -329,6 +328,12 @@ def test_bad_problem_data_is_an_error_and_never_a_reward_of_zero(numbers, target
     problem = Problem("p", "", {"numbers": numbers, "target": target})
     with pytest.raises(RewardError):
         score(Countdown(), problem, response)
+
+
+def test_a_problem_without_numbers_is_an_error():
+    """`verify` says that no expression of no numbers is right; a problem without numbers is bad data."""
+    with pytest.raises(RewardError, match="has no numbers"):
+        score(Countdown(), Problem("p", "", {"numbers": [], "target": 26}), "<answer>26</answer>")
 
 
 def test_a_problem_of_another_task_is_rejected():
