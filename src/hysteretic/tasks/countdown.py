@@ -159,8 +159,6 @@ class Countdown:
                 f"Problem {problem.id!r} has the answer {problem.answer!r}, but {self.name} needs "
                 '{"numbers": [...], "target": n}; score problems made by this task only.'
             )
-        if problem.answer["numbers"] in ([], ()):
-            raise ValueError(f"Problem {problem.id!r} has no numbers, so no response could be right; fix the answer.")
         is_correct = verify(response, problem.answer["numbers"], problem.answer["target"]) == 1.0
         has_format = has_answer_format(response, needs_thinking=self.prompt != "terse")
         return Score(1.0 if is_correct else self.format_bonus if has_format else 0.0, is_correct, has_format)
