@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hysteretic.cli import main
-from hysteretic.tasks import load
+from hysteretic.tasks import FileTask, Problem, Score, load
 
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -33,6 +33,20 @@ def both(tmp_path):
 
 
 COMMAND = ["eval", "--task", "telelogs-synthetic", "--problems", "16", "--responses"]
+
+
+def test_a_format_that_nobody_checked_is_not_reported(tmp_path):
+    """A reward function that returns a bool says nothing about the format; 100 % right format was reported."""
+    from hysteretic.evals.metrics import answered, metrics_by_decoding
+
+    def format_of(reward):
+        task = FileTask("data.jsonl", reward=reward)
+        problem = Problem("p", "1+1=", "2")
+        scores = [[task.score(problem, "2"), task.score(problem, "3")]]
+        return metrics_by_decoding(task, {"sampled": answered(task, [problem], [["2", "3"]], scores)})["sampled"]
+
+    assert "format" not in format_of(lambda response, answer: response == answer)
+    assert format_of(lambda response, answer: Score(1.0, True, response == "2"))["format"]["value"] == 0.5
 
 
 def test_both_guises_are_judged_by_cause(both, tmp_path, capsys):

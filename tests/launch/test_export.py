@@ -89,6 +89,14 @@ def test_mistakes_are_refused_and_leave_the_files_as_they_were(tmp_path, capsys,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.parquet", "validation.parquet"]
 
 
+def test_a_file_that_cannot_be_replaced_leaves_neither(tmp_path, capsys):
+    """Training data was put in place before validation data turned out to be impossible."""
+    (tmp_path / "validation.parquet").mkdir()
+    assert export(tmp_path, "--train-problems", "3", "--validation-problems", "3", "--overwrite") == 2
+    assert "validation.parquet is a folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["validation.parquet"]
+
+
 def test_a_task_whose_splits_overlap_is_refused(tmp_path, capsys):
     """Validation on training problems says nothing."""
     module = tmp_path / "overlap.py"
