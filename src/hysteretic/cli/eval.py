@@ -65,8 +65,8 @@ def _judged(found: Sequence[Variant], options: argparse.Namespace) -> Judged:
     has_weights, longest, seed = not options.vllm, options.max_completion_length, options.seed
     tokenizer, model = load_model(options.model, options.task, options.dtype, options.device, has_weights)
     if has_weights:
-        generate = partial(respond, model, tokenizer, max_new_tokens=longest, seed=seed)
-        return of_model(found, tokenizer, generate, options.samples)
+        transformers = partial(respond, model, tokenizer, max_new_tokens=longest, seed=seed)
+        return of_model(found, tokenizer, transformers, options.samples)
     problems = [problem for variant in found for problem in variant.problems]
     path = model_path(options.model, options.task)
     with responses_of(path, options.dtype, seed, tokenizer, problems, longest) as generate:
