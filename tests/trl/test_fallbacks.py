@@ -183,8 +183,9 @@ def given_responses(prompts, trainer):
 @pytest.mark.parametrize("engine", ["rollout function", "vllm"])
 def test_responses_of_another_engine(tmp_path, monkeypatch, algorithm, engine):
     """Tokens of an environment, and vLLM's correction, which needs the old log-probs of all responses; off-policy
-    masks by the engine's log-probs. The weights after four updates are those of the plain way."""
-    weights = []
+    masks by the engine's log-probs. The weights after four updates are those of the plain way, and so is the entropy,
+    which comes with the old log-probs of all responses."""
+    weights, entropies = [], []
     changes = {**SEVERAL, "max_steps": 4, "algorithm": algorithm, "off_policy_mask_threshold": 1.0}
     for ways in ({}, PLAIN):
         if engine == "vllm":
@@ -195,6 +196,9 @@ def test_responses_of_another_engine(tmp_path, monkeypatch, algorithm, engine):
         else:
             run = trained(tmp_path / str(len(weights)), rollout_func=given_responses, **changes, **ways)
         weights.append(run.weights)
+        entropies.append(run.state.log_history[0]["entropy"])
+    if engine == "vllm":
+        assert entropies[0] == pytest.approx(entropies[1], rel=1e-4)
     assert weights[0][0].ne(weights[0][-1]).any()
     torch.testing.assert_close(weights[0][-1], weights[1][-1], rtol=1e-3, atol=5e-5)
 

@@ -56,7 +56,7 @@ def compared(flags, tmp_path_factory):
 
 
 def test_compare_runs_two_jobs_with_vllm(compared):
-    folders = sorted(path.parent for path in compared.rglob("metrics.jsonl"))
+    folders = sorted(path.parent for path in (compared / "runs").rglob("metrics.jsonl"))
     assert len(folders) == 2
     for folder in folders:
         lines = read_lines(folder / "metrics.jsonl")
@@ -130,7 +130,7 @@ def test_an_evaluation_leaves_the_rollouts_as_they_are(engine, flags, tmp_path):
 def test_eval_and_probe_sample_with_vllm(flags, policy_folder, tmp_path):
     """In float32, greedy, the responses are those of transformers; the probe says what it sampled with."""
     task = [word for key in ("--task", "--reward") for word in (key, flags[flags.index(key) + 1])]
-    words = [*task, "--model", policy_folder, "--problems", 20, "--max-completion-length", 8, "--dtype", "float32"]
+    words = [*task, "--model", policy_folder, "--problems", 16, "--max-completion-length", 8, "--dtype", "float32"]
     records = []
     for name, more in [("vllm", ["--vllm"]), ("plain", ["--device", "cpu"])]:
         out = tmp_path / f"{name}.json"
@@ -143,7 +143,7 @@ def test_eval_and_probe_sample_with_vllm(flags, policy_folder, tmp_path):
     run("probe", *words, "--vllm", "--samples", 8, "--group-sizes", "4,8", "--output", out)
     record = json.loads((out / "probe.json").read_text())
     assert record["sampled_by"] == "vLLM"
-    assert [len(rewards) for rewards in record["rewards"].values()] == [8] * 20
+    assert [len(rewards) for rewards in record["rewards"].values()] == [8] * 16
     assert len({reward for rewards in record["rewards"].values() for reward in rewards}) == 2
 
 
