@@ -48,6 +48,7 @@ METHODS = (
     "_get_train_sampler",
     "_prepare_inputs",
     "training_step",
+    "_get_grad_norm",
     "compute_loss",
     "log",
     "_load_optimizer_and_scheduler",

@@ -24,6 +24,7 @@ SIGNATURES = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_save_checkpoint": ["self", "model", "trial"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
+    "_get_grad_norm": ["self", "model", "grad_norm"],
     "_get_output_dir": ["self", "trial"],
     "log": ["self", "logs", "start_time"],
 }

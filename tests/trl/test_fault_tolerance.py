@@ -7,7 +7,7 @@ import torch
 from policy import prompts, random_policy, settings
 from ranks import run_worker
 
-from hysteretic.trl import HPOConfig, HPOTrainer, RewardError
+from hysteretic.trl import HPOConfig, HPOTrainer, RewardError, guard
 from hysteretic.trl.guard import BadUpdateError, write_rows
 from hysteretic.trl.rewards import Unscored
 
@@ -136,6 +136,16 @@ def test_more_responses_without_a_reward_than_allowed_stop_the_run(tmp_path):
     with pytest.raises(RewardError, match=r"returned nan for row 0.*2 responses without a reward.*max_unscored is 1"):
         trainer.train()
     assert json.loads((tmp_path / "checkpoint-1" / "hpo_state.json").read_text())["unscored"] == 1
+
+
+@pytest.mark.parametrize("max_grad_norm", [1.0, 0.0])
+def test_the_guard_reads_no_gradient_itself(max_grad_norm, tmp_path, monkeypatch):
+    """The trainer has their norm, with clipping and without; the guard's own pass once was all that A-HPO added."""
+    counts = []
+    monkeypatch.setattr(guard, "_all_finite", lambda tensors, device: counts.append(len(tensors)) or torch.tensor(True))
+    trainer = trainer_of(tmp_path, max_grad_norm=max_grad_norm)
+    trainer.train()
+    assert counts == [trainer.args.gradient_accumulation_steps] * 3  # the losses of each update
 
 
 def test_any_text_can_be_written_down(tmp_path):

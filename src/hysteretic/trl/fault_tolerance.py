@@ -80,6 +80,12 @@ class FaultTolerance(ExtraState):
             self._guard.note(loss, inputs)
         return loss
 
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Trainer._get_grad_norm, which every update calls; its result is what the guard looks at."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self._guard.gradient_norm = norm
+        return norm
+
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, *arguments: Any) -> Tensor:
         models = {
             column: name or f"{column + 1}"  # a model without a name or folder

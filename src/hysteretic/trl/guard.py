@@ -41,6 +41,8 @@ class Guard(TrainerCallback):
         self._losses: list[Tensor] = []
         self._inputs: list[Mapping[str, Any]] = []
         self.left_out = 0
+        self.gradient_norm: Tensor | float | None = None
+        """Of the coming update, where the trainer has computed it: the guard then reads no gradient itself."""
 
     def note(self, loss: Tensor, inputs: Mapping[str, Any]) -> None:
         """Remember the loss of a micro-batch of the coming update, and the batch it was computed from."""
@@ -52,10 +54,9 @@ class Guard(TrainerCallback):
     ) -> None:
         losses, inputs = self._losses, self._inputs
         self._losses, self._inputs = [], []
-        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        has_scaler = getattr(self._accelerator, "scaler", None) is not None
+        norm, self.gradient_norm = self.gradient_norm, None
         device = self._accelerator.device
-        bad = ~torch.stack([_all_finite(losses, device), _all_finite([] if has_scaler else gradients, device)])
+        bad = ~torch.stack([_all_finite(losses, device), self._is_finite(norm, model)])
         loss_is_bad, gradient_is_bad = (self._accelerator.reduce(bad.float(), reduction="sum") > 0).tolist()
         if not loss_is_bad and not gradient_is_bad:
             return
@@ -77,6 +78,19 @@ class Guard(TrainerCallback):
             parameter.grad = None  # an optimiser passes over it: no step, no decay, moments as they were
         if self._accelerator.is_main_process:
             logger.warning("%s; left out, %d of at most %d.", found, self.left_out, self._most)
+
+    def _is_finite(self, norm: Tensor | float | None, model: Any) -> Tensor:
+        """Whether the gradient is, by its norm where that is known: clipping has read every gradient already."""
+        device = self._accelerator.device
+        if getattr(self._accelerator, "scaler", None) is not None:
+            return torch.tensor(True, device=device)
+        if norm is None:
+            gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+            return _all_finite(gradients, device)
+        if isinstance(norm, Tensor):
+            norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+            return torch.isfinite(norm.detach()).all().to(device)
+        return torch.tensor(math.isfinite(norm), device=device)
 
 
 def write_update(stem: Path, losses: list[float], batches: Iterable[Mapping[str, Any]], decode: Any) -> None:
