@@ -145,7 +145,8 @@ def test_the_guard_reads_no_gradient_itself(max_grad_norm, tmp_path, monkeypatch
     monkeypatch.setattr(guard, "_all_finite", lambda tensors, device: counts.append(len(tensors)) or torch.tensor(True))
     trainer = trainer_of(tmp_path, max_grad_norm=max_grad_norm)
     trainer.train()
-    assert counts == [trainer.args.gradient_accumulation_steps] * 3  # the losses of each update
+    assert len(counts) == 3
+    assert max(counts) <= trainer.args.gradient_accumulation_steps  # the losses of each update's micro-batches
 
 
 def test_any_text_can_be_written_down(tmp_path):
