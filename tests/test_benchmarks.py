@@ -97,7 +97,7 @@ def test_time_to_reward_counts_censored_runs(script):
     """A stock run that never got there understates the ratio; without ours there is none."""
 
     def one(arm, seed, seconds, is_reached=True):
-        counts = {"seconds": seconds, "generated_tokens": 10, "updates": 4}
+        counts = {"seconds": seconds, "processor_seconds": seconds, "generated_tokens": 10, "updates": 4}
         return {"arm": arm, "seed": seed, "reached": {"0.1": counts} if is_reached else {}, "total": counts}
 
     ratios = script("time_to_reward").ratios
