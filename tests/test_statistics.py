@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from hysteretic import statistics
-from hysteretic.statistics import holm, mean_band, mean_interval, paired_comparison, pass_at_k, power
+from hysteretic.statistics import equivalence_p, holm, mean_band, mean_interval, paired_comparison, pass_at_k, power
 
 TREATMENT = [0.30, 0.28, 0.40, 0.35, 0.22, 0.37, 0.30, 0.34]
 BASELINE = [0.25, 0.29, 0.31, 0.30, 0.20, 0.29, 0.33, 0.23]
@@ -72,6 +72,46 @@ def test_the_interval_of_a_relative_gain_holds_the_truth():
     found = comparisons(4, 8, 0.06)
     held = [each.relative_interval[0] <= 0.2 <= each.relative_interval[1] for each in found]
     assert 0.93 <= np.mean(held) <= 0.97
+
+
+@pytest.mark.parametrize(("seeds", "sign"), [(4, 1), (8, -1), (16, 1)])
+def test_arms_a_margin_apart_are_rarely_called_the_same(seeds, sign):
+    """At the edge of the margin, 0.05 of a baseline of 0.3, in 5 % of cases at most; 6 % is two standard errors."""
+    pairs = zip(*arms(seeds, seeds, sign * 0.015, spread=0.005), strict=True)
+    assert 0.035 <= np.mean([equivalence_p(*pair, 0.05) <= 0.05 for pair in pairs]) <= 0.06
+
+
+def test_arms_without_a_difference_are_called_the_same_where_the_seeds_suffice():
+    """And hardly ever where they do not: that nothing was found is no proof of sameness."""
+    for spread, expected in [(0.01, 0.9), (0.05, 0.02)]:
+        pairs = zip(*arms(5, 8, spread=spread, simulations=500), strict=True)
+        told = np.mean([equivalence_p(*pair, 0.05) <= 0.05 for pair in pairs])
+        assert told >= expected if expected > 0.5 else told <= expected
+
+
+def test_the_same_is_what_a_90_percent_interval_within_the_margin_is():
+    """Two one-sided tests at 5 %, or Fieller's interval at 90 %: one rule said twice."""
+    seen = set()
+    for pair in zip(*arms(6, 8, 0.01, spread=0.015, simulations=300), strict=True):
+        interval = paired_comparison(*pair, confidence=0.9).relative_interval
+        is_same = equivalence_p(*pair, 0.05) <= 0.05
+        assert is_same == (interval is not None and interval[0] >= -0.05 and interval[1] <= 0.05)
+        seen.add(is_same)
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("treatment", "baseline", "margin", "message"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], 0.0, "margin is 0"),
+        ([1.0, 2.0], [-1.0, -2.0], 0.05, "mean -1.5"),
+        ([1.0], [1.0], 0.05, "at least 2 seeds"),
+        ([1.0, 2.0], [1.0], 0.05, "baseline 1"),
+    ],
+)
+def test_a_margin_needs_a_mean_and_seeds(treatment, baseline, margin, message):
+    with pytest.raises(ValueError, match=message):
+        equivalence_p(treatment, baseline, margin)
 
 
 # ----- the numbers of one comparison

@@ -144,6 +144,42 @@ def paired_comparison(treatment: Numbers, baseline: Numbers, confidence: float =
     )
 
 
+def equivalence_p(treatment: Numbers, baseline: Numbers, margin: float) -> float:
+    """The p-value of "the treatment's mean lies within a margin of the baseline's", by two one-sided paired t-tests.
+
+        p = max(P(T_{S-1} < t(d - margin b)), P(T_{S-1} > t(d + margin b)))     t(x) = mean(x) / (std(x) / sqrt(S))
+
+    d_s = treatment_s - baseline_s, b_s the baseline. A small p says that the relative gain lies within +- margin: at
+    p <= 0.05 its 90 % Fieller interval does (Schuirmann 1987). That no difference was found says nothing of the kind.
+
+    treatment, baseline: one number per seed, in the same order, at least 2; the baseline's mean must be above 0.
+    margin: a fraction of the baseline's mean, above 0.
+    Raises ValueError for a margin or baseline that is not above 0, and as `paired_comparison`.
+    """
+    from scipy import special
+
+    remedy = "leave that seed out of both treatment and baseline, or repeat its run"
+    treatment_S, baseline_S = _finite(treatment, "treatment", 1, remedy), _finite(baseline, "baseline", 1, remedy)
+    seeds = len(treatment_S)
+    if seeds != len(baseline_S) or seeds < 2:
+        raise ValueError(
+            f"treatment has {seeds} values and baseline {len(baseline_S)}; give one number per seed in the same order, "
+            "for at least 2 seeds."
+        )
+    if not 0 < margin < inf or not baseline_S.mean() > 0:
+        raise ValueError(
+            f"margin is {margin} and the baseline's mean {baseline_S.mean():g}; a margin is a fraction above 0 of a "
+            "mean above 0."
+        )
+    sides = []
+    for sign in (1, -1):  # sign * (d - sign * margin b) is to lie below 0
+        beyond_S = sign * (treatment_S - baseline_S) - margin * baseline_S
+        mean, error = float(beyond_S.mean()), float(beyond_S.std(ddof=1)) / sqrt(seeds)
+        ratio = mean / error if error else inf if mean > 0 else -inf if mean < 0 else 0.0
+        sides.append(float(special.stdtr(seeds - 1, ratio)))
+    return max(sides)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted for multiple tests, in the order given: the chance of any false finding stays below the level.
 

@@ -55,6 +55,22 @@ def test_a_difference_within_the_spread_cannot_be_told(tmp_path):
     assert f"about {pair['seeds_to_tell']} seeds" in collect(folder)["verdicts"][0]
 
 
+def test_arms_shown_to_be_within_the_margin_are_called_the_same(tmp_path):
+    """Only with a margin, and only where the seeds suffice; a difference that is told stays one."""
+    made = {"grpo": rewards(0.2, 6), "a-hpo": rewards(0.1995, 6), "sapo": rewards(0.205, 6)}
+    plain = collect(comparison_folder(tmp_path / "a", made))
+    results = collect(comparison_folder(tmp_path / "b", made, margin=0.05))
+    assert the_pair(plain, "a-hpo")["verdict"] == "cannot tell"
+    assert "margin" not in the_pair(plain, "a-hpo")
+    pair = the_pair(results, "a-hpo")
+    assert (pair["verdict"], pair["margin"], pair["seeds_to_tell"]) == ("same", 0.05, None)
+    assert pair["p_same"] < 0.05
+    assert any(said.startswith("a-hpo is within 5 % of grpo (whole run): ") for said in results["verdicts"])
+    assert the_pair(results, "sapo")["verdict"] == "better"
+    strict = collect(comparison_folder(tmp_path / "c", made, margin=0.0001))
+    assert the_pair(strict, "a-hpo")["verdict"] == "cannot tell"
+
+
 def test_three_seeds_get_figures_and_no_verdict(tmp_path):
     folder = comparison_folder(tmp_path / "c", {"grpo": rewards(0.2, 3), "a-hpo": rewards(0.9, 3)})
     results = collect(folder)

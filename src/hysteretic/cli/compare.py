@@ -98,6 +98,7 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
     )
     parser.add_argument("--baseline", metavar="ARM", help="arm to compare the others with (default: grpo)")
     parser.add_argument("--measure", help=f"measure that decides the verdict: {', '.join(CHOOSABLE)} (default: area)")
+    parser.add_argument("--margin", metavar="FRACTION", help=f"{KEYS['margin']} (default: none)")
     known, rest = parser.parse_known_args(list(arguments))
     given = vars(known)
     options = argparse.Namespace(**{key: given.pop(key) for key in ("config", "output", "jobs")})

@@ -23,7 +23,7 @@ DASHES = ([1, 0], [7, 3], [2, 2], [10, 3, 2, 3], [16, 4], [5, 2, 1, 2, 1, 2], [3
 """Seven patterns for seven colours: arms are recognisable without colour."""
 
 X_TITLES = {"update": "Update", "token": "Generated tokens", "second": "Seconds"}
-SIGNS = {"better": "▲", "cannot tell": "○", "worse": "▼", "identical": "=", "too few seeds": "·"}
+SIGNS = {"better": "▲", "cannot tell": "○", "worse": "▼", "identical": "=", "same": "≈", "too few seeds": "·"}
 
 
 def label(results: Results, measure: str) -> str:
@@ -145,7 +145,9 @@ def forest_chart(results: Results, colours: Colours) -> alt.LayerChart:
         scale=alt.Scale(domain=list(SIGNS), range=[colours[colour_of.get(kind, "muted")] for kind in SIGNS]),
         legend=None,
     )
-    shapes = alt.Scale(domain=list(SIGNS), range=["triangle-up", "circle", "triangle-down", "square", "cross"])
+    shapes = alt.Scale(
+        domain=list(SIGNS), range=["triangle-up", "circle", "triangle-down", "square", "diamond", "cross"]
+    )
     base = (
         alt.Chart(alt.Data(values=rows))
         .transform_filter("datum.measure === measure")

@@ -20,6 +20,7 @@ _BOXES = {
     "cannot tell": "No clear difference from {}",
     "worse": "Worse than {}",
     "identical": "Identical to {}",
+    "same": "Within the margin of {}",
     "too few seeds": "Too few seeds",
 }
 _ALWAYS = ("better", "cannot tell", "worse")

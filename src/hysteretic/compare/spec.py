@@ -23,6 +23,7 @@ KEYS = {
     "tuning_seeds": "a number of seeds (from 1000) to try each rate on, or a list",
     "baseline": "arm to compare the others with (grpo, or else the first)",
     "measure": "measure that decides the verdict and the choice of rates",
+    "margin": "a fraction such as 0.05: arms shown to differ by less than that of the baseline count as the same",
     "settings": "any settings of `hysteretic train`, common to all arms",
 }
 """Keys of a comparison's YAML, besides any setting of `hysteretic train`."""
@@ -52,6 +53,7 @@ class Comparison:
     measure: str = "area"
     rates: tuple[float, ...] = ()
     tuning_seeds: tuple[int, ...] = ()
+    margin: float | None = None
     confidence: float = field(default=0.95, init=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +78,8 @@ class Comparison:
             )
         if self.rates and not self.tuning_seeds:
             raise UsageError("tune_lr needs at least one tuning seed; set tuning_seeds to 1 or more.")
+        if self.margin is not None and not 0 < self.margin < 1:
+            raise UsageError(f"margin is {self.margin}; set it to a fraction between 0 and 1, such as 0.05.")
         if not self.seeds:
             raise UsageError("There are no seeds; set seeds to 8 or so (4 are the minimum for a verdict).")
         if self.rates and "learning_rate" in {key for arm in self.arms for key in arm.settings}:
@@ -90,6 +94,8 @@ class Comparison:
             "seeds": list(self.seeds),
             "settings": dict(self.settings),
         }
+        if self.margin is not None:
+            content["margin"] = self.margin
         if self.rates:
             content |= {"tune_lr": list(self.rates), "tuning_seeds": list(self.tuning_seeds)}
         return content
@@ -125,6 +131,7 @@ def read(content: Mapping[str, Any], name: str) -> Comparison:
         settings=settings,
         baseline=baseline,
         measure=str(content.get("measure") or "area"),
+        margin=_fraction(content.get("margin"), "margin", name),
         rates=_rates(content.get("tune_lr"), name),
         tuning_seeds=_seeds(content.get("tuning_seeds", 2), FIRST_TUNING_SEED, "tuning_seeds", name),
     )
@@ -168,6 +175,13 @@ def _seeds(value: Any, first: int, key: str, name: str) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds):
         raise UsageError(f"{name}: {key} is {value!r}; seeds must be distinct and at least 0.")
     return tuple(seeds)
+
+
+def _fraction(value: Any, key: str, name: str) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name}: {key} is {value!r}; it must be {KEYS[key]}.") from error
 
 
 def _rates(value: Any, name: str) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hysteretic.compare.measures import label_and_meaning
 from hysteretic.compare.spec import Comparison
-from hysteretic.statistics import FEWEST_SEEDS, PairedComparison, holm, paired_comparison
+from hysteretic.statistics import FEWEST_SEEDS, PairedComparison, equivalence_p, holm, paired_comparison
 
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 """By measure, arm and seed."""
@@ -22,6 +22,7 @@ WORDS = {
     "better": "better",
     "worse": "worse",
     "identical": "identical",
+    "same": "same within the margin",
     "cannot tell": "no clear difference",
     "too few seeds": "too few seeds",
 }
@@ -33,7 +34,8 @@ def all_pairs(
 ) -> list[dict[str, Any]]:
     """Every arm against the baseline first, then every other pair, on the seeds that both finished.
 
-    Verdicts use p-values corrected (Holm) over the pairs of one measure. tracks: by arm and seed, for finished runs.
+    Verdicts use p-values corrected (Holm) over the pairs of one measure; so does "same", of its own p-values, where the
+    comparison has a margin. tracks: by arm and seed, for finished runs.
     """
     arms = [arm.name for arm in comparison.arms]
     others = [arm for arm in arms if arm != comparison.baseline]
@@ -44,12 +46,18 @@ def all_pairs(
         found: list[tuple[str, str, PairedComparison]] = []
         for treatment, baseline in couples:
             ours, theirs = by_arm[treatment], by_arm[baseline]
-            shared = sorted(ours.keys() & theirs.keys())
-            if shared:
-                each = [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
-                found.append((treatment, baseline, paired_comparison(*each, comparison.confidence)))
+            if ours.keys() & theirs.keys():
+                pair = paired_comparison(*_shared(ours, theirs), comparison.confidence)
+                found.append((treatment, baseline, pair))
         tested = [pair for _, _, pair in found if pair.verdict != "too few seeds"]
         corrected = dict(zip(map(id, tested), holm([pair.p_value for pair in tested]), strict=True)) if tested else {}
+        margin = comparison.margin
+        same = [
+            equivalence_p(*_shared(by_arm[treatment], by_arm[baseline]), margin)
+            for treatment, baseline, pair in found
+            if margin is not None and pair.verdict != "too few seeds" and pair.baseline_mean > 0
+        ]
+        corrected_same = iter(holm(same) if same else [])
         for treatment, baseline, pair in found:
             row = _pair(treatment, baseline, name, pair, corrected.get(id(pair)), comparison.confidence)
             first, second = tracks[treatment], tracks[baseline]
@@ -58,8 +66,18 @@ def all_pairs(
             )
             if row["is_identical"] and row["verdict"] == "cannot tell":
                 row |= {"verdict": "identical", "seeds_to_tell": None}
+            if margin is not None and pair.verdict != "too few seeds" and pair.baseline_mean > 0:
+                row |= {"margin": margin, "p_same": next(corrected_same)}
+                if row["verdict"] == "cannot tell" and row["p_same"] <= 1 - comparison.confidence:
+                    row |= {"verdict": "same", "seeds_to_tell": None}
             rows.append(row)
     return rows
+
+
+def _shared(ours: Mapping[int, float], theirs: Mapping[int, float]) -> tuple[list[float], list[float]]:
+    """The numbers of the seeds that both have, in one order."""
+    seeds = sorted(ours.keys() & theirs.keys())
+    return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
 
 
 def _pair(
@@ -153,6 +171,8 @@ def headline(pair: Mapping[str, Any]) -> str:
         return f"No clear difference between {ours} and {theirs}"
     if pair["verdict"] == "identical":
         return f"{ours} and {theirs} are identical"
+    if pair["verdict"] == "same":
+        return f"{ours} is within {100 * pair['margin']:g} % of {theirs}"
     return f"{ours} is {pair['verdict']} than {theirs}"
 
 
