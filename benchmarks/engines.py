@@ -25,7 +25,7 @@ from typing import Any
 from hysteretic.common import metric_names as names
 from hysteretic.common.files import read_json, write_json, write_text
 from hysteretic.compare.figures import save_figures
-from hysteretic.compare.folder import ComparisonFolder, Run
+from hysteretic.compare.folder import ComparisonFolder, Run, finished
 from hysteretic.compare.results import collect, write_table
 from hysteretic.compare.spec import Arm, Comparison
 
@@ -117,16 +117,16 @@ def main() -> None:
         make_model(model)
     like: dict[str, Any] = {}
     for run in folder.runs(comparison, {}):
-        about = read_json(run.folder / "run.json")
-        if about is None and run.arm.name == TRL:
+        if not finished(run) and run.arm.name == TRL:
             train_trl(run, model)
-        elif about is None:
+        elif not finished(run):
             train_verl(run, model, python, like)
         like = read_json(run.folder / "run.json") or {}
         print(f"{run.name}: done", flush=True)
     results = collect(folder)
     results["command"] = "python benchmarks/engines.py"
     results["title"] = f"TRL and verl on {results['task']}, the recipe {RECIPE}"
+    results["model"] = "tiny"  # make_model's copy of it
     results["versions"] |= versions_of(python)
     results["panels"] = [
         panel for panel in results["panels"] if len(panel["curves"]) == len(comparison.arms) and panel["x"] != "second"

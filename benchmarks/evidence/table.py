@@ -10,7 +10,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "results"
 COLUMNS = (
-    "| arm | whole run | against {} (95 % interval) | gain | first quarter | end | held-out pass@1, sampled | verdict |"
+    "| arm | whole run | against {} (95 % interval) | gain | first quarter | end | held-out pass@1, {} | verdict |"
 )
 
 
@@ -22,7 +22,8 @@ def table(results: Mapping[str, Any]) -> list[str]:
         for pair in results["pairs"]
         if pair["baseline"] == results["baseline"] and pair["measure"] == results["primary"]
     }
-    lines = [COLUMNS.format(results["baseline"]), "|---|---|---|---|---|---|---|---|"]
+    decoding = "sampled" if "pass@1 sampled" in results["measures"] else "greedy"
+    lines = [COLUMNS.format(results["baseline"], decoding), "|---|---|---|---|---|---|---|---|"]
     for arm in (arm["name"] for arm in results["arms"]):
         difference = gain = verdict = ""
         if arm in pairs:
@@ -39,7 +40,7 @@ def table(results: Mapping[str, Any]) -> list[str]:
             f"{means[arm, 'early']:.3f}",
             f"{means[arm, 'end']:.3f}",
         ]
-        lines.append("| " + " | ".join([*cells, f"{means[arm, 'pass@1 sampled']:.3f}", verdict]) + " |")
+        lines.append("| " + " | ".join([*cells, f"{means[arm, f'pass@1 {decoding}']:.3f}", verdict]) + " |")
     return lines
 
 
