@@ -126,6 +126,7 @@ def main() -> None:
     results = collect(folder)
     results["command"] = "python benchmarks/engines.py"
     results["title"] = f"TRL and verl on {results['task']}, the recipe {RECIPE}"
+    results["model"] = "tiny"  # make_model's copy of it
     results["versions"] |= versions_of(python)
     results["panels"] = [
         panel for panel in results["panels"] if len(panel["curves"]) == len(comparison.arms) and panel["x"] != "second"
