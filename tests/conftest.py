@@ -37,7 +37,7 @@ class VLLMStandIn:
 
     def generate(self, prompts, parameters):
         self.asked.append({"prompts": prompts, "parameters": parameters})
-        output = SimpleNamespace(text="(1+2)*3", token_ids=[1, 2, 3])
+        output = SimpleNamespace(token_ids=[1, 2, 3])
         return [SimpleNamespace(outputs=[output] * parameters["n"]) for _ in prompts]
 
 

@@ -92,7 +92,12 @@ def engine(path: str, dtype: str, seed: int, longest: int) -> Iterator[Any]:
 
 
 def sampled(
-    llm: Any, prompts: Sequence[Sequence[int]], samples: int, max_new_tokens: int, temperature: float = 1.0
+    llm: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    samples: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
 ) -> list[list[tuple[str, int]]]:
     """Text and length of the responses to each prompt: `samples` at the temperature, or a greedy one if it is 0."""
     from vllm import SamplingParams
@@ -101,7 +106,11 @@ def sampled(
         n=max(samples, 1), temperature=temperature if samples else 0.0, top_p=1.0, max_tokens=max_new_tokens
     )
     found = llm.generate([{"prompt_token_ids": list(prompt)} for prompt in prompts], parameters)
-    return [[(output.text, len(output.token_ids)) for output in request.outputs] for request in found]
+    tokens = [[list(output.token_ids) for output in request.outputs] for request in found]
+    return [  # not vLLM's own text, which leaves out what does not end as UTF-8
+        list(zip(tokenizer.batch_decode(rows, skip_special_tokens=True), map(len, rows), strict=True))
+        for rows in tokens
+    ]
 
 
 @contextmanager
@@ -112,7 +121,7 @@ def responses_of(
     longest = max(map(len, prompt_tokens(problems, tokenizer))) + max_new_tokens
 
     def respond(llm: Any, some: Sequence[Problem], samples: int) -> list[list[str]]:
-        found = sampled(llm, prompt_tokens(some, tokenizer), samples, max_new_tokens)
+        found = sampled(llm, tokenizer, prompt_tokens(some, tokenizer), samples, max_new_tokens)
         return [[text for text, _ in row] for row in found]
 
     with engine(path, dtype, seed, longest) as llm:

@@ -71,7 +71,8 @@ def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings
     if model is None:
         longest = max(map(len, prompts)) + settings.max_completion_length
         with engine(model_path(settings.model, settings.task), settings.dtype, settings.seed, longest) as llm:
-            found = sampled(llm, prompts, settings.samples, settings.max_completion_length, settings.temperature)
+            limit = settings.max_completion_length
+            found = sampled(llm, tokenizer, prompts, settings.samples, limit, settings.temperature)
         responses = [[text for text, _ in row] for row in found]
         lengths = [length for row in found for _, length in row]
         way = "vLLM"
