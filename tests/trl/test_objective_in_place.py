@@ -167,7 +167,7 @@ def test_alpha_keeps_the_last_entropy_that_is_known(tmp_path):
         return [float(ids[0] < 45 and len(rollout) in (2, 4)) for ids in completion_ids]
 
     objective = hy.grpo().replace(weight=hy.EntropyWeight(below=1.0))
-    plain = {"share_prompts": False, "drop_finished": False, "steps_per_generation": 4, "gradient_accumulation_steps": 4}
+    plain = {"share_prompts": False, "drop_finished": False, "steps_per_generation": 4}
     trainer = trainer_of(tmp_path, sometimes_right, objective, max_steps=5, **plain)
     seen = []
     trainer._with_entropy = lambda given: seen.append(type(trainer)._with_entropy(trainer, given)) or seen[-1]
