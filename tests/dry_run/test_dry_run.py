@@ -221,6 +221,18 @@ def test_a_reward_of_ones_own_is_called_and_a_spread_is_added(tmp_path):
     assert "26 of 26" in found.report.checked["update"]
 
 
+@pytest.mark.parametrize("words", [["--algorithm", "maxrl"], ["--algorithm", "f-grpo"], ["--scale", "root"]], ids=str)
+def test_an_objective_for_rewards_of_0_and_1_makes_its_update(words):
+    """The spread that is added to other rewards would be refused."""
+    assert dry("tiny-countdown-3", *words).trainer.state.log_history[0]["hpo/silent_share"] == 0
+
+
+def test_a_graded_reward_is_reported_where_the_objective_refuses_it(tmp_path, capsys):
+    flags = [*with_reward(tmp_path, "return 0.25"), "--reward", f"{tmp_path / 'rewards.py'}:score"]
+    assert main(["train", "--dry-run", *flags, "--algorithm", "maxrl"]) == 1
+    assert "rewards must be 0 or 1" in capsys.readouterr().err
+
+
 def test_a_reward_that_fails_in_the_rollout_ends_with_1_and_its_name(tmp_path, capsys):
     flags = with_reward(tmp_path, "return None")
     assert main(["train", "--dry-run", *flags, "--reward", f"{tmp_path / 'rewards.py'}:score"]) == 1

@@ -223,7 +223,7 @@ def test_tool_tokens_are_left_out_by_tool_mask(tool_run):
 
 def test_advantages_are_group_normalised_in_the_order_of_the_rewards(run):
     """The weights are of those advantages; hysteretic.group_advantages must be the same function."""
-    expected = hy.group_advantages(run.rewards[:, 0], run.trainer.num_generations, "std")
+    expected = hy.group_advantages(run.rewards[:, 0], run.trainer.num_generations, hy.StdScale())
     torch.testing.assert_close(
         run.batch["advantages"], expected, msg=lambda text: f"{TRL}: advantages are scaled in another way now. {text}"
     )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from accelerate.utils import set_seed
 from policy import low_first_byte, prompts, random_policy, settings
+from transformers import TrainerCallback
 
 import hysteretic as hy
 from hysteretic.parts import UniformWeight
@@ -155,3 +156,38 @@ def test_the_entropies_behind_alpha_are_in_checkpoints(tmp_path):
     ]
     assert len(alphas[0]) == 2
     assert alphas[0] == alphas[1]
+
+
+def test_alpha_keeps_the_last_entropy_that_is_known(tmp_path):
+    """Rollouts without a gradient, sampled by transformers, have no entropy: no failure, and none is made up."""
+    rollout = []
+
+    def sometimes_right(completion_ids, **_):
+        rollout.append(1)
+        return [float(ids[0] < 45 and len(rollout) in (2, 4)) for ids in completion_ids]
+
+    objective = hy.grpo().replace(weight=hy.EntropyWeight(below=1.0))
+    plain = {"share_prompts": False, "drop_finished": False, "steps_per_generation": 4}
+    trainer = trainer_of(tmp_path, sometimes_right, objective, max_steps=5, **plain)
+    seen = []
+    trainer._with_entropy = lambda given: seen.append(type(trainer)._with_entropy(trainer, given)) or seen[-1]
+    trainer.train()
+    first = trainer.state.log_history[1]["entropy"]
+    assert [each.weight.entropy for each in seen] == pytest.approx(
+        [1, 1, 1, 1, trainer.state.log_history[3]["entropy"] / first]
+    )
+
+
+def test_the_state_of_an_update_does_not_change_afterwards(tmp_path):
+    """A run that fails within the next update saves what `extra_state` returned at the end of the last one."""
+    two = {"steps_per_generation": 4, "gradient_accumulation_steps": 2, "max_steps": 2}
+    trainer = trainer_of(tmp_path, objective=hy.grpo().replace(weight=hy.EntropyWeight()), **two)
+    kept = []
+
+    class Keep(TrainerCallback):
+        def on_step_end(self, *_, **__):
+            kept.append(trainer.extra_state())
+
+    trainer.add_callback(Keep())
+    trainer.train()
+    assert [len(state["entropies"]) for state in kept] == [1, 2]

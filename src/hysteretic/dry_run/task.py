@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+from accelerate import PartialState
+
 import hysteretic.tasks
 from hysteretic.config.settings import RunSpec
+from hysteretic.scales import Scale
 from hysteretic.tasks.checked import load_task
 from hysteretic.tasks.task import Problem, Score, Task
 
@@ -22,11 +27,14 @@ class ShortTask:
     """A task with short prompts. Responses are scored on the full problem, with a spread added.
 
     A batch in which all responses fail has no gradient and would test nothing, so each reward is increased by a number
-    in [0, 1) that is a function of the response's text.
+    in [0, 1) that is a function of the response's text. Where the objective needs rewards of 0 and 1 (`is_binary`),
+    those of each problem's responses alternate instead; other rewards stay, for the objective to report.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, is_binary: bool = False) -> None:
         self.whole = task
+        self._is_binary = is_binary
+        self._scored = Counter[str]()
         self._problems: dict[str, Problem] = {}
         self.rewards: list[float] = []
         """The task's own rewards, one per response."""
@@ -47,6 +55,10 @@ class ShortTask:
     def score(self, problem: Problem, response: str) -> Score:
         score = self.whole.score(self._problems[problem.id], response)
         self.rewards.append(float(score.reward))
+        if self._is_binary:
+            self._scored[problem.id] += 1  # ranks begin differently, since a group may be spread over them
+            alternate = float((self._scored[problem.id] + PartialState().process_index) % 2)
+            return replace(score, reward=alternate) if score.reward in (0, 1) else score
         return replace(score, reward=score.reward + zlib.crc32(response.encode("utf-8", "replace")) / 2**32)
 
 
@@ -63,13 +75,22 @@ def short_task(request: RunSpec) -> tuple[ShortTask, str | None]:
     Raises UsageError if there is no such task.
     """
     task = load_task(request.run.task, **request.run.load_options())
+    is_binary = needs_binary(request.training.objective().scale)
     is_gated = request.run.task in GATED and "source" not in request.run.load_options()
     if is_gated:
         try:
             task.problems("train", count=1)
         except ValueError:
             twin = hysteretic.tasks.load(TWIN)
-            return ShortTask(
-                twin
-            ), f"the gated data of {task.name}, which are not available here, with problems of {twin.name}"
-    return ShortTask(task), None
+            note = f"the gated data of {task.name}, which are not available here, with problems of {twin.name}"
+            return ShortTask(twin, is_binary), note
+    return ShortTask(task, is_binary), None
+
+
+def needs_binary(scale: Scale) -> bool:
+    """Whether an objective's scale refuses graded rewards."""
+    try:
+        scale(torch.tensor([[0.25, 0.75]]))
+    except ValueError:
+        return True
+    return False

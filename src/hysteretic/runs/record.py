@@ -49,13 +49,13 @@ def describe(request: RunSpec, trainer: HPOTrainer, task: Task, problems: Sequen
 def objective_data(objective: Any) -> dict[str, Any]:
     """An objective as JSON data: its fields by name, each part with its kind and its values.
 
-    {"ratio": {"kind": "TokenRatio"}, "gate": {"kind": "ClipGate", "low": 0.2, "high": 0.2}, ..., "scale": "std"}
+    {"ratio": {"kind": "TokenRatio"}, "gate": {"kind": "ClipGate", "low": 0.2, "high": 0.2}, ...}
     """
     return {name: _data(value) for name, value in _fields(objective).items()}
 
 
 def objective_text(data: Any) -> str:
-    """The data of an objective in one line: ratio=TokenRatio, gate=ClipGate(low=0.2, high=0.2), ..., scale=std."""
+    """The data of an objective in one line: ratio=TokenRatio, gate=ClipGate(low=0.2, high=0.2), ..., scale=NoScale."""
     if not isinstance(data, Mapping):
         return str(data)
     return ", ".join(f"{name}={_text(value)}" for name, value in data.items())

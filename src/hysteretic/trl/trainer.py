@@ -56,7 +56,7 @@ class HPOTrainer(PackedUpdates, WeightedAdvantages, FaultTolerance, GRPOTrainer)
         ...     train_dataset=Dataset.from_dict({"prompt": ["1+1=", "2+2="] * 8}),
         ... )
         >>> trainer.objective.scale, trainer.loss_type
-        ('std', 'dapo')
+        (StdScale(epsilon=0.0001), 'dapo')
 
     References:
         HPO: Hysteretic Policy Optimization for Stable and Efficient Training under Sparse-Reward Regime,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -95,6 +96,7 @@ class WeightedAdvantages(ExtraState):
         self._hidden_rollouts = 0
         self._entropies: list[float] = []
         self._first_entropy: float | None = None
+        self._entropy_left: float | None = None
         super().__init__(model, reward_funcs, args, *arguments, **options)
         if self.multi_objective_aggregation == "normalize_then_sum" and not is_trls(self.objective.scale):
             raise ValueError(
@@ -180,19 +182,27 @@ class WeightedAdvantages(ExtraState):
         """GRPOTrainer.training_step; notes the entropy that it logged, for a weight that follows it."""
         before = len(self._metrics["train"]["entropy"])
         loss: Tensor = super().training_step(*arguments, **options)
-        self._entropies += self._metrics["train"]["entropy"][before:]
+        logged = self._metrics["train"]["entropy"][before:]
+        known = [value for value in logged if math.isfinite(value)]  # NaN: all was silent, and transformers sampled
+        self._entropies = [*self._entropies, *known]
         return loss
 
     def _with_entropy(self, objective: Objective) -> Objective:
-        """The objective at the mean entropy of the last rollout's updates over that of the first rollout's."""
+        """The objective at the mean entropy of a rollout's updates over that of the first rollout's.
+
+        Of the last rollout whose entropy is known: one without any gradient leaves the policy, and so its entropy, as
+        it was.
+        """
         entropies, self._entropies = self._entropies, []
+        if entropies:
+            entropy = sum(entropies) / len(entropies)
+            if self._first_entropy is None:
+                self._first_entropy = entropy
+            self._entropy_left = entropy / self._first_entropy if self._first_entropy else 1.0
         follow = getattr(objective.weight, "with_entropy", None)
-        if follow is None or not entropies:
+        if follow is None or self._entropy_left is None:
             return objective
-        entropy = sum(entropies) / len(entropies)
-        if self._first_entropy is None:
-            self._first_entropy = entropy
-        return objective.replace(weight=follow(entropy / self._first_entropy if self._first_entropy else 1.0))
+        return objective.replace(weight=follow(self._entropy_left))
 
     def _smoothed(self, objective: Objective, statistics: BatchStatistics) -> Objective:
         """The objective, with alpha averaged over generation batches where alpha_ema asks for that."""
@@ -245,6 +255,7 @@ class WeightedAdvantages(ExtraState):
             "smoothed_alpha": self._smoothed_alpha,
             "entropies": self._entropies,
             "first_entropy": self._first_entropy,
+            "entropy_left": self._entropy_left,
         }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
@@ -252,6 +263,7 @@ class WeightedAdvantages(ExtraState):
         super().load_extra_state(state)
         self._smoothed_alpha = state["smoothed_alpha"]
         self._entropies, self._first_entropy = list(state.get("entropies", [])), state.get("first_entropy")
+        self._entropy_left = state.get("entropy_left")
 
 
 def with_objective(args: GRPOConfig, objective: Objective) -> GRPOConfig:
