@@ -54,6 +54,17 @@ def test_an_evaluation_first_does_not_change_the_rollouts(quick, tmp_path):
     assert not (tmp_path / "b" / "evaluation.json").exists()
 
 
+@pytest.mark.parametrize("extra", [[], ["--dry-run"]], ids=["train", "dry run"])
+def test_sign_rewards_that_the_task_does_not_have_are_refused(extra, tmp_path, capsys):
+    """The only reward of a run is its task's."""
+    command = ["train", "--config", "tiny-countdown-3", "--output", str(tmp_path / "run"), "--use_cpu", "true", *extra]
+    assert main([*command, "--eval_problems", "0", "--sign_rewards", "is_right"]) == 2
+    said = capsys.readouterr().err
+    assert "sign_rewards names 'is_right'" in said
+    assert "countdown_3" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_used_folder_is_refused_before_any_work(quick, tmp_path, capsys):
     (tmp_path / "precious.txt").write_text("mine")
     assert main(["train", *quick, "--output", str(tmp_path)]) == 2

@@ -65,6 +65,15 @@ def test_a_label_is_what_the_last_box_holds_and_nothing_else(response, label):
 NUMBERS = tuple(str(number) for number in range(1, 13))
 FONTS = ("text", "textbf", "textit", "texttt", "textrm", "textsf", "mathrm", "mathsf", "mathtt", "boldsymbol", "mbox")
 TABLE = [
+    # So do sizes, growing brackets and typographic quotes; other symbols that begin with \\text are symbols.
+    (r"\boxed{\left(C3\right)}", CAUSES, "C3"),
+    (r"\boxed{\bigl[C3\bigr]}", CAUSES, "C3"),
+    (r"\boxed{\displaystyle C3}", CAUSES, "C3"),
+    (r"\boxed{\huge\textbf{C3}}", CAUSES, "C3"),
+    (r"\boxed{\ensuremath{C_3}}", CAUSES, "C3"),
+    ("\\boxed{\u201cC3\u201d}", CAUSES, "C3"),
+    (r"\boxed{1\textbar2}", NUMBERS, None),
+    (r"\boxed{1\textbackslash{}2}", NUMBERS, None),
     # Fonts and markup say nothing: the person reads C3.
     *(
         (rf"\boxed{{\{font}{{C3}}}}", CAUSES, "C3")

@@ -181,6 +181,12 @@ def test_settled_fields_make_the_same_objective_again(name):
         ({"alpha_ema": 1.0}, ["alpha_ema is 1.0"]),
         ({"steps_per_generation": 3, "gradient_accumulation_steps": 2, "num_generations": 2}, ["multiple of"]),
         ({"num_generations": 1}, ["at least 2"]),
+        ({"scale": "std", "scale_rewards": "none"}, ["scale_rewards is 'none'", "scale is 'std'; drop one of them"]),
+        ({"algorithm": "f-grpo", "scale_rewards": "group"}, ["scale_rewards is 'group'", "drop scale_rewards"]),
+        (
+            {"scale": "root", "multi_objective_aggregation": "normalize_then_sum"},
+            ["multi_objective_aggregation is", "RootScale()", "sum_then_normalize"],
+        ),
     ],
 )
 def test_contradictions_are_refused_with_the_fix(changes, words):

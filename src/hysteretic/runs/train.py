@@ -15,7 +15,7 @@ from trl import get_peft_config, get_quantization_config
 
 from hysteretic.common.checkpoints import FULL, atomic_checkpoint
 from hysteretic.common.environment import now
-from hysteretic.common.errors import UsageError
+from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.common.terminal import is_terminal
 from hysteretic.config.settings import RunSpec
 from hysteretic.evals.vllm import check_heads
@@ -36,6 +36,7 @@ from hysteretic.runs.trackers import prepare_reports
 from hysteretic.tasks.checked import load_task
 from hysteretic.tasks.task import Problem, Task
 from hysteretic.trl import HPOTrainer
+from hysteretic.trl.weighting import columns_named
 
 MOST_UNSCORED = 100
 """The default of max_unscored with reward_processes."""
@@ -202,12 +203,15 @@ def build_trainer(
     tokenizer: Any,
     scoring: Scoring | None = None,
 ) -> HPOTrainer:
-    """The trainer of a run, ready to train."""
+    """The trainer of a run, ready to train. Raises UsageError for sign_rewards that are not the task's reward."""
     training, model = request.training, request.model
+    reward = task_reward(task, problems, scoring)
+    with usage_errors(kinds=ValueError):
+        columns_named(training.sign_rewards, [reward.__name__])
     training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
     trainer = HPOTrainer(
         model=model_path(request.run.model, request.run.task),
-        reward_funcs=task_reward(task, problems, scoring),
+        reward_funcs=reward,
         args=training,
         train_dataset=as_dataset(problems),
         processing_class=tokenizer,

@@ -32,6 +32,7 @@ from hysteretic.trl.mapping import (
     LEVELS,
     LOSSES,
     TrlOnly,
+    check_aggregation,
     is_trls,
     trl_objective,
     trl_scale,
@@ -218,6 +219,7 @@ class HPOConfig(GRPOConfig):
             self.algorithm = "a-hpo"
         self._check_choices()
         objective = self.objective()
+        check_aggregation(self.multi_objective_aggregation, objective.scale)
         self._settle(objective)
         if self.scale_rewards is None:
             self.scale_rewards = trl_scale(objective.scale)
@@ -319,10 +321,12 @@ class HPOConfig(GRPOConfig):
         if is_free:
             return NoScale if self.scale_rewards == "none" else SCALES["std"]
         if (self.scale_rewards != "none") != (kind is SCALES["std"]):
-            what = f"the algorithm divides by {kind.__name__}" if name is None else f"scale is {name!r}"
+            found = f"scale_rewards is {self.scale_rewards!r}, but"
+            if name is not None:
+                raise ValueError(f"{found} scale is {name!r}; drop one of them.")
             raise ValueError(
-                f"scale_rewards is {self.scale_rewards!r}, but {what}; drop scale_rewards, or set scale "
-                "to 'std' or 'none'."
+                f"{found} the algorithm divides by {kind.__name__}; drop scale_rewards, or set scale to 'std' or "
+                "'none'."
             )
         return kind
 

@@ -118,6 +118,15 @@ def is_trls(scale: Scale) -> bool:
     return scale == STD or isinstance(scale, NoScale)
 
 
+def check_aggregation(aggregation: str, scale: Scale) -> None:
+    """Raises ValueError for a scale that TRL lacks where TRL normalises each reward function by itself."""
+    if aggregation == "normalize_then_sum" and not is_trls(scale):
+        raise ValueError(
+            "multi_objective_aggregation is 'normalize_then_sum', which divides each reward by its own standard "
+            f"deviation, but the scale is {scale!r}; set 'sum_then_normalize', or drop the scale."
+        )
+
+
 def trl_objective(loss_type: str, level: str, cap: float) -> Objective:
     """TRL's loss with the adaptive weight on top, and default parameters. cap: what TRL's cispo caps ratios at."""
     loss = LOSSES[loss_type]

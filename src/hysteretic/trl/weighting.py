@@ -27,6 +27,7 @@ from hysteretic.trl.compat import setting
 from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.extra_state import ExtraState
 from hysteretic.trl.mapping import (
+    check_aggregation,
     has_known_mass,
     is_trls,
     length_of,
@@ -98,11 +99,7 @@ class WeightedAdvantages(ExtraState):
         self._first_entropy: float | None = None
         self._entropy_left: float | None = None
         super().__init__(model, reward_funcs, args, *arguments, **options)
-        if self.multi_objective_aggregation == "normalize_then_sum" and not is_trls(self.objective.scale):
-            raise ValueError(
-                "multi_objective_aggregation is 'normalize_then_sum', which divides each reward by its own standard "
-                f"deviation, but the scale is {self.objective.scale!r}; set 'sum_then_normalize', or drop the scale."
-            )
+        check_aggregation(self.multi_objective_aggregation, self.objective.scale)
         self._sign_columns = columns_named(setting(args, "sign_rewards"), self.reward_func_names)
         if isinstance(self.objective.weight, AdaptiveWeight) and self.accelerator.is_main_process:
             warning = few_groups(self.args)

@@ -29,13 +29,14 @@ LONGEST = 400
 
 _FONT = re.compile(
     r"\\(?:text)?color\s*\{[^{}]*\}"
-    r"|\\(?:text[a-z]*|math[a-z]*|bold[a-z]*|operatorname|underline|emph|[mhf]box|pmb|bm|bf|rm|it|tt|sf|sc|large|Large)"
-    r"(?![A-Za-z])\*?"
+    r"|\\(?:text(?:bf|it|md|normal|rm|sc|sf|sl|tt|up|style)?|math[a-z]*|bold[a-z]*|operatorname|underline|emph"
+    r"|[mhf]box|pmb|bm|bf|rm|it|tt|sf|sc|displaystyle|ensuremath|tiny|small|normalsize|large|Large|LARGE|huge|Huge"
+    r"|left|right|[bB]igg?[lr]?)(?![A-Za-z])\*?"
 )
 """LaTeX that changes how its argument looks, not what it says."""
 _SPACE = re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])|\\\\|~|\s+")
 _DELIMITER = re.compile(r"\\[(){}\[\]]|[{}]")
-_MARK = "*_$`'\""
+_MARK = "*_$`'\"\u2018\u2019\u201c\u201d"
 _MARKUP = re.compile(rf"(?<![A-Za-z0-9{_MARK}])[{_MARK}]+|[{_MARK}]+(?![A-Za-z0-9{_MARK}])")
 """Markdown, dollars and quotes around a word; never between two digits."""
 
