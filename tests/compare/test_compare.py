@@ -176,6 +176,7 @@ def test_a_run_that_fails_is_shown_and_sinks_no_other(quick, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (["CONFIG"], ["mine.yaml sets 'lerning_rate'"]),
         (["--config", "CONFIG"], ["mine.yaml sets 'lerning_rate'", "'learning_rate'"]),
         (["--algorithms", "grpo", "--lerning-rate", "1"], ["--lerning_rate is neither a flag", "'--learning_rate'"]),
         (["--algorithm", "grpo", "--seds", "4"], ["--seds is neither a flag", "'--seeds'"]),
