@@ -13,7 +13,9 @@ from quick_runs import quick_flags
 
 from hysteretic.cli import main
 from hysteretic.common.files import read_lines
+from hysteretic.compare.checks import check_comparison
 from hysteretic.compare.folder import ComparisonFolder
+from hysteretic.compare.spec import read
 
 
 def command(quick, out, *more):
@@ -176,6 +178,7 @@ def test_a_run_that_fails_is_shown_and_sinks_no_other(quick, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (["CONFIG"], ["mine.yaml sets 'lerning_rate'"]),
         (["--config", "CONFIG"], ["mine.yaml sets 'lerning_rate'", "'learning_rate'"]),
         (["--algorithms", "grpo", "--lerning-rate", "1"], ["--lerning_rate is neither a flag", "'--learning_rate'"]),
         (["--algorithm", "grpo", "--seds", "4"], ["--seds is neither a flag", "'--seeds'"]),
@@ -242,3 +245,13 @@ def test_any_field_can_be_a_dimension(tmp_path, quick):
         settings = json.loads((run.folder / "run.json").read_text())["settings"]
         assert f"alpha={settings['alpha']:g}" in run.arm.name
         assert f"num_generations={settings['num_generations']}" in run.arm.name
+
+
+def test_a_rollout_of_few_groups_is_reported_once_and_before_the_runs(recwarn):
+    """The runs' own warnings go to their logs, which nobody reads while they run."""
+    small = {"num_generations": 4, "per_device_train_batch_size": 4, "steps_per_generation": 1}
+    settings = {**small, "gradient_accumulation_steps": 1, "max_steps": 2, "use_cpu": True, "eval_problems": 0}
+    check_comparison(read({"algorithms": ["grpo", "a-hpo", "adaptive-grpo"], "seeds": 2, "settings": settings}, "c"))
+    assert [str(w.message)[:24] for w in recwarn if "groups" in str(w.message)] == ["A rollout has 1 group (4"]
+    check_comparison(read({"algorithms": ["grpo", "hpo"], "seeds": 2, "settings": settings}, "c"))
+    assert len([w for w in recwarn if "A rollout has" in str(w.message)]) == 1

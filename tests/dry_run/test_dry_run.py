@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import warnings
 
 import pytest
 import torch
@@ -205,6 +206,25 @@ def with_reward(folder, body):
     (folder / "data.jsonl").write_text("".join(json.dumps({"prompt": f"{i}:", "answer": i}) + "\n" for i in range(60)))
     (folder / "rewards.py").write_text(f"def score(response, answer):\n    {body}\n")
     return ["--model", "tiny", "--task", str(folder / "data.jsonl"), "--per_device_train_batch_size", "16"]
+
+
+def test_a_rollout_of_few_groups_is_reported_although_the_dry_run_shrinks_it(tmp_path):
+    """As by the run: TRL's defaults make a rollout of one group."""
+    flags = [*with_reward(tmp_path, "return 1.0"), "--reward", f"{tmp_path / 'rewards.py'}:score"]
+    one_group = ["--num_generations", "16", "--steps_per_generation", "1", "--gradient_accumulation_steps", "1"]
+    with pytest.warns(UserWarning, match="A rollout has 1 group"):
+        assert main(["train", "--dry-run", *flags, *one_group]) == 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="A rollout has")
+        assert main(["train", "--dry-run", *flags, *one_group, "--algorithm", "grpo"]) == 0
+
+
+@pytest.mark.parametrize("flags", [["--train_problems", "100"], ["--eval_problems", "30"]])
+def test_more_problems_than_the_file_has_are_refused_as_by_train(flags, tmp_path, capsys):
+    """The run itself would end there, so a dry run that needs fewer must not pass."""
+    given = [*with_reward(tmp_path, "return 1.0"), "--reward", f"{tmp_path / 'rewards.py'}:score", *flags]
+    assert main(["train", "--dry-run", *given]) == 2
+    assert f"{flags[1]} problems of split" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("reward", ["missing.py:score", "rewards.py:scores"])

@@ -1,6 +1,7 @@
 """`hysteretic probe`: what it samples, says, writes and refuses."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -126,6 +127,21 @@ def test_vllm_is_asked_for_the_same_tokens(random_model, tmp_path, vllm_stand_in
     assert sum(lengths) == 4 * record["tokens"]["prompt"]
     assert asked["parameters"] == {"n": 4, "temperature": 1.0, "top_p": 1.0, "max_tokens": 6}
     assert vllm_stand_in.options["max_model_len"] == max(lengths) + 6
+
+
+@pytest.mark.parametrize(("lengths", "is_warned"), [([6, 6, 2, 1], True), ([6, 3, 2, 1], False)])
+def test_responses_that_were_cut_are_reported(lengths, is_warned, random_model, tmp_path, vllm_stand_in, capsys):
+    """They fail, and the verdict would blame the reward or the problems."""
+    outputs = [SimpleNamespace(text="1", token_ids=[1] * length) for length in lengths]
+    vllm_stand_in.generate = lambda prompts, parameters: [SimpleNamespace(outputs=outputs) for _ in prompts]
+    out = tmp_path / "out"
+    assert main(["probe", *EASY, *FEW, "--model", str(random_model), "--vllm", "--output", str(out)]) == 0
+    said, record = capsys.readouterr(), probed(out)
+    assert ("8 of 16 responses have --max-completion-length tokens (6)" in said.err) == is_warned
+    cut = 4 * lengths.count(6)
+    assert f"{cut} of them cut at 6." in said.out
+    assert record["tokens"]["cut"] == cut
+    assert len(record["warnings"]) == is_warned
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,13 @@ def test_sign_rewards_that_the_task_does_not_have_are_refused(extra, tmp_path, c
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--resume", "true"]])
+def test_a_folder_with_a_name_that_the_system_refuses_is_an_error_in_words(more, quick, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *quick, "--output", "x" * 300, *more]) == 2
+    assert "File name too long" in capsys.readouterr().err
+
+
 def test_a_used_folder_is_refused_before_any_work(quick, tmp_path, capsys):
     (tmp_path / "precious.txt").write_text("mine")
     assert main(["train", *quick, "--output", str(tmp_path)]) == 2

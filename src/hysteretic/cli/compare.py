@@ -67,7 +67,7 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
     """The options of this command, and the comparison: the content of --config, overridden by flags."""
     parser = argparse.ArgumentParser(
         prog="hysteretic compare",
-        usage="hysteretic compare [--config FILE] [--task TASK] [--model MODEL] [--algorithms A,B,...] [--seeds N] "
+        usage="hysteretic compare [YAML] [--task TASK] [--model MODEL] [--algorithms A,B,...] [--seeds N] "
         "[options] [any flag of `hysteretic train`]",
         description="Compare algorithms (arms) over several seeds. Any flag of `hysteretic train` applies "
         "to all arms, written --name value (--name true for a switch).",
@@ -75,7 +75,12 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", default=None, metavar="FILE", help="YAML of the comparison; flags override it")
+    parser.add_argument(
+        "--config",
+        default=None,
+        metavar="FILE",
+        help="YAML of the comparison; first, it needs no flag; flags override it",
+    )
     parser.add_argument("--task", help="task of all arms, as in `hysteretic train` (default: countdown-3)")
     parser.add_argument("--model", help="model of all arms, as in `hysteretic train` (default: tiny)")
     parser.add_argument("--algorithms", metavar="A,B,...", help="such as grpo,gspo,sapo,hpo,a-hpo (`hysteretic list`)")
@@ -99,6 +104,8 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
     parser.add_argument("--baseline", metavar="ARM", help="arm to compare the others with (default: grpo)")
     parser.add_argument("--measure", help=f"measure that decides the verdict: {', '.join(CHOOSABLE)} (default: area)")
     parser.add_argument("--margin", metavar="FRACTION", help=f"{KEYS['margin']} (default: none)")
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--config", *arguments]  # as in `hysteretic train`
     known, rest = parser.parse_known_args(list(arguments))
     given = vars(known)
     options = argparse.Namespace(**{key: given.pop(key) for key in ("config", "output", "jobs")})

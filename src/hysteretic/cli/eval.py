@@ -65,8 +65,10 @@ def _judged(found: Sequence[Variant], options: argparse.Namespace) -> Judged:
     has_weights, longest, seed = not options.vllm, options.max_completion_length, options.seed
     tokenizer, model = load_model(options.model, options.task, options.dtype, options.device, has_weights)
     warn_plain_prompts(tokenizer, found[0].problems[0], found[0].task, options.model)
+    count, sampled = len(found[0].problems), f" and {options.samples} sampled" if options.samples else ""
+    print(f"Generating 1 greedy{sampled} responses to each of {count} problems …\n", flush=True)
     if has_weights:
-        respond_to = partial(respond, model, tokenizer, max_new_tokens=longest, seed=seed)
+        respond_to = partial(respond, model, tokenizer, max_new_tokens=longest, seed=seed, shows_progress=True)
         return of_model(found, tokenizer, respond_to, options.samples)
     problems = [problem for variant in found for problem in variant.problems]
     path = model_path(options.model, options.task)

@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hysteretic.cli.options import add_model, add_problems, add_task, check_least, task_and_problems
 from hysteretic.common.errors import UsageError
-from hysteretic.probe.probe import run_probe
-from hysteretic.probe.sampling import ProbeSettings
-from hysteretic.probe.summary import as_text
 from hysteretic.sparsity import LARGEST_GROUP
+
+if TYPE_CHECKING:
+    from hysteretic.probe.sampling import ProbeSettings
 
 MOST_PROMPTS = 1_000_000
 """The largest --prompts-per-batch."""
@@ -27,6 +28,10 @@ def main(arguments: Sequence[str]) -> int:
 
         check_vllm("--vllm samples with vLLM", "leave --vllm out")
     task, problems = task_and_problems(options)
+    from hysteretic.probe.probe import run_probe  # transformers: seconds that --help and a wrong flag need not wait for
+    from hysteretic.probe.sampling import ProbeSettings
+    from hysteretic.probe.summary import as_text
+
     settings = ProbeSettings(**{field.name: getattr(options, field.name) for field in fields(ProbeSettings)})
     folder = default_folder(settings) if options.output is None else Path(options.output)
     print(as_text(run_probe(task, problems, settings, folder)))

@@ -1,4 +1,4 @@
-"""UsageError, for wrong commands and settings, and the hint at the name that was meant."""
+"""UsageError and SettingWarning, for wrong and doubtful settings, and the hint at the name that was meant."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from contextlib import contextmanager
 
 class UsageError(ValueError):
     """The command or its settings are wrong. The message, shown without a traceback, says what to do."""
+
+
+class SettingWarning(UserWarning):
+    """Settings that work, but not as most users would expect. Commands print it in one line, without a place."""
 
 
 @contextmanager

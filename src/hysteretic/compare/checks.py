@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
-from hysteretic.common.errors import UsageError, nearest
+from hysteretic.common.errors import SettingWarning, UsageError, nearest
 from hysteretic.compare.measures import CHOOSABLE
 from hysteretic.compare.scheduler import Length
 from hysteretic.compare.spec import Comparison
@@ -23,7 +24,9 @@ def check_comparison(comparison: Comparison) -> Length:
         raise UsageError(f"measure is {comparison.measure!r}; it must be one of {', '.join(CHOOSABLE)}.{hint}")
     from hysteretic.config.settings import parse_settings  # slow to import, and mistakes above need neither
     from hysteretic.models.loading import check_vllm, load_tokenizer, quieten, warn_plain_prompts
+    from hysteretic.parts import AdaptiveWeight
     from hysteretic.tasks.checked import draw, load_task
+    from hysteretic.trl.weighting import few_groups
 
     quieten()
     for arm in comparison.arms:
@@ -59,6 +62,10 @@ def check_comparison(comparison: Comparison) -> Length:
         task = load_task(request.run.task, **request.run.load_options())
         for problem in draw(task, "train", request.run.data_problem_seed, 1)[:1]:  # bad data is reported before any run
             warn_plain_prompts(tokenizer, problem, task, request.run.model)
+    weighted = [r.training for r in requests.values() if isinstance(r.training.objective().weight, AdaptiveWeight)]
+    for words in dict.fromkeys(map(few_groups, weighted)):
+        if words is not None:  # the runs say it too, in their logs
+            warnings.warn(words, SettingWarning, stacklevel=2)
     return Length(
         first.training.max_steps, max(request.training.updates_per_rollout() for request in requests.values())
     )

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType, broadcast_object_list
 
-from hysteretic.common.errors import UsageError
+from hysteretic.common.errors import SettingWarning, UsageError
 from hysteretic.config.settings import RunSpec, parse_settings
 from hysteretic.dry_run.checks import CheckError, Watch, check_files, check_update
 from hysteretic.dry_run.model import check_lora_targets, config_of, difference, random_model, shrunk
@@ -31,6 +31,7 @@ from hysteretic.dry_run.task import ShortTask, short_task
 from hysteretic.dry_run.tokenizer import check_prompts_kept, own_tokenizer, prompts_as_read, small_tokenizer
 from hysteretic.models import model_path
 from hysteretic.models.loading import INSTALL_VLLM, check_vllm, has_vllm, load_tokenizer, warn_plain_prompts
+from hysteretic.parts import AdaptiveWeight
 from hysteretic.runs.folder import RunFolder
 from hysteretic.runs.held_out import Evaluation
 from hysteretic.runs.problems import check_engine_length, check_enough_problems, draw_problems
@@ -39,6 +40,7 @@ from hysteretic.runs.train import build_trainer, run
 from hysteretic.tasks.task import Problem, RewardError
 from hysteretic.trl import HPOTrainer
 from hysteretic.trl.preemption import Preempted
+from hysteretic.trl.weighting import few_groups
 
 MACHINE = {"report_to": "none", "logging_steps": 1, "seed": 0}
 """Defaults of a run on a machine with GPUs, which a dry run stands in for."""
@@ -93,12 +95,16 @@ def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, 
     own = own_tokenizer(path, model.model_revision)
     tokenizer = small_tokenizer(own, config.model_type)
     task, twin = short_task(request)
-    problems = _first_problems(task, request)
+    every, problems = _problems_of_run(task, request)
     if PartialState().is_main_process:
         warn_plain_prompts(tokenizer, problems[0], task.whole, run.model, is_assumed=own is None)
     check_prompts_kept(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
     if own is not None:
-        check_engine_length([task.whole_problem(problem) for problem in problems], request, own)
+        check_engine_length([task.whole_problem(problem) for problem in every], request, own)
+    if PartialState().is_main_process and isinstance(request.training.objective().weight, AdaptiveWeight):
+        groups = few_groups(request.training)  # of the run: a dry run's own rollout always has few
+        if groups is not None:
+            warnings.warn(groups, SettingWarning, stacklevel=2)
     small = shrunk(config, tokenizer)
     stand_in = random_model(small, config.dtype if str(model.dtype) == "auto" else None)
     if model.use_peft:
@@ -119,14 +125,11 @@ def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, 
         return task, parse_settings(settings, "The dry run", MACHINE)
 
 
-def _first_problems(task: ShortTask, request: RunSpec) -> Sequence[Problem]:
-    """The problems of the run's own first rollout. Raises UsageError if there are too few."""
-    needed = request.training.generation_batch_size // request.training.num_generations
-    asked = request.run.train_problems
-    count = needed if asked is None else min(asked, needed)
-    problems, _ = draw_problems(task, replace(request, run=replace(request.run, train_problems=count, eval_problems=0)))
+def _problems_of_run(task: ShortTask, request: RunSpec) -> tuple[Sequence[Problem], Sequence[Problem]]:
+    """All training problems of the run, and those of its first rollout. Raises UsageError for what the run refuses."""
+    problems, _ = draw_problems(task, request)
     check_enough_problems(problems, request)
-    return problems
+    return problems, problems[: request.training.generation_batch_size // request.training.num_generations]
 
 
 def _update(task: ShortTask, request: RunSpec, folder: RunFolder, report: Report, stop: StopGently) -> Rehearsal:

@@ -45,6 +45,7 @@ def respond(
     batch_rows: int = 128,
     seed: int = 0,
     temperature: float = 1.0,
+    shows_progress: bool = False,
 ) -> list[list[str]]:
     """Responses by problem: `samples` at the temperature, or one greedy response if samples is 0.
 
@@ -52,7 +53,8 @@ def respond(
     missing chat template, and probabilities that are not finite; ValueError for a temperature of 0.
     """
     prompts = prompt_tokens(problems, tokenizer)
-    return generate(model, tokenizer, prompts, samples, max_new_tokens, batch_rows, seed, temperature).responses
+    how = (batch_rows, seed, temperature, shows_progress)
+    return generate(model, tokenizer, prompts, samples, max_new_tokens, *how).responses
 
 
 @torch.no_grad()

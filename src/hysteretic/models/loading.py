@@ -22,6 +22,7 @@ def quieten() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    warnings.filterwarnings("ignore", message="'pin_memory' argument is set as true but no accelerator")  # on any CPU
 
 
 def model_arguments(model: Any, given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -36,8 +36,8 @@ def _claimed(folder: Path) -> Iterator[None]:
 
     Raises UsageError if it is not writable, holds other files, or another probe is running in it.
     """
-    made = missing_folders(folder)
     try:
+        made = missing_folders(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if {path.name for path in folder.iterdir() if path.suffix != ".part"} - FILES:
             raise UsageError(f"{folder} holds files that no probe wrote; give another --output.")

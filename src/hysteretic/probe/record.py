@@ -46,7 +46,7 @@ def describe(
         "versions": versions(),
         "sampled_by": sampled.way,
         "warnings": list(sampled.warnings),
-        "tokens": {"prompt": sampled.prompt_tokens, "response": sampled.response_tokens},
+        "tokens": {"prompt": sampled.prompt_tokens, "response": sampled.response_tokens, "cut": sampled.cut},
         "reward_values": kinds,
         "correct": asdict(mean_estimate(correct_NK.mean(axis=1))),
     }

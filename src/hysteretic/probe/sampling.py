@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,11 +46,16 @@ class ProbeSettings:
     vllm: bool = False
 
 
+MOST_CUT = 0.25
+"""The fraction of cut responses above which there is a warning."""
+
+
 @dataclass(frozen=True)
 class Sampled:
     """Responses and scores by problem; mean tokens of a prompt and of a response.
 
-    way: the method of generation. warnings: what may make the responses worse than the model's.
+    way: the method of generation. warnings: what may make the responses worse than the model's. cut: how many responses
+    have the most tokens allowed.
     """
 
     responses: list[list[str]]
@@ -58,6 +64,7 @@ class Sampled:
     response_tokens: float
     way: str
     warnings: Sequence[str] = ()
+    cut: int = 0
 
 
 def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings) -> Sampled:
@@ -89,6 +96,20 @@ def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings
             shows_progress=True,
         )
         responses, lengths, way = generated.responses, generated.lengths, generated.way
+    cut = sum(length >= settings.max_completion_length for length in lengths)
+    warnings.append(_warn_cut(cut, len(lengths), settings.max_completion_length))
     scores = score_all(task, problems, responses)
     mean_prompt, mean_response = float(np.mean([len(p) for p in prompts])), float(np.mean(lengths))
-    return Sampled(responses, scores, mean_prompt, mean_response, way, [words for words in warnings if words])
+    return Sampled(responses, scores, mean_prompt, mean_response, way, [words for words in warnings if words], cut)
+
+
+def _warn_cut(cut: int, count: int, limit: int) -> str:
+    """Warn, on stderr, where so many responses were cut that it can be why they fail; returns the warning, or ""."""
+    if cut <= MOST_CUT * count:
+        return ""
+    words = (
+        f"{cut} of {count} responses have --max-completion-length tokens ({limit}), so they were cut, mostly before "
+        "their answer. Give a larger --max-completion-length, such as that of the training run."
+    )
+    print(f"hysteretic: warning: {words}", file=sys.stderr, flush=True)
+    return words

@@ -45,7 +45,8 @@ def sentences(record: Record) -> list[str]:
         *(f"Warning: {words}" for words in record["warnings"]),
         f"{record['problems']} problems of split {record['split']}, {samples} responses each at temperature "
         f"{record['temperature']:g} (sampled by {record['sampled_by']}); prompts of {tokens['prompt']:.0f} tokens, "
-        f"responses of {tokens['response']:.0f}.",
+        f"responses of {tokens['response']:.0f}"
+        + (f", {tokens['cut']} of them cut at {record['max_completion_length']}." if tokens["cut"] else "."),
     ]
     if "success" in record:
         problems = record["counts"]["problems"]

@@ -41,14 +41,14 @@ class RunFolder:
 
     def claim(self, resume: bool) -> None:
         """Create the folder, or accept an existing run to resume. Raises UsageError before anything is overwritten."""
-        if resume and not self.run.is_file():
-            raise UsageError(f"There is no run to resume in {self.path}; drop --resume to start one.")
-        found = [path for path in self.path.iterdir() if path.name != ".lock"] if self.path.is_dir() else []
-        if not resume and self.path.exists() and (not self.path.is_dir() or found):
-            what = "already holds a run" if self.run.is_file() else "is not empty"
-            raise UsageError(f"{self.path} {what}; give another --output, or --resume to continue a run.")
-        self._made = missing_folders(self.path)
         try:
+            if resume and not self.run.is_file():
+                raise UsageError(f"There is no run to resume in {self.path}; drop --resume to start one.")
+            found = [path for path in self.path.iterdir() if path.name != ".lock"] if self.path.is_dir() else []
+            if not resume and self.path.exists() and (not self.path.is_dir() or found):
+                what = "already holds a run" if self.run.is_file() else "is not empty"
+                raise UsageError(f"{self.path} {what}; give another --output, or --resume to continue a run.")
+            self._made = missing_folders(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
             probe.touch()

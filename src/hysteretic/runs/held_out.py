@@ -59,7 +59,7 @@ class Evaluation:
         longest = self._request.training.max_completion_length
         if trainer.use_vllm:
             return partial(respond_within_run, trainer.vllm_generation, self._tokenizer, max_new_tokens=longest)
-        return partial(respond, trainer.model, self._tokenizer, max_new_tokens=longest)
+        return partial(respond, trainer.model, self._tokenizer, max_new_tokens=longest, shows_progress=True)
 
     def table(self) -> str:
         """Before and after, one line per decoding method."""

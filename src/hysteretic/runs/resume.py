@@ -29,6 +29,11 @@ def find_checkpoint(folder: RunFolder, request: RunSpec) -> Path | None:
             found = path
             break
         print(f"hysteretic: skipping {path.name}: {flaw} ({set_aside(path)}).", file=sys.stderr)
+    if found is None:
+        print(
+            f"hysteretic: {folder.path} has no intact checkpoint, so the run starts from the beginning.",
+            file=sys.stderr,
+        )
     is_finished = (read_json(folder.run) or {}).get("state") == "finished"
     max_steps = request.training.max_steps
     if found is not None and is_last(found, max_steps) and (is_finished or 0 < max_steps < step_of(found)):

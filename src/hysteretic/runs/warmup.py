@@ -15,7 +15,7 @@ from trl import SFTTrainer, get_peft_config, get_quantization_config
 
 from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.models import model_path
-from hysteretic.models.loading import load_tokenizer, model_arguments
+from hysteretic.models.loading import load_tokenizer, model_arguments, warn_plain_prompts
 from hysteretic.runs.problems import recipe_of_model
 from hysteretic.tasks.checked import draw, load_task
 from hysteretic.tasks.scored import score
@@ -59,6 +59,8 @@ def warm_up(config: WarmupConfig, task_options: dict[str, Any] | None, training:
     task, problems = _problems(config, task_options)
     training.model_init_kwargs = model_arguments(model, training.model_init_kwargs)
     tokenizer = load_tokenizer(config.model, config.task, problems[0], model.model_revision, side="right")
+    if training.process_index == 0:
+        warn_plain_prompts(tokenizer, problems[0], task, config.model)
     rows = [_row(problem, response) for problem, response in _solved(task, problems)]
     _check_length(rows, tokenizer, config.model)
     trainer = SFTTrainer(

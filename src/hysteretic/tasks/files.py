@@ -217,8 +217,8 @@ class FileTask:
         return list(problems.values())
 
     def _problem(self, row: Row, where: str) -> Problem:
-        prompt = column(row, self.prompt_column, "Set prompt_column to one of them.", where)
-        answer = column(row, self.answer_column, "Set answer_column to one of them.", where)
+        prompt = column(row, self.prompt_column, _COLUMN.format("prompt_column"), where)
+        answer = column(row, self.answer_column, _COLUMN.format("answer_column"), where)
         if isinstance(answer, float) and not math.isfinite(answer):
             raise ValueError(
                 f"{where} has {answer} in column {self.answer_column!r}, which no response equals; fill it in or "
@@ -237,6 +237,7 @@ class FileTask:
         return Problem(identity, prompt, answer)
 
 
+_COLUMN = """Set {0} to one of them, on the command line with --task-options '{{"{0}": "..."}}'."""
 _KINDS: dict[type, str] = {str: "plain text", list: "chat messages"}
 
 

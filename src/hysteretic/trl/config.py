@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from trl import GRPOConfig
 
-from hysteretic.common.errors import algorithm_name, nearest
+from hysteretic.common.errors import SettingWarning, algorithm_name, nearest
 from hysteretic.objective import Objective
 from hysteretic.parts import (
     AdaptiveWeight,
@@ -386,6 +386,7 @@ class HPOConfig(GRPOConfig):
             warnings.warn(
                 f"loss_type is 'cispo' and epsilon_high is {self.epsilon_high}, so TRL caps importance ratios below 1. "
                 "Set epsilon_high to 5.0, which is usual.",
+                SettingWarning,
                 stacklevel=4,
             )
         gates = ("epsilon", "sapo_temperature_pos", "sapo_temperature_neg")
@@ -414,5 +415,6 @@ class HPOConfig(GRPOConfig):
             warnings.warn(
                 f"save_steps is {found}, but a rollout feeds {updates} optimiser steps; a run resumed from a "
                 f"checkpoint inside a rollout generates it anew. Set save_steps to a multiple of {updates}.",
+                SettingWarning,
                 stacklevel=3,
             )

@@ -20,7 +20,7 @@ from trl import GRPOConfig
 
 from hysteretic.advantages import BatchStatistics
 from hysteretic.common import metric_names as names
-from hysteretic.common.errors import nearest
+from hysteretic.common.errors import SettingWarning, nearest
 from hysteretic.objective import Objective
 from hysteretic.parts import AdaptiveWeight, FixedWeight
 from hysteretic.trl.compat import setting
@@ -104,7 +104,7 @@ class WeightedAdvantages(ExtraState):
         if isinstance(self.objective.weight, AdaptiveWeight) and self.accelerator.is_main_process:
             warning = few_groups(self.args)
             if warning is not None:
-                warnings.warn(warning, stacklevel=3)
+                warnings.warn(warning, SettingWarning, stacklevel=3)
 
     def _calculate_rewards(self, *arguments: Any, **options: Any) -> Tensor:
         rewards_BF = super()._calculate_rewards(*arguments, **options)
