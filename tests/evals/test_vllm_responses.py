@@ -59,6 +59,7 @@ def test_a_missing_or_unsupported_vllm_is_told_before_any_work(
 
     assert HPOTrainer  # TRL looks for vLLM when it is imported, too
     monkeypatch.setattr(import_utils, "is_vllm_available", is_vllm_available)
+    monkeypatch.setattr("hysteretic.models.loading.has_vllm", lambda: version is not None)
     assert main(commands[command]) == 2
     said = capsys.readouterr().err
     assert "not installed" in said if version is None else f"0.22.0 to 0.31.0. You have version {version}" in said

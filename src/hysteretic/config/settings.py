@@ -89,7 +89,7 @@ def parse(
         if output is None:
             raise UsageError("--resume needs the run's folder; give its --output.")
         own = Path(str(output)) / "config.yaml"
-        if own.is_file():
+        if os.path.isfile(own):  # unlike Path.is_file, no error for a name that the system refuses
             config, name = {**read_recipe(str(own)), **config}, str(own)
     return _run_spec(parser, config, name, flags, machine, processes)
 
