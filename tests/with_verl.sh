@@ -31,7 +31,7 @@ pytest() {
     "$here/bin/python" -W ignore -c "from importlib.metadata import version
 print(*(f'{name} {version(name)}' for name in ('verl', 'ray', 'torch', 'transformers', 'TransferQueue')), sep=', ')"
     # A process of Ray that hangs must not hang the build.
-    timeout --signal INT --kill-after 20 "${HYSTERETIC_VERL_SECONDS:-1200}" "$here/bin/python" -W ignore -m pytest "$@"
+    timeout --signal INT --kill-after 20 "${HYSTERETIC_VERL_SECONDS:-1800}" "$here/bin/python" -W ignore -m pytest "$@"
 }
 
 if [ $# -gt 0 ]; then

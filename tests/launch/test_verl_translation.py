@@ -15,6 +15,11 @@ EPOCHS = ["--max_steps", "-1", "--num_train_epochs", "3"]
 
 TABLE = [
     (["--algorithm", "hpo", "--alpha", "0.25"], {"algorithm.adv_estimator": "hpo", "+algorithm.hpo.alpha": "0.25"}),
+    (["--algorithm", "grpo", "--scale", "mean"], {"+algorithm.hpo.scale": "mean"}),
+    (
+        ["--algorithm", "f-grpo", "--focal_gamma", "2"],
+        {"+algorithm.hpo.scale": "focal", "+algorithm.hpo.gamma": "2.0"},
+    ),
     (["--alpha_min", "0.3"], {"algorithm.adv_estimator": "a_hpo", "+algorithm.hpo.alpha_min": "0.3"}),
     (
         ["--epsilon", "0.15", "--epsilon_high", "0.33"],
@@ -205,6 +210,7 @@ ELSEWHERE = {
         "alpha_ema",
         "sign_rewards",
         "shift",
+        "entropy_below",  # with the weight, which verl does not have
         "bf16",
         "lora_dropout",
         "vllm_mode",

@@ -60,9 +60,11 @@ def test_the_message_says_how_many_and_what_to_set():
 
 
 @pytest.mark.parametrize("flags", [[], ["--dry-run"]])
-def test_train_and_its_dry_run_refuse_before_vllm_is_asked_for(flags, quick, tmp_path, monkeypatch, capsys):
+def test_train_and_its_dry_run_refuse_before_vllm_starts(flags, quick, tmp_path, monkeypatch, capsys):
     """Prompts of countdown-3 with small numbers have 8 or more tokens; the response may have 8. No folder is left."""
     monkeypatch.chdir(tmp_path)
+    for check in ("check_vllm", "check_heads"):  # as where vLLM is installed
+        monkeypatch.setattr(f"hysteretic.runs.train.{check}", lambda *_: None)
     assert main(["train", *flags, *quick, *VLLM, "--vllm_max_model_length", "12"]) == 2
     said = capsys.readouterr().err
     assert "vllm_max_model_length is 12" in said

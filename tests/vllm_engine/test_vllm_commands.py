@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hysteretic.cli import main
 from hysteretic.common.files import read_lines
-from hysteretic.evals import evaluate
+from hysteretic.evals import generate
 from hysteretic.tasks.files import FileTask
 
 HERE = Path(__file__).parent
@@ -97,7 +97,7 @@ def greedy_of(flags, model):
     task = FileTask(flags[flags.index("--task") + 1], reward=flags[flags.index("--reward") + 1])
     problems = task.problems("test", seed=0, count=4)
     loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    return problems, evaluate.respond(loaded, AutoTokenizer.from_pretrained(model), problems, 0, 8)
+    return problems, generate.respond(loaded, AutoTokenizer.from_pretrained(model), problems, 0, 8)
 
 
 def test_held_out_problems_are_answered_by_the_engine_of_the_run(engine, flags, policy_folder, tmp_path, monkeypatch):
