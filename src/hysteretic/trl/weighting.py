@@ -177,6 +177,8 @@ class WeightedAdvantages(ExtraState):
 
     def training_step(self, *arguments: Any, **options: Any) -> Tensor:
         """GRPOTrainer.training_step; notes the entropy that it logged, for a weight that follows it."""
+        if not follows_entropy(self.objective):
+            return super().training_step(*arguments, **options)
         before = len(self._metrics["train"]["entropy"])
         loss: Tensor = super().training_step(*arguments, **options)
         logged = self._metrics["train"]["entropy"][before:]
@@ -196,10 +198,9 @@ class WeightedAdvantages(ExtraState):
             if self._first_entropy is None:
                 self._first_entropy = entropy
             self._entropy_left = entropy / self._first_entropy if self._first_entropy else 1.0
-        follow = getattr(objective.weight, "with_entropy", None)
-        if follow is None or self._entropy_left is None:
+        if self._entropy_left is None or not follows_entropy(objective):
             return objective
-        return objective.replace(weight=follow(self._entropy_left))
+        return objective.replace(weight=objective.weight.with_entropy(self._entropy_left))  # type: ignore[attr-defined]
 
     def _smoothed(self, objective: Objective, statistics: BatchStatistics) -> Objective:
         """The objective, with alpha averaged over generation batches where alpha_ema asks for that."""
@@ -250,6 +251,11 @@ class WeightedAdvantages(ExtraState):
         return {
             **super().extra_state(),
             "smoothed_alpha": self._smoothed_alpha,
+            **(self._entropy_state() if follows_entropy(self.objective) else {}),
+        }
+
+    def _entropy_state(self) -> dict[str, Any]:
+        return {
             "entropies": self._entropies,
             "first_entropy": self._first_entropy,
             "entropy_left": self._entropy_left,
@@ -281,6 +287,11 @@ def with_objective(args: GRPOConfig, objective: Objective) -> GRPOConfig:
     if (scale == "none") != (args.scale_rewards == "none"):
         args.scale_rewards = scale
     return args
+
+
+def follows_entropy(objective: Objective) -> bool:
+    """Whether the weight wants to be told the policy's entropy."""
+    return hasattr(objective.weight, "with_entropy")
 
 
 def columns_named(chosen: Sequence[str] | None, known: Sequence[str]) -> list[int]:
