@@ -281,3 +281,19 @@ def test_probabilities_that_are_not_finite_are_refused(broken):
     with pytest.raises(FloatingPointError, match="token 1 "):
         sampled(policy, PROMPTS["unequal"], 4)
     assert policy.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("is_log_of_uniform", [True, False])
+@pytest.mark.parametrize("active", [[0, 1, 2, 3], [1, 3]])
+def test_noise_is_that_of_multinomial(is_log_of_uniform, active, monkeypatch):
+    """Bit for bit, and the generator is left as multinomial leaves it; finished rows take their numbers along."""
+    if is_log_of_uniform and not decode.exponential_is_log_of_uniform():
+        pytest.skip("this build of torch draws exponential numbers in another way")
+    monkeypatch.setattr(decode, "exponential_is_log_of_uniform", lambda: is_log_of_uniform)
+    torch.manual_seed(3)
+    expected = torch.empty(4, 500).exponential_()
+    after = torch.get_rng_state()
+    torch.manual_seed(3)
+    noise = decode.exponential_noise(torch.zeros(len(active), 500), torch.tensor(active), 4)
+    assert torch.equal(noise, expected[active])
+    assert torch.equal(torch.get_rng_state(), after)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from hysteretic.lean.attention import packed_attention
 from hysteretic.lean.packed import Family, TreeAttention
@@ -25,6 +25,8 @@ FIRST_CAPACITY = 64
 """Response tokens for which memory is allocated at first; doubled when they are used up."""
 SHORT_PROMPT = 32
 """Up to this many tokens, copying a prompt's states to each response is cheaper than sharing them."""
+TINY = torch.finfo(torch.float32).tiny
+"""A probability whose logarithm is finite."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,14 @@ def sample(
             probabilities = unwarped if warped is scores else warped.softmax(dim=-1)
             if temperature == 0:
                 drawn = scores.argmax(dim=-1)
-            else:  # as torch.multinomial draws, for finished responses too
-                noise = scores.new_empty(R, scores.shape[1]).exponential_()
-                drawn = (probabilities / (noise if len(active) == R else noise[active])).argmax(dim=-1)
-            entropy[active] += torch.special.entr(unwarped).sum(dim=-1) * is_going
+            else:  # as torch.multinomial draws
+                drawn = (probabilities / exponential_noise(scores, active, R)).argmax(dim=-1)
+            entropy[active] -= (unwarped * unwarped.clamp_min(TINY).log()).sum(dim=-1) * is_going
             tokens[active, t] = drawn
             is_ended = is_going & torch.isin(drawn, ends)
             lengths[active[is_ended].cpu()] = t + 1
             is_going &= ~is_ended
-            going, is_sound = torch.stack([is_going.sum(), probabilities.isfinite().all()]).tolist()
+            going, is_sound = torch.stack([is_going.sum(), probabilities.sum().isfinite()]).tolist()
             if not is_sound:
                 raise FloatingPointError(
                     f"The model gave NaN or infinite probabilities for token {t + 1} of the responses; its weights are "
@@ -116,6 +117,30 @@ def sample(
             decoding.advance()
     rows = tokens.tolist()
     return Sampled([row[:n] for row, n in zip(rows, lengths.tolist(), strict=True)], entropy.tolist())
+
+
+def exponential_noise(scores: Tensor, active: Tensor, rows: int) -> Tensor:
+    """What torch.multinomial would divide the probabilities of so many rows by, for the active rows, [active, V].
+
+    The random numbers of finished rows are drawn too, so that the others keep theirs. On a CPU `exponential_` takes a
+    logarithm after each draw, one by one; where it is known to give the same numbers, all are drawn before, and
+    logarithms are taken of the active rows only.
+    """
+    shape = (rows, scores.shape[1])
+    if scores.device.type == "cpu" and exponential_is_log_of_uniform():
+        uniform = torch.empty(shape, dtype=torch.double).uniform_()
+        return -(-(uniform if len(active) == rows else uniform[active])).log1p_().to(scores.dtype)
+    noise = scores.new_empty(shape).exponential_()
+    return noise if len(active) == rows else noise[active]
+
+
+@cache
+def exponential_is_log_of_uniform() -> bool:
+    """Whether this build of torch draws exponential numbers on a CPU as -log(1 - u) from u in double precision."""
+    one, other = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    noise = torch.empty(4096).exponential_(generator=one)
+    uniform = torch.empty(4096, dtype=torch.double).uniform_(generator=other)
+    return torch.equal(noise, -(-uniform).log1p_().float()) and torch.equal(one.get_state(), other.get_state())
 
 
 @dataclass
@@ -214,7 +239,10 @@ class Decoding:
 
     def keep(self, rows: Tensor) -> None:
         """Continue with these responses only, and their prompts."""
-        self.own = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self.own.items()}
+        self.own = {
+            layer: (keys.index_select(0, rows), values.index_select(0, rows))
+            for layer, (keys, values) in self.own.items()
+        }
         if self.is_copied:
             self.is_seen = None if self.is_seen is None else self.is_seen[rows]
             return
@@ -232,13 +260,12 @@ class Decoding:
         keys, values = self._remember(layer, key[0].transpose(0, 1), value[0].transpose(0, 1))
         H, R, d = query.shape[1:]
         K = key.shape[1]
-        if self.is_copied:
-            mask = None if self.is_seen is None else self.is_seen[..., : keys.shape[2]]
-            out = scaled_dot_product_attention(
-                query[0].transpose(0, 1)[:, :, None], keys, values, attn_mask=mask, scale=scale, enable_gqa=H != K
-            )
-            return out.reshape(1, R, H, value.shape[-1])
         query = (query[0].transpose(0, 1) * scale).reshape(R, K, H // K, d)
+        if self.is_copied:
+            scores = (query @ keys.transpose(-1, -2)).float()
+            if self.is_seen is not None:
+                scores = scores.masked_fill(~self.is_seen[..., : keys.shape[2]], float("-inf"))
+            return (scores.softmax(dim=-1).to(values.dtype) @ values).reshape(1, R, H, value.shape[-1])
         own, own_lse = _attend(query, keys, values)
 
         U, S = len(self.prompts.is_there), self.slots
