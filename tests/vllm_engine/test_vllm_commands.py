@@ -130,18 +130,19 @@ def test_an_evaluation_leaves_the_rollouts_as_they_are(engine, flags, tmp_path):
 def test_eval_and_probe_sample_with_vllm(flags, policy_folder, tmp_path):
     """In float32, greedy, the responses are those of transformers; the probe says what it sampled with."""
     task = [word for key in ("--task", "--reward") for word in (key, flags[flags.index(key) + 1])]
-    words = [*task, "--model", policy_folder, "--problems", 16, "--max-completion-length", 8, "--dtype", "float32"]
-    records = []
-    for name, more in [("vllm", ["--vllm"]), ("plain", ["--device", "cpu"])]:
-        out = tmp_path / f"{name}.json"
-        run("eval", *words, *more, "--split", "test", "--samples", 4, "--output", out)
-        records.append(json.loads(out.read_text()))
-    ours, theirs = records
+    words = [*task, "--model", str(policy_folder), "--max-completion-length", "8", "--dtype", "float32"]
+    words += ["--problems", "16", "--samples"]
+    evaluation = ["eval", *words, "4", "--split", "test", "--output"]
+    probe = ["probe", *words, "8", "--vllm", "--group-sizes", "4,8", "--output", str(tmp_path / "probe")]
+    sampled = [[*evaluation, str(tmp_path / "vllm.json"), "--vllm"], probe]
+    command = [sys.executable, HERE / "vllm_one_process.py", json.dumps(sampled)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-2000:]
+    assert main([*evaluation, str(tmp_path / "plain.json"), "--device", "cpu"]) == 0
+    ours, theirs = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("vllm", "plain"))
     assert ours["greedy"] == theirs["greedy"]
     assert ours["sampled"] != theirs["sampled"]
-    out = tmp_path / "probe"
-    run("probe", *words, "--vllm", "--samples", 8, "--group-sizes", "4,8", "--output", out)
-    record = json.loads((out / "probe.json").read_text())
+    record = json.loads((tmp_path / "probe" / "probe.json").read_text())
     assert record["sampled_by"] == "vLLM"
     assert [len(rewards) for rewards in record["rewards"].values()] == [8] * 16
     assert len({reward for rewards in record["rewards"].values() for reward in rewards}) == 2
