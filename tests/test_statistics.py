@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from hysteretic import statistics
-from hysteretic.statistics import equivalence_p, holm, mean_band, mean_interval, paired_comparison, pass_at_k, power
+from hysteretic.statistics import (
+    equivalence_p,
+    holm,
+    mean_band,
+    mean_interval,
+    paired_comparison,
+    pass_at_k,
+    power,
+    sequential_p,
+)
 
 TREATMENT = [0.30, 0.28, 0.40, 0.35, 0.22, 0.37, 0.30, 0.34]
 BASELINE = [0.25, 0.29, 0.31, 0.30, 0.20, 0.29, 0.33, 0.23]
@@ -40,6 +49,47 @@ def test_without_a_difference_a_verdict_is_rare(seeds):
     """Bold claims are false in 5 % of cases, as promised; 6 % is two Monte-Carlo standard errors above."""
     told = [found.verdict in ("better", "worse") for found in comparisons(seeds, seeds)]
     assert 0.035 <= np.mean(told) <= 0.06
+
+
+def first_told(looks, effect, p_value):
+    """At which look each simulated comparison ends, if it is told by then: index into looks, or None."""
+    pairs = list(zip(*arms(3, looks[-1], effect), strict=True))
+    p_LN = [[paired_comparison(ours[:n], theirs[:n]).p_value for ours, theirs in pairs] for n in looks]
+    told_LN = np.array([[p_value(p) <= 0.05 for p in row] for row in p_LN])
+    return [int(column.argmax()) if column.any() else None for column in told_LN.T]
+
+
+@pytest.mark.parametrize("looks", [(8, 16, 24, 32), (4, 5, 6, 7, 8)])
+def test_seeds_may_be_added_until_a_verdict_is_clear(looks):
+    """Wherever one stops, 5 % of comparisons without a difference are told; uncorrected, more than twice as many."""
+    told = first_told(looks, 0.0, lambda p: sequential_p(p, looks))
+    assert 0.035 <= np.mean([look is not None for look in told]) <= 0.06
+    naive = first_told(looks, 0.0, lambda p: p)
+    assert np.mean([look is not None for look in naive]) > 0.09
+
+
+def test_a_large_difference_is_told_at_the_first_looks():
+    """And a planned number of looks costs little of the power at the last."""
+    looks = (8, 16, 24, 32)
+    told = first_told(looks, 0.05, lambda p: sequential_p(p, looks))
+    assert np.mean([look == 0 for look in told]) > 0.3
+    assert np.mean([look is not None for look in told]) > 0.95
+
+
+def test_one_look_needs_no_correction_and_more_looks_need_more():
+    assert sequential_p(0.03, [8]) == 0.03
+    assert 0.03 < sequential_p(0.03, [8, 16]) < sequential_p(0.03, [8, 16, 24]) < 0.09
+    assert sequential_p(1e-12, [8, 16]) == pytest.approx(2e-12)  # below what is simulated: Bonferroni's bound
+    assert sequential_p(1.0, [8, 16]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("p", "looks", "message"),
+    [(1.5, [8], "p_value"), (0.1, [], "looks"), (0.1, [8, 8], "looks"), (0.1, [1, 8], "looks")],
+)
+def test_looks_are_checked(p, looks, message):
+    with pytest.raises(ValueError, match=message):
+        sequential_p(p, looks)
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.06])

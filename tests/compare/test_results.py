@@ -9,8 +9,9 @@ import pytest
 from compare.made_up_runs import comparison_folder, write_run
 
 from hysteretic.cli import main
+from hysteretic.compare.folder import ComparisonFolder
 from hysteretic.compare.results import collect, write_results
-from hysteretic.compare.verdicts import sentence
+from hysteretic.compare.verdicts import next_step, sentence
 from hysteretic.statistics import paired_comparison
 
 
@@ -69,6 +70,40 @@ def test_arms_shown_to_be_within_the_margin_are_called_the_same(tmp_path):
     assert the_pair(results, "sapo")["verdict"] == "better"
     strict = collect(comparison_folder(tmp_path / "c", made, margin=0.0001))
     assert the_pair(strict, "a-hpo")["verdict"] == "cannot tell"
+
+
+@pytest.mark.parametrize(("level", "verdict"), [(0.201, "cannot tell"), (0.25, "better")])
+def test_the_second_run_of_the_baseline_is_judged_by_itself(tmp_path, level, verdict):
+    """Last, without a correction for the other pairs, which it does not cost anything either; where it differs, the
+    other verdicts are doubted, and it is never recommended."""
+    made = {"grpo": rewards(0.2, 6, spread=0.03), "a-hpo": rewards(0.21, 6, spread=0.03)}
+    plain = the_pair(collect(comparison_folder(tmp_path / "plain", made)), "a-hpo")
+    made["grpo-aa"] = rewards(level, 6, spread=0.03)
+    results = collect(comparison_folder(tmp_path / "aa", made, algorithms=["grpo", "a-hpo"], aa=True))
+    assert the_pair(results, "a-hpo") == plain
+    again = the_pair(results, "grpo-aa")
+    assert again["p_holm"] == again["p"]
+    assert again["verdict"] == verdict
+    assert "grpo-aa" in results["verdicts"][-1]
+    assert any("should come out level" in note for note in results["notes"]) == (verdict == "better")
+    assert "grpo-aa" not in (next_step(results) or "")
+    page = write_results(ComparisonFolder(tmp_path / "aa"), with_report=True)
+    assert page["verdicts"] == results["verdicts"]
+    assert {p["treatment"] for p in results["pairs"] if "grpo-aa" in (p["treatment"], p["baseline"])} == {"grpo-aa"}
+
+
+def test_spread_of_held_out_rates_is_split_by_its_cause(tmp_path):
+    """Simulated with known parts: rates of 200 problems, a level per seed, 4 responses each; over 200 seeds."""
+    rng = np.random.default_rng(0)
+    problem_N, level_S = rng.uniform(0.2, 0.6, 200), rng.normal(0, 0.03, 200)
+    folder = comparison_folder(tmp_path / "c", {"grpo": [None] * 200}, seeds=200)
+    for seed, level in enumerate(level_S):
+        counts = rng.binomial(4, np.clip(problem_N + level, 0, 1)).tolist()
+        write_run(folder.path / "runs" / "grpo" / f"seed-{seed}", [0.1], correct=counts)
+    [row] = collect(folder)["spread"]
+    assert row["training"] == pytest.approx(0.03, rel=0.15)
+    assert row["evaluation"] == pytest.approx(np.sqrt(np.mean(problem_N * (1 - problem_N)) / 4 / 200), rel=0.05)
+    assert row["problems"] == pytest.approx(problem_N.std() / np.sqrt(200), rel=0.05)
 
 
 def test_three_seeds_get_figures_and_no_verdict(tmp_path):

@@ -1,12 +1,14 @@
-"""Which learning rate does an arm get, and does it keep it? On runs with chosen metrics."""
+"""Which learning rate does an arm get, does it keep it, and are there seeds enough? On runs with chosen metrics."""
 
+import numpy as np
 import pytest
 from compare.made_up_runs import write_run
 
 from hysteretic.common.errors import UsageError
 from hysteretic.common.files import write_json
-from hysteretic.compare.folder import ComparisonFolder
-from hysteretic.compare.scheduler import _kept_rates, choose_rates
+from hysteretic.compare import scheduler
+from hysteretic.compare.folder import ComparisonFolder, unfinished
+from hysteretic.compare.scheduler import Length, _kept_rates, carry_out, choose_rates
 from hysteretic.compare.spec import read
 
 TUNED = {"algorithms": "grpo,a-hpo", "seeds": 4, "tune_lr": "1e-4,3e-4,1e-3", "tuning_seeds": 2}
@@ -50,6 +52,29 @@ def test_a_rate_with_nan_rewards_counts_as_failed(tmp_path):
     assert choose_rates(comparison, runs)["grpo"]["learning_rate"] != 1e-3
 
 
+def test_a_measure_of_cost_chooses_rates_and_decides(tmp_path):
+    """Per token, the arm of short responses wins, which per update it does not; up to the same number of tokens."""
+    changes = {"measure": "area_by_token", "tune_lr": "1e-4,1e-3", "tuning_seeds": 1}
+    comparison, folder, runs = tuned(
+        tmp_path / "c", {(arm, rate): [None] for arm in ("grpo", "a-hpo") for rate in (1e-4, 1e-3)}, **changes
+    )
+    climbing = [0.1, 0.2, 0.3, 0.4]
+    for (
+        run
+    ) in runs:  # at the higher rate, responses are four times as long: within the budget, half of the first rollout
+        write_run(run.folder, climbing, lengths=[20.0 if run.rate == 1e-4 else 80.0] * 4)
+    chosen = choose_rates(comparison, runs)["grpo"]
+    assert chosen["learning_rate"] == 1e-4
+    assert [entry["mean"] for entry in chosen["rates"]] == pytest.approx([0.25, 0.1])
+    for run in folder.runs(comparison, {}):
+        noise = np.random.default_rng([run.seed, len(run.arm.name)]).normal(0, 0.001)
+        write_run(run.folder, [x + noise for x in climbing], lengths=[80.0 if run.arm.name == "grpo" else 20.0] * 4)
+    results = scheduler.collect(folder)
+    assert results["verdicts"][0].startswith("a-hpo is better than grpo (per generated token)")
+    by_measure = {pair["measure"]: pair["verdict"] for pair in results["pairs"]}
+    assert (by_measure["area_by_token"], by_measure["area"]) == ("better", "cannot tell")
+
+
 def test_an_arm_that_failed_at_every_rate_stops_the_comparison(tmp_path):
     areas = {("grpo", rate): [None, 0.1] for rate in (1e-4, 3e-4, 1e-3)}
     comparison, _, runs = tuned(tmp_path / "c", areas)
@@ -64,3 +89,40 @@ def test_the_rate_of_runs_that_were_started_is_kept(tmp_path):
     assert _kept_rates(comparison, folder) == {}
     write_run(folder.runs(comparison, {})[0].folder, [0.1] * 4, state="running")
     assert _kept_rates(comparison, folder) == {"grpo": {"learning_rate": 1e-4}}
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.05, 4), (0.007, 8), (0.0, 10)])
+def test_seeds_are_added_until_the_verdict_is_clear(gain, expected, tmp_path, monkeypatch):
+    """At once, at the second look, or never; a second call finds nothing to add."""
+    trained = []
+
+    def train(comparison, folder, runs, *_):
+        for run in unfinished(runs):
+            trained.append(run)
+            noise = np.random.default_rng([run.seed, len(run.arm.name)]).normal(0, 0.01)
+            write_run(run.folder, [0.2 + gain * (run.arm.name == "a-hpo") + noise] * 4)
+        return []
+
+    monkeypatch.setattr(scheduler, "_train", train)
+    monkeypatch.setattr(scheduler, "_expect", lambda *_: None)
+    comparison = read({"algorithms": "grpo,a-hpo", "seeds": 4, "most_seeds": 10}, "test")
+    folder = ComparisonFolder(tmp_path / "c")
+    folder.claim(comparison)
+    folder.release()
+    assert carry_out(comparison, folder, Length(8, 2), None) == []
+    assert sorted({run.seed for run in trained}) == list(range(expected))
+    results = scheduler.collect(folder)
+    assert results["looks"] == [4, 8, 10]
+    assert results["progress"] == {"planned": 2 * expected, "finished": 2 * expected, "failed": 0}
+    assert results["pairs"][0]["verdict"] == ("better" if gain else "cannot tell")
+    assert any("looks at 4, 8, 10 seeds" in note for note in results["notes"])
+    trained.clear()
+    assert carry_out(comparison, folder, Length(8, 2), None) == []
+    assert not trained
+
+
+def test_a_failed_run_ends_the_adding_of_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduler, "_train", lambda _, __, runs, *___: ["grpo seed 0"] if runs else [])
+    monkeypatch.setattr(scheduler, "_expect", lambda *_: None)
+    comparison = read({"algorithms": "grpo,a-hpo", "seeds": 4, "most_seeds": 10}, "test")
+    assert carry_out(comparison, ComparisonFolder(tmp_path), Length(8, 2), None) == ["grpo seed 0"]

@@ -260,3 +260,58 @@ def test_a_comparison_in_yaml_reads_as_it_says(tmp_path):
     assert len(comparison.seeds) == 6
     assert [arm.settings.get("alpha") for arm in comparison.arms if arm.name.startswith("hpo")] == [0.0, 0.3, 0.6, 1.0]
     assert len(comparison.arms) == 8
+
+
+def test_seeds_are_added_as_many_as_there_were_up_to_the_most(tmp_path):
+    comparison = read({"algorithms": "grpo,a-hpo", "seeds": 4, "most_seeds": 10}, "test")
+    assert comparison.looks == (4, 8, 10)
+    assert comparison.all_seeds == tuple(range(10))
+    assert read(comparison.as_yaml(), "test") == comparison
+    listed = read({"algorithms": "grpo,a-hpo", "seeds": "7,3,5,9", "most_seeds": "6"}, "test")
+    assert listed.all_seeds == (7, 3, 5, 9, 10, 11)
+    folder = ComparisonFolder(tmp_path)
+    assert {run.seed for run in folder.runs(comparison, {})} == {0, 1, 2, 3}
+    (tmp_path / "runs" / "a-hpo" / "seed-4").mkdir(parents=True)
+    assert {run.seed for run in folder.runs(comparison, {})} == set(range(8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"most_seeds": 4}, "most_seeds is 4 and there are 4 seeds"),
+        ({"seeds": 3, "most_seeds": 8}, "begin with at least 4"),
+        ({"most_seeds": "many"}, "must be a whole number"),
+        ({"aa": "yes"}, "aa is 'yes'"),
+        ({"most_seeds": 8, "tune_lr": "1e-4", "tuning_seeds": "5,6"}, "used both for tuning"),
+    ],
+)
+def test_what_seeds_may_be_added_is_checked(changes, words):
+    with pytest.raises(UsageError, match=words):
+        read({"algorithms": "grpo,a-hpo", "seeds": 4, **changes}, "test")
+
+
+def test_the_plan_of_looks_stays(tmp_path):
+    """Other looks would need other corrections: neither the most nor the first seeds may change once runs exist."""
+    content = {"algorithms": "grpo,a-hpo", "seeds": 4, "most_seeds": 8}
+    folder = ComparisonFolder(tmp_path / "c")
+    folder.claim(read(content, "test"))
+    folder.release()
+    write_run(folder.runs(read(content, "test"), {})[0].folder, [0.1] * 4)
+    for change in ({"most_seeds": 12}, {"seeds": 5}, {"most_seeds": None}):
+        with pytest.raises(UsageError, match="seeds"):
+            folder.claim(read({**content, **change}, "test"))
+        folder.release()
+    folder.claim(read({**content, "algorithms": "grpo,a-hpo,gspo"}, "test"))
+    folder.release()
+
+
+def test_the_baseline_runs_again_with_other_random_numbers(tmp_path):
+    comparison = read({"algorithms": "grpo,a-hpo", "seeds": 4, "aa": True}, "test")
+    assert [arm.name for arm in comparison.arms] == ["grpo", "a-hpo", "grpo-aa"]
+    assert comparison.second_baseline == "grpo-aa"
+    assert read(comparison.as_yaml(), "test") == comparison
+    runs = {run.name: run.settings(comparison) for run in ComparisonFolder(tmp_path).runs(comparison, {})}
+    first, again = runs["grpo seed 2"], runs["grpo-aa seed 2"]
+    assert first.pop("seed") == 2
+    assert again.pop("seed") == 1_000_002
+    assert first == again

@@ -85,6 +85,8 @@ def _command(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, An
     parser.add_argument("--model", help="model of all arms, as in `hysteretic train` (default: tiny)")
     parser.add_argument("--algorithms", metavar="A,B,...", help="such as grpo,gspo,sapo,hpo,a-hpo (`hysteretic list`)")
     parser.add_argument("--seeds", help="number of seeds, starting at 0 (default: 8), or a list such as 0,1,2,3")
+    parser.add_argument("--most-seeds", "--most_seeds", dest="most_seeds", metavar="N", help=KEYS["most_seeds"])
+    parser.add_argument("--aa", action="store_true", help=KEYS["aa"].removeprefix("true to "))
     parser.add_argument("--output", default=None, metavar="FOLDER", help="default: runs/compare-TASK-MODEL")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time (default: 2)")
     parser.add_argument(
@@ -175,6 +177,7 @@ def _print_plan(comparison: Comparison, folder: ComparisonFolder, length: Length
     task, model = (comparison.settings.get(key, default) for key, default in _DEFAULTS.items())
     runs, tuning = folder.runs(comparison, {}), folder.tuning_runs(comparison)
     seeds = f"{len(comparison.seeds)} seed{'s' * (len(comparison.seeds) > 1)}"
+    seeds += f", up to {comparison.most_seeds} if needed" if comparison.most_seeds else ""
     print(f"{task} with {model}: {arms}; {seeds}, {length.updates} updates each, {jobs} at a time.")
     if tuning:
         rates = ", ".join(f"{rate:g}" for rate in comparison.rates)

@@ -49,7 +49,8 @@ class Run:
 
     def settings(self, comparison: Comparison) -> dict[str, Any]:
         """The settings for `hysteretic train --config`."""
-        own: dict[str, Any] = {**comparison.settings, **self.arm.settings, "seed": self.seed, "disable_tqdm": True}
+        own: dict[str, Any] = {**comparison.settings, **self.arm.settings, "disable_tqdm": True}
+        own["seed"] = self.seed + self.arm.seed_shift
         if self.is_tuning and not comparison.measure.startswith("pass@"):
             own["eval_problems"] = 0
         return own if self.rate is None else {**own, "learning_rate": self.rate}
@@ -152,7 +153,9 @@ class ComparisonFolder:
             elif now["arms"][arm] != own:
                 changed.append(f"arm {arm!r}: {', '.join(_changes(own, now['arms'][arm]))}")
         gone = sorted(set(before["seeds"]) - set(now["seeds"]))
-        if gone:
+        if "most_seeds" in before and now["seeds"] != before["seeds"]:
+            changed.append("seeds (with most_seeds, they are added as planned)")
+        elif gone:
             changed.append(f"seeds {gone} were removed")
         if changed:
             raise UsageError(
@@ -160,13 +163,21 @@ class ComparisonFolder:
                 "be comparable; give another --output (seeds and arms may be added here)."
             )
 
-    def runs(self, comparison: Comparison, rates: Mapping[str, float]) -> list[Run]:
-        """The runs to compare, seed by seed, so that pairs are complete as early as possible."""
-        return [
+    def runs(self, comparison: Comparison, rates: Mapping[str, float], seeds: int | None = None) -> list[Run]:
+        """The runs to compare, seed by seed, so that pairs are complete as early as possible.
+
+        seeds: how many (default: up to the last look for which runs have begun).
+        """
+        found = [
             Run(arm, seed, rates.get(arm.name), self.path / "runs" / arm.folder / f"seed-{seed}")
-            for seed in comparison.seeds
+            for seed in comparison.all_seeds
             for arm in comparison.arms
         ]
+        if seeds is None:
+            begun = [number for number, run in enumerate(found) if run.folder.exists()]
+            last = begun[-1] // len(comparison.arms) + 1 if begun else 0
+            seeds = next(look for look in comparison.looks if look >= last)
+        return found[: seeds * len(comparison.arms)]
 
     def tuning_runs(self, comparison: Comparison) -> list[Run]:
         """The runs that choose the learning rates; empty without rates to choose from."""
@@ -182,7 +193,7 @@ class ComparisonFolder:
         return read_json(self.tuning) or {}
 
 
-_FIXED = ("baseline", "measure", "tune_lr", "tuning_seeds")
+_FIXED = ("baseline", "measure", "tune_lr", "tuning_seeds", "most_seeds")
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[str]:

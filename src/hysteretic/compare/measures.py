@@ -41,7 +41,7 @@ MEASURES = {
 }
 """Label and description of each measure."""
 
-CHOOSABLE = ("area", "early", "end", "pass@1 greedy", "pass@1 sampled")
+CHOOSABLE = ("area", "early", "end", "pass@1 greedy", "pass@1 sampled", "area_by_token", "area_by_second")
 """Measures that a comparison may use as its primary one."""
 
 

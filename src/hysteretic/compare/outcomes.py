@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median, variance
 from typing import Any
 
 from hysteretic.common.files import read_json
@@ -95,6 +95,36 @@ def summary(values: Values, confidence: float, least: float) -> list[dict[str, A
                 interval = [max(low, bounds[0]), min(high, bounds[1])] if len(by_its_seed) > 1 else None
                 seeds = len(by_its_seed)
                 rows.append({"arm": arm, "measure": name, "mean": mean, "interval": interval, "seeds": seeds})
+    return rows
+
+
+def spread_of_pass(done: Sequence[Outcome], arms: Sequence[str]) -> list[dict[str, Any]]:
+    """What moves the sampled held-out pass@1 of a run, by arm, as standard deviations.
+
+        evaluation^2 = mean over seeds of sum_n p_n (1 - p_n) / (k - 1) / N^2      p_n: of k responses to problem n
+        training^2   = variance of pass@1 over seeds - evaluation^2, at least 0
+        problems^2   = variance over problems of their mean rate / N - what sampling adds to it, at least 0
+
+    evaluation: drawing other responses; training: another seed; problems: N other problems, which moves all runs alike,
+    so that it does not enter a difference between arms. For arms with two seeds or more and k >= 2 responses to the
+    same problems.
+    """
+    rows = []
+    for arm in arms:
+        found = [record.evaluation.get("after", {}).get("sampled", {}) for record in records(done, arm)]
+        k = found[0].get("responses_per_problem", 1) if found else 1
+        counts = [each.get("correct_by_problem") for each in found]
+        if len(counts) < 2 or k < 2 or len({len(each or []) for each in counts}) > 1 or not counts[0]:
+            continue
+        rates_SN = [[c / k for c in each] for each in counts]
+        N, S = len(rates_SN[0]), len(rates_SN)
+        noise_N = [fmean(row[n] * (1 - row[n]) / (k - 1) for row in rates_SN) for n in range(N)]
+        evaluation = fmean(noise_N) / N
+        training = max(0.0, variance([fmean(row) for row in rates_SN]) - evaluation)
+        of_problems = variance([fmean(column) for column in zip(*rates_SN, strict=True)]) if N > 1 else 0.0
+        problems = max(0.0, of_problems / N - evaluation / S)
+        parts = {"training": training, "evaluation": evaluation, "problems": problems}
+        rows.append({"arm": arm, **{name: math.sqrt(part) for name, part in parts.items()}})
     return rows
 
 

@@ -57,6 +57,7 @@ def save_page(results: Results, path: Path) -> None:
         fewest_seeds=FEWEST_SEEDS,
         confidence=percent(results["confidence"]),
         summary=sections.summary(results),
+        spread=sections.spread(results),
         arms=[{**arm, "colour": colour, "dash": dash} for arm, colour, dash in looks],
         panels=_panels(results),
         common=sections.shared_settings(results),

@@ -38,6 +38,7 @@ from hysteretic.compare.outcomes import (
     measure_order,
     outcome,
     records,
+    spread_of_pass,
     summary,
     tracks,
 )
@@ -103,12 +104,12 @@ def _turn(folder: ComparisonFolder) -> Iterator[None]:
         lock.release()
 
 
-def collect(folder: ComparisonFolder) -> dict[str, Any]:
-    """The results of a comparison so far."""
+def collect(folder: ComparisonFolder, seeds: int | None = None) -> dict[str, Any]:
+    """The results of a comparison so far, or of this many of its seeds."""
     comparison = folder.read()
     tuned = folder.rates()
     rates = {arm: entry["learning_rate"] for arm, entry in tuned.items()}
-    outcomes = [outcome(run) for run in folder.runs(comparison, rates)]
+    outcomes = [outcome(run) for run in folder.runs(comparison, rates, seeds)]
     budgets = add_costs(outcomes)
     done = [one for one in outcomes if one.figures is not None]
     names = measure_order(done)
@@ -138,11 +139,14 @@ def collect(folder: ComparisonFolder) -> dict[str, Any]:
         "primary": comparison.measure,
         "baseline": comparison.baseline,
         "confidence": comparison.confidence,
+        "looks": list(comparison.looks),
+        "second_baseline": comparison.second_baseline,
         "measures": {name: dict(zip(("label", "description"), label_and_meaning(name), strict=True)) for name in names},
         "budgets": budgets,
         "arms": [_arm(arm.name, arm.settings, tuned.get(arm.name), done) for arm in comparison.arms],
         "runs": [_run(one, folder.path) for one in outcomes],
         "summary": summary(values, comparison.confidence, least),
+        "spread": spread_of_pass(done, [arm.name for arm in comparison.arms]),
         "pairs": pairs,
         "verdicts": [],
         "panels": panels({arm.name: records(done, arm.name) for arm in comparison.arms}, least),

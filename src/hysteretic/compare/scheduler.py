@@ -16,9 +16,11 @@ from hysteretic.common.subprocesses import Command, Ended, Workers, run_all
 from hysteretic.common.terminal import clock
 from hysteretic.compare.folder import ComparisonFolder, Run, finished, unfinished
 from hysteretic.compare.measures import measures, read_record
+from hysteretic.compare.outcomes import add_costs, outcome
 from hysteretic.compare.progress import Live
-from hysteretic.compare.results import write_results
+from hysteretic.compare.results import collect, write_results
 from hysteretic.compare.spec import Comparison
+from hysteretic.compare.verdicts import is_told
 
 TRIAL_ROLLOUTS = 2
 """Length of the trial that estimates the time."""
@@ -46,8 +48,14 @@ def carry_out(comparison: Comparison, folder: ComparisonFolder, length: Length, 
         write_json(folder.tuning, chosen)
         rates = {arm: entry["learning_rate"] for arm, entry in chosen.items()}
         print("Rates: " + ", ".join(f"{arm} {rate:g}" for arm, rate in rates.items()), flush=True)
-    runs = folder.runs(comparison, rates)
-    return failed + _train(comparison, folder, runs, length.updates, workers, "Comparing")
+    for look in comparison.looks:
+        runs = folder.runs(comparison, rates, look)
+        broken = _train(comparison, folder, runs, length.updates, workers, "Comparing")
+        failed += broken
+        if broken or look == comparison.looks[-1] or is_told(collect(folder, look)):
+            break
+        print(f"Not every verdict is clear with {look} seeds; adding more, up to {comparison.looks[-1]}.", flush=True)
+    return failed
 
 
 def _train(
@@ -66,8 +74,9 @@ def _train(
             error = None if one.code == 0 and finished(run) else f"exit code {one.code}"
             if error is None:
                 try:
-                    value = measures(read_record(run.folder))[comparison.measure]
-                    live.line(f"{run.name}: {comparison.measure} {value:.4f} in {clock(one.seconds)}")
+                    found = measures(read_record(run.folder))
+                    shown = comparison.measure if comparison.measure in found else "area"  # costs: known in the end
+                    live.line(f"{run.name}: {shown} {found[shown]:.4f} in {clock(one.seconds)}")
                     tidy(run)
                 except ValueError as unusable:
                     error = str(unusable)
@@ -155,15 +164,16 @@ def choose_rates(comparison: Comparison, tuning: Sequence[Run]) -> dict[str, Any
     A rate at which a run failed is not chosen: it may be unsafe, and its mean would be over fewer seeds.
     Raises UsageError for an arm that has no rate left.
     """
+    outcomes = [outcome(run) for run in tuning]
+    add_costs(outcomes)
     chosen = {}
     for arm in comparison.arms:
         values: dict[float, list[float]] = {rate: [] for rate in comparison.rates}
-        for run in tuning:
-            if run.arm == arm and run.rate is not None and finished(run):
-                try:
-                    values[run.rate].append(measures(read_record(run.folder))[comparison.measure])
-                except ValueError:
-                    continue  # reported as failed when it ended
+        for one in outcomes:
+            if (
+                one.run.arm == arm and one.run.rate is not None and one.figures is not None
+            ):  # others: reported as failed
+                values[one.run.rate].append(one.figures[comparison.measure])
         whole = {rate: fmean(found) for rate, found in values.items() if len(found) == len(comparison.tuning_seeds)}
         if not whole:
             raise UsageError(

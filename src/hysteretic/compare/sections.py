@@ -113,6 +113,14 @@ def summary(results: Results) -> list[list[str | Markup]]:
     return rows
 
 
+def spread(results: Results) -> list[list[str]]:
+    """Header and rows: what moves the held-out pass@1 of each arm; empty where it is not known."""
+    rows = results.get("spread", [])
+    header = ["Arm", "Another training seed", "Other samples of the evaluation", "Other problems"]
+    parts = ("training", "evaluation", "problems")
+    return [header, *([row["arm"], *(number(row[part]) for part in parts)] for row in rows)] if rows else []
+
+
 def shared_settings(results: Results) -> dict[str, Mapping[str, Any]]:
     """Settings, versions and sources that all runs share."""
     many = len(results["source_sha256"]) > 1

@@ -10,15 +10,21 @@ from typing import Any
 
 from hysteretic.common.errors import UsageError, algorithm_name, nearest
 from hysteretic.config.facts import named
+from hysteretic.statistics import FEWEST_SEEDS
 
 FIRST_TUNING_SEED = 1000
 """The first tuning seed, so that tuning seeds differ from the compared ones."""
+
+AA_SHIFT = 1_000_000
+"""What is added to the seeds of the baseline's second run."""
 
 KEYS = {
     "algorithms": "names of presets (`hysteretic list`), one arm each",
     "arms": "the settings of each arm by name, such as {grpo-adaptive: {algorithm: grpo, weight: adaptive}}",
     "vary": "values to try per setting, such as {num_generations: [8, 32]}; every arm runs with every combination",
     "seeds": "a number of seeds (from 0), or a list such as 0,1,2,3",
+    "most_seeds": "add as many seeds again and again until every verdict is clear, up to this number in all",
+    "aa": "true to run the baseline a second time, with other random numbers, as an arm that should come out level",
     "tune_lr": "learning rates to tune over, the same for every arm",
     "tuning_seeds": "a number of seeds (from 1000) to try each rate on, or a list",
     "baseline": "arm to compare the others with (grpo, or else the first)",
@@ -35,6 +41,8 @@ class Arm:
 
     name: str
     settings: Mapping[str, Any]
+    seed_shift: int = 0
+    """Added to the seed of its runs; above 0 for the second run of the baseline only."""
 
     @property
     def folder(self) -> str:
@@ -54,6 +62,7 @@ class Comparison:
     rates: tuple[float, ...] = ()
     tuning_seeds: tuple[int, ...] = ()
     margin: float | None = None
+    most_seeds: int | None = None
     confidence: float = field(default=0.95, init=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +79,7 @@ class Comparison:
         if self.baseline not in names:
             hint = nearest(self.baseline, names)
             raise UsageError(f"The baseline {self.baseline!r} is not an arm; the arms are {', '.join(names)}.{hint}")
-        shared = set(self.seeds) & set(self.tuning_seeds)
+        shared = set(self.all_seeds) & set(self.tuning_seeds)
         if self.rates and shared:
             raise UsageError(
                 f"Seeds {sorted(shared)} are used both for tuning and for the comparison; rates chosen on them would "
@@ -82,13 +91,37 @@ class Comparison:
             raise UsageError(f"margin is {self.margin}; set it to a fraction between 0 and 1, such as 0.05.")
         if not self.seeds:
             raise UsageError("There are no seeds; set seeds to 8 or so (4 are the minimum for a verdict).")
+        if self.most_seeds is not None and not FEWEST_SEEDS <= len(self.seeds) < self.most_seeds:
+            raise UsageError(
+                f"most_seeds is {self.most_seeds} and there are {len(self.seeds)} seeds; begin with at least "
+                f"{FEWEST_SEEDS} (a verdict needs them), and set most_seeds above that."
+            )
         if self.rates and "learning_rate" in {key for arm in self.arms for key in arm.settings}:
             raise UsageError("An arm sets learning_rate, which tune_lr would override; remove one of them.")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of seeds at which verdicts are looked at, and the comparison ends if all are clear."""
+        first = len(self.seeds)
+        if self.most_seeds is None:
+            return (first,)
+        return (*range(first, self.most_seeds, first), self.most_seeds)
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds, and those that may be added."""
+        more = range(max(self.seeds, default=0) + 1, max(self.seeds, default=0) + 1 + (self.most_seeds or 0))
+        return (*self.seeds, *more)[: self.looks[-1]]
+
+    @property
+    def second_baseline(self) -> str | None:
+        """The arm that runs the baseline again, if there is one."""
+        return next((arm.name for arm in self.arms if arm.seed_shift), None)
 
     def as_yaml(self) -> dict[str, Any]:
         """The form that `read` accepts."""
         content: dict[str, Any] = {
-            "arms": {arm.name: dict(arm.settings) for arm in self.arms},
+            "arms": {arm.name: dict(arm.settings) for arm in self.arms if not arm.seed_shift},
             "baseline": self.baseline,
             "measure": self.measure,
             "seeds": list(self.seeds),
@@ -96,6 +129,10 @@ class Comparison:
         }
         if self.margin is not None:
             content["margin"] = self.margin
+        if self.most_seeds is not None:
+            content["most_seeds"] = self.most_seeds
+        if self.second_baseline is not None:
+            content["aa"] = True
         if self.rates:
             content |= {"tune_lr": list(self.rates), "tuning_seeds": list(self.tuning_seeds)}
         return content
@@ -125,6 +162,10 @@ def read(content: Mapping[str, Any], name: str) -> Comparison:
     baseline = str(content.get("baseline") or ("grpo" if "grpo" in names else names[0] if names else ""))
     if baseline not in names and algorithm_name(baseline) in names:
         baseline = algorithm_name(baseline)
+    if content.get("aa") not in (None, True, False):
+        raise UsageError(f"{name}: aa is {content['aa']!r}; set it to true or false.")
+    if content.get("aa"):
+        arms += [Arm(f"{arm.name}-aa", arm.settings, AA_SHIFT) for arm in arms if arm.name == baseline]
     return Comparison(
         arms=tuple(arms),
         seeds=_seeds(content.get("seeds", 8), 0, "seeds", name),
@@ -132,6 +173,7 @@ def read(content: Mapping[str, Any], name: str) -> Comparison:
         baseline=baseline,
         measure=str(content.get("measure") or "area"),
         margin=_fraction(content.get("margin"), "margin", name),
+        most_seeds=_count(content.get("most_seeds"), "most_seeds", name),
         rates=_rates(content.get("tune_lr"), name),
         tuning_seeds=_seeds(content.get("tuning_seeds", 2), FIRST_TUNING_SEED, "tuning_seeds", name),
     )
@@ -175,6 +217,13 @@ def _seeds(value: Any, first: int, key: str, name: str) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds):
         raise UsageError(f"{name}: {key} is {value!r}; seeds must be distinct and at least 0.")
     return tuple(seeds)
+
+
+def _count(value: Any, key: str, name: str) -> int | None:
+    try:
+        return None if value is None else int(str(value))
+    except ValueError as error:
+        raise UsageError(f"{name}: {key} is {value!r}; it must be a whole number.") from error
 
 
 def _fraction(value: Any, key: str, name: str) -> float | None:

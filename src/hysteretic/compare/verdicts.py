@@ -10,7 +10,7 @@ from typing import Any
 
 from hysteretic.compare.measures import label_and_meaning
 from hysteretic.compare.spec import Comparison
-from hysteretic.statistics import FEWEST_SEEDS, PairedComparison, equivalence_p, holm, paired_comparison
+from hysteretic.statistics import FEWEST_SEEDS, PairedComparison, equivalence_p, holm, paired_comparison, sequential_p
 
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 """By measure, arm and seed."""
@@ -34,13 +34,16 @@ def all_pairs(
 ) -> list[dict[str, Any]]:
     """Every arm against the baseline first, then every other pair, on the seeds that both finished.
 
-    Verdicts use p-values corrected (Holm) over the pairs of one measure; so does "same", of its own p-values, where the
-    comparison has a margin. tracks: by arm and seed, for finished runs.
+    Verdicts use p-values corrected over the looks at growing numbers of seeds (`sequential_p`) and the pairs of one
+    measure (Holm); so does "same", of its own p-values, where the comparison has a margin. The baseline's second run is
+    compared with the baseline alone, last, and without Holm. tracks: by arm and seed, for finished runs.
     """
-    arms = [arm.name for arm in comparison.arms]
+    again = comparison.second_baseline
+    arms = [arm.name for arm in comparison.arms if arm.name != again]
     others = [arm for arm in arms if arm != comparison.baseline]
     couples = [(arm, comparison.baseline) for arm in others]
     couples += [(second, first) for first, second in itertools.combinations(others, 2)]
+    couples += [(again, comparison.baseline)] if again else []
     rows = []
     for name, by_arm in values.items():
         found: list[tuple[str, str, PairedComparison]] = []
@@ -49,11 +52,14 @@ def all_pairs(
             if ours.keys() & theirs.keys():
                 pair = paired_comparison(*_shared(ours, theirs), comparison.confidence)
                 found.append((treatment, baseline, pair))
-        tested = [pair for _, _, pair in found if pair.verdict != "too few seeds"]
-        corrected = dict(zip(map(id, tested), holm([pair.p_value for pair in tested]), strict=True)) if tested else {}
+        corrected: dict[int, float] = {}
+        for is_again in (False, True):
+            tested = [pair for arm, _, pair in found if pair.verdict != "too few seeds" and (arm == again) == is_again]
+            p_values = [sequential_p(pair.p_value, comparison.looks) for pair in tested]
+            corrected |= dict(zip(map(id, tested), holm(p_values), strict=True)) if tested else {}
         margin = comparison.margin
         same = [
-            equivalence_p(*_shared(by_arm[treatment], by_arm[baseline]), margin)
+            min(1.0, len(comparison.looks) * equivalence_p(*_shared(by_arm[treatment], by_arm[baseline]), margin))
             for treatment, baseline, pair in found
             if margin is not None and pair.verdict != "too few seeds" and pair.baseline_mean > 0
         ]
@@ -126,15 +132,25 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
 
 
 def _primary_pairs(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The pairs with the baseline on the primary measure, the clearest verdict first."""
-    order, baseline = list(WORDS), results["baseline"]
+    """The pairs with the baseline on the primary measure, the clearest verdict first, its own second run last."""
+    order, baseline, again = list(WORDS), results["baseline"], results.get("second_baseline")
     chosen = [p for p in results["pairs"] if p["measure"] == results["primary"] and p["baseline"] == baseline]
-    return sorted(chosen, key=lambda p: (order.index(p["verdict"]), p["p"] if p["p"] is not None else 1.0))
+    return sorted(
+        chosen,
+        key=lambda p: (p["treatment"] == again, order.index(p["verdict"]), p["p"] if p["p"] is not None else 1.0),
+    )
+
+
+def is_told(results: Mapping[str, Any]) -> bool:
+    """Whether every arm has a clear verdict against the baseline (its second run need not have one)."""
+    pairs = [p for p in _primary_pairs(results) if p["treatment"] != results["second_baseline"]]
+    return all(pair["verdict"] not in ("cannot tell", "too few seeds") for pair in pairs)
 
 
 def next_step(results: Mapping[str, Any]) -> str | None:
     """One line on what to do next; None if there is nothing to do."""
-    progress, pairs = results["progress"], _primary_pairs(results)
+    progress, again = results["progress"], results.get("second_baseline")
+    pairs = [pair for pair in _primary_pairs(results) if pair["treatment"] != again]
     if progress["failed"]:
         return "Next: fix the failed runs (see their errors), then run the same command to try them again."
     if progress["finished"] < progress["planned"]:
@@ -147,9 +163,13 @@ def next_step(results: Mapping[str, Any]) -> str | None:
     kinds = {pair["verdict"] for pair in pairs}
     if "too few seeds" in kinds:
         return f"Next: add --seeds in the same folder; a verdict needs at least {FEWEST_SEEDS} (8 is usual)."
-    needed = [p["seeds_to_tell"] for p in pairs if p["seeds_to_tell"] and p["mean_difference"] > 0]
-    if needed:
-        return f"Next: if such a gain matters to you, continue in the same folder with --seeds {min(needed)}."
+    promising = [p for p in pairs if p["seeds_to_tell"] and p["mean_difference"] > 0]
+    if promising:
+        nearest = min(promising, key=lambda p: p["seeds_to_tell"])
+        return (
+            f"Next: if such a gain matters to you, compare {nearest['treatment']} with {results['baseline']} in a new "
+            f"folder on fresh seeds: {nearest['seeds_to_tell']}, or --most-seeds above that, which stops when it can."
+        )
     if kinds == {"identical"}:
         return "Next: see the notes on why the arms are identical, and change those settings."
     return f"Next: keep {results['baseline']}; nothing here is clearly better."
@@ -194,7 +214,7 @@ def sentence(pair: Mapping[str, Any]) -> str:
         )
     if pair["verdict"] == "cannot tell":
         if pair["p"] is not None and pair["p_holm"] is not None and pair["p"] <= 0.05 < pair["p_holm"]:
-            hint = "significant by itself, but not among this many pairs: add seeds, or compare fewer arms"
+            hint = "significant by itself, but not after the correction: compare fewer arms, or plan more seeds"
         elif _no_difference(pair):
             hint = "the value is the same at every seed"
         elif pair["seeds_to_tell"] is None:
@@ -267,8 +287,17 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         found.append("Learning rates were not tuned: every arm uses the settings it was given.")
     if len(results["source_sha256"]) > 1:
         found.append(f"The runs were made with {len(results['source_sha256'])} versions of this package's code.")
-    if len([p for p in results["pairs"] if p["measure"] == results["primary"]]) > 1:
-        found.append("Verdicts use p-values corrected for the number of pairs (Holm); intervals are not corrected.")
+    looks, again = results.get("looks", []), results.get("second_baseline")
+    pairs = [p for p in results["pairs"] if p["measure"] == results["primary"]]
+    reasons = ["the number of pairs (Holm)"] if len([p for p in pairs if p["treatment"] != again]) > 1 else []
+    reasons += [f"looks at {', '.join(map(str, looks))} seeds"] if len(looks) > 1 else []
+    if reasons:
+        found.append(f"Verdicts use p-values corrected for {' and '.join(reasons)}; intervals are not corrected.")
+    if any(p["treatment"] == again and p["verdict"] in ("better", "worse") for p in pairs):
+        found.append(
+            f"{again} is {results['baseline']} with other random numbers and should come out level, but does not. By "
+            "chance that happens in 5 % of comparisons; treat the other verdicts as no clearer than this one."
+        )
     for name, budget in results["budgets"].items():
         if budget["budget"] < budget["median_total"] / 2:
             what = results["measures"].get(name, {}).get("label", name).lower()
