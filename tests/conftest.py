@@ -1,5 +1,6 @@
 """A random model in a folder, the flags of a run that takes a second, and a stand-in for vLLM."""
 
+import gc
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -8,6 +9,11 @@ from types import SimpleNamespace
 import pytest
 from policy import random_policy
 from quick_runs import quick_flags
+
+
+def pytest_collection_finish(session):
+    """What was imported stays: trainers call gc.collect(), which need not look through all of it each time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
