@@ -23,6 +23,12 @@ def test_the_import_alone_loads_no_torch():
     assert not modules_after("import hysteretic") & heavy
 
 
+@pytest.mark.parametrize("command", ["compare", "report"])
+def test_a_comparison_is_read_and_reported_without_torch(command):
+    """Mistakes and reports are quick, and the runs' fork server imports TRL while the settings are checked."""
+    assert not modules_after(f"import hysteretic.cli.{command}") & {"torch", "trl", "transformers", "datasets"}
+
+
 def test_the_maths_loads_torch_and_no_engine():
     """Who brings a loop of their own needs neither TRL nor transformers."""
     loaded = modules_after("import hysteretic; hysteretic.a_hpo().alpha(hysteretic.BatchStatistics(8, 80, 1, 7))")

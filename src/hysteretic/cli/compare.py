@@ -38,13 +38,16 @@ def main(arguments: Sequence[str]) -> int:
     comparison = read(content, options.config or "the command line")
     if options.jobs < 1:
         raise UsageError(f"--jobs is {options.jobs}; run at least one at a time.")
-    length = check_comparison(comparison)
     folder = ComparisonFolder(options.output or _default_folder(comparison))
+    workers = Workers(dispatch.main, options.jobs, PRELOAD)
+    if unfinished(folder.runs(comparison, {})):
+        workers.start_server()  # it and the checks import the same, side by side
+    length = check_comparison(comparison)
     folder.claim(comparison)
     try:
         folder.note_call(comparison, options.jobs)
         _print_plan(comparison, folder, length, options.jobs)
-        failed = carry_out(comparison, folder, length, Workers(dispatch.main, options.jobs, PRELOAD))
+        failed = carry_out(comparison, folder, length, workers)
     except Stopped:
         write_results(folder)
         print(f"hysteretic: stopped; finished updates are kept. Continue with: {folder.command()}", file=sys.stderr)

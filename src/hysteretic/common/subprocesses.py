@@ -41,6 +41,14 @@ class Workers:
     jobs: int
     preload: tuple[str, ...] = ()
 
+    def start_server(self) -> None:
+        """Start the fork server, which imports the modules while this process goes on; `run_all` would do it too."""
+        os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // self.jobs, 1)))
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # looking for a GPU must not initialise CUDA before a fork
+        multiprocessing.set_forkserver_preload(list(self.preload))
+        multiprocessing.forkserver.ensure_running()
+
 
 @dataclass(frozen=True)
 class Command:
@@ -93,9 +101,8 @@ def run_all(
     ended: called for each command that ends. watch: called twice a second with the running ones. Raises Stopped.
     """
     waiting, going = list(commands), list[Going]()
-    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers.jobs, 1)))
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # looking for a GPU must not initialise CUDA before a fork
+    if waiting:
+        workers.start_server()
     with _stop_signals() as stop:
         try:
             while waiting or going:
@@ -117,7 +124,6 @@ def run_all(
 def _start(command: Command, slot: int, port: int, workers: Workers) -> Going:
     command.log.parent.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(workers.preload))
     process = context.Process(target=_work, args=(command, _device(slot), port, workers.entry), name=command.name)
     process.start()
     return Going(command, process, slot, port)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hysteretic.common.errors import SettingWarning, UsageError, nearest
-from hysteretic.compare.measures import CHOOSABLE
 from hysteretic.compare.scheduler import Length
 from hysteretic.compare.spec import Comparison
 from hysteretic.config.facts import named
@@ -19,10 +18,7 @@ def check_comparison(comparison: Comparison) -> Length:
 
     Raises UsageError for an unknown setting, or one that contradicts another or the comparison.
     """
-    if comparison.measure not in CHOOSABLE:
-        hint = nearest(comparison.measure, CHOOSABLE)
-        raise UsageError(f"measure is {comparison.measure!r}; it must be one of {', '.join(CHOOSABLE)}.{hint}")
-    from hysteretic.config.settings import parse_settings  # slow to import, and mistakes above need neither
+    from hysteretic.config.settings import parse_settings  # slow to import
     from hysteretic.models.loading import check_vllm, load_tokenizer, quieten, warn_plain_prompts
     from hysteretic.parts import AdaptiveWeight
     from hysteretic.tasks.checked import draw, load_task

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hysteretic.common.errors import UsageError, algorithm_name, nearest
+from hysteretic.compare.measures import CHOOSABLE
 from hysteretic.config.facts import named
 from hysteretic.statistics import FEWEST_SEEDS
 
@@ -79,6 +80,9 @@ class Comparison:
         if self.baseline not in names:
             hint = nearest(self.baseline, names)
             raise UsageError(f"The baseline {self.baseline!r} is not an arm; the arms are {', '.join(names)}.{hint}")
+        if self.measure not in CHOOSABLE:
+            hint = nearest(self.measure, CHOOSABLE)
+            raise UsageError(f"measure is {self.measure!r}; it must be one of {', '.join(CHOOSABLE)}.{hint}")
         shared = set(self.all_seeds) & set(self.tuning_seeds)
         if self.rates and shared:
             raise UsageError(

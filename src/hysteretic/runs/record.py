@@ -10,13 +10,15 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hysteretic
 from hysteretic.common.environment import now, versions
-from hysteretic.config.settings import RunSpec
 from hysteretic.tasks.task import Problem, Task, warm_start
-from hysteretic.trl import HPOTrainer
+
+if TYPE_CHECKING:  # a report needs neither TRL nor torch
+    from hysteretic.config.settings import RunSpec
+    from hysteretic.trl import HPOTrainer
 
 DEEPEST = 8
 """Maximum depth of nested parts that are described."""
