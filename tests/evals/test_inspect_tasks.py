@@ -90,7 +90,13 @@ def responses_to(task, problems):
     found = []
     for index, problem in enumerate(problems):
         right = task.demonstration(problem) if hasattr(task, "demonstration") else f"\\boxed{{{problem.answer}}}"
-        odd = ["", "\\boxed{C9}", right.replace("</think>", ""), "<answer>1 + 1</answer>", "\x00 \\boxed{" * 50]
+        odd = [
+            "",
+            "\\boxed{C9}",
+            right.replace("</think>", ""),
+            "<think>so</think><answer>1 + 1</answer>",
+            "\x00 \\boxed{" * 50,
+        ]
         found.append(right if index % 2 == 0 else odd[index // 2 % len(odd)])
     return found
 
