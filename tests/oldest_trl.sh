@@ -1,7 +1,8 @@
 #!/bin/sh
 # Do the trainer's tests pass with the oldest TRL that hysteretic.trl admits? Run from the repository's root:
 #     sh tests/oldest_trl.sh [arguments of pytest]
-# The environment .venv-oldest is made once and kept; PYTHON chooses another interpreter, TORCH another torch.
+# It takes about 6 minutes of CPU time on two cores, and 1.5 more to make the environment .venv-oldest, which is kept.
+# PYTHON chooses another interpreter, TORCH another torch.
 #
 # transformers 5.0 is the first whose Qwen2 tokenizer can be built from a vocabulary, as the tiny model's is.
 # TRL 1.15 computes log-probabilities in Triton kernels alone, and Triton needs a GPU: TRITON_INTERPRET=1 runs the
