@@ -1,9 +1,11 @@
-"""A random model in a folder, the flags of a run that takes a second, and a stand-in for vLLM."""
+"""A random model in a folder, the flags of a run that takes a second, an installed task, and a stand-in for vLLM."""
 
 import gc
+import subprocess
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +31,25 @@ def random_model(tmp_path_factory):
 def quick(random_model):
     """Flags for `hysteretic train`: two rollouts of four problems, two updates each."""
     return quick_flags(random_model)
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory):
+    """A folder with the task of examples/letter_count as pip installs it, offline."""
+    folder = tmp_path_factory.mktemp("packages")
+    options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+    source = Path(__file__).parents[1] / "examples" / "letter_count"
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder), str(source)]
+    subprocess.run(command, check=True, timeout=120)
+    return folder
+
+
+@pytest.fixture
+def letter_count(packages, monkeypatch):
+    """The task letter-count is installed."""
+    monkeypatch.syspath_prepend(packages)
+    yield
+    sys.modules.pop("letter_count", None)
 
 
 class VLLMStandIn:

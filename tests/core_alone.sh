@@ -17,7 +17,7 @@ if [ ! -e "$here/complete" ]; then
 fi
 
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-# conftest.py and test_exported.py need transformers and datasets, which are not installed here.
-exec "$here/bin/python" -m pytest --noconftest --ignore tests/tasks/test_exported.py tests/test_advantages.py tests/test_batch_statistics_ranks.py \
+# conftest.py, test_exported.py and test_installed.py need transformers and datasets, which are not installed here.
+exec "$here/bin/python" -m pytest --noconftest --ignore tests/tasks/test_exported.py --ignore tests/tasks/test_installed.py tests/test_advantages.py tests/test_batch_statistics_ranks.py \
     tests/test_objective.py tests/test_objective_properties.py tests/test_parts.py tests/test_sparsity.py \
     tests/test_statistics.py tests/tasks "$@"

@@ -1,10 +1,15 @@
 """A random two-layer Qwen2 and a dataset of four-character prompts: the smallest thing that TRL trains."""
 
+import os
+
 import torch
 from datasets import Dataset
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from hysteretic.models.tokenizer import build_tokenizer
+
+if os.environ.get("PLAIN_LOGPROBS"):  # set by oldest_trl.sh
+    import plain_logprobs  # noqa: F401
 
 
 def random_policy(seed=0, width=16):

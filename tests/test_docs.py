@@ -36,7 +36,7 @@ CHAT = "{% for message in messages %}{{ message['content'] }}{% endfor %}{% if a
 
 def test_there_is_something_to_check():
     """Blocks in another language would not be checked."""
-    assert {language for _, language, _ in BLOCKS} <= {"bash", "yaml", "python", "json", "text", "bibtex"}
+    assert {language for _, language, _ in BLOCKS} <= {"bash", "yaml", "python", "json", "toml", "text", "bibtex"}
     assert len(LAUNCHES) >= 5
     assert len(COMMAND_LINES) >= 15
     assert {"trl.md", "lean.md", "compare.md", "telelogs.md", "own-loop.md", "own-task.md", "method.md"} <= {
@@ -159,7 +159,7 @@ def test_commands_are_taken_by_their_own_parser(line):
         (parsers | {"export": export._parser})[command]().parse_args(words)
 
 
-def test_commands_on_the_tiny_model_run_in_order(tmp_path, monkeypatch):
+def test_commands_on_the_tiny_model_run_in_order(letter_count, tmp_path, monkeypatch):
     """Those of the pages that a newcomer follows, with fewer and shorter updates."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,12 @@ def test_a_wheel_holds_code_types_model_and_recipes_and_nothing_else(wheel):
     assert wheel.stat().st_size < 2.5e6  # two models of about 0.9 MB are most of it
 
 
-def test_an_installed_wheel_lists_its_recipes(wheel, tmp_path):
+def test_an_installed_wheel_lists_its_recipes_and_is_found_by_inspect(wheel, tmp_path):
     """From its own folder, not from this checkout."""
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path), str(wheel)]
     subprocess.run(install, check=True, capture_output=True, timeout=120)
+    (installed,) = distributions(path=[str(tmp_path)])
+    assert ("inspect_ai", "hysteretic.evals.inspect_tasks") in {(p.group, p.value) for p in installed.entry_points}
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     code = "import hysteretic, sys; from hysteretic.cli import main; print(hysteretic.__file__); main(['list'])"
     done = subprocess.run(

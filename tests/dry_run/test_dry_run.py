@@ -79,7 +79,7 @@ def test_every_recipe_makes_its_update_with_its_options_on(name):
     assert trainer.objective == asked.training.objective()
     assert trainer.args.updates_per_rollout() == 2  # the run's own are four; old log-probabilities are needed in both
     assert ("vLLM (colocate) with generation in this process" in found.report.replaced) == asked.training.use_vllm
-    assert any("gated" in line for line in found.report.replaced) == (asked.run.task == "telelogs")
+    assert any("which are not available" in line for line in found.report.replaced) == (asked.run.task == "telelogs")
     assert "checkpoint-1 and model written" in found.report.checked["files"]
 
 
@@ -93,7 +93,7 @@ def test_the_command_says_what_was_checked_shrunk_and_replaced(capsys):
         "Llama 3's headers",
         "LoRA of rank 8 on down_proj",
         "from 128 prompts x 8 responses to 2 x 8",
-        "the gated data of telelogs, which are not available here, with problems of telelogs-synthetic",
+        "the data of telelogs, which are not available here, with problems of telelogs-synthetic",
         "not checked",
     ):
         assert words in printed

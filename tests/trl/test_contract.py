@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 import trl
+from packaging import version
 from policy import prompts, random_policy, settings
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -132,6 +133,8 @@ def tool_run(tmp_path_factory):
 def test_a_method_has_the_parameters_that_the_trainer_gives(name):
     """An override with another signature would break at its first call, in the middle of a run."""
     method = getattr(GRPOTrainer, name, None)
+    if name == "_get_grad_norm" and method is None and version.parse(transformers.__version__) < version.parse("5.3"):
+        pytest.skip("came with transformers 5.3; without it the guard reads the gradients itself")
     assert method is not None, f"{TRL}: GRPOTrainer.{name} is gone; HPOTrainer overrides or calls it"
     found = list(inspect.signature(method).parameters)
     assert found == SIGNATURES[name], f"{TRL}: GRPOTrainer.{name} now takes {found}, expected {SIGNATURES[name]}"

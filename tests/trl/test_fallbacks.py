@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import torch
+import transformers
 from packed_runs import PLAIN, SEVERAL, logs, trained
 from peft import PromptTuningConfig
 from policy import random_policy
@@ -126,7 +127,13 @@ def virtual_tokens():
         ("cache_implementation is 'dynamic'", {"cache_implementation": "dynamic"}),
         ("the model's generation config sets min_p", {"model": policy_with_min_p}),
         ("its positions (dynamic) depend on the length", {"model": dynamic_rope_policy}),
-        ("balancing loss of experts", {"model": experts_policy}),
+        pytest.param(
+            "balancing loss of experts",
+            {"model": experts_policy},
+            marks=pytest.mark.skipif(
+                transformers.__version__ == "5.0.0", reason="it cannot generate with output_router_logits"
+            ),
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from policy import prompts, random_policy, settings
 from ranks import run_worker
+from transformers import Trainer
 
 from hysteretic.trl import HPOConfig, HPOTrainer, RewardError, guard
 from hysteretic.trl.guard import BadUpdateError, write_rows
@@ -138,6 +139,9 @@ def test_more_responses_without_a_reward_than_allowed_stop_the_run(tmp_path):
     assert json.loads((tmp_path / "checkpoint-1" / "hpo_state.json").read_text())["unscored"] == 1
 
 
+@pytest.mark.skipif(
+    not hasattr(Trainer, "_get_grad_norm"), reason="came with transformers 5.3; before, the guard reads"
+)
 @pytest.mark.parametrize("max_grad_norm", [1.0, 0.0])
 def test_the_guard_reads_no_gradient_itself(max_grad_norm, tmp_path, monkeypatch):
     """The trainer has their norm, with clipping and without; the guard's own pass once was all that A-HPO added."""

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 import trl
+from packaging import version
 from policy import prompts, random_policy, settings
 from ranks import run_worker
 from reward_models import judge
@@ -111,6 +113,7 @@ class AsyncCounter(Counter):
 
 
 @pytest.mark.skipif(not TEMPLATE.exists(), reason="this TRL has no template for tools")
+@pytest.mark.skipif(version.parse(transformers.__version__) < version.parse("5.2"), reason="TRL wants transformers 5.2")
 @pytest.mark.parametrize(
     ("flaw", "words"), [(NAN, "returned nan for row 0"), (INF, "returned inf"), (KeyError("door"), "raised KeyError")]
 )

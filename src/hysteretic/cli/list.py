@@ -1,4 +1,4 @@
-"""`hysteretic list`: the names of tasks, algorithms and recipes."""
+"""`hysteretic list`: the names of tasks (of other packages too), algorithms and recipes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hysteretic.config.recipes import recipes
 from hysteretic.presets import summaries
-from hysteretic.tasks import TASKS
+from hysteretic.tasks import available
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="hysteretic list", description="List tasks, algorithms and recipes.")
     parser.parse_args(arguments)
     sections = {
-        "tasks": TASKS,
+        "tasks": available(),
         "algorithms": summaries(),
         "recipes": recipes(),
     }

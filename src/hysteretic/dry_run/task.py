@@ -11,16 +11,13 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-import hysteretic.tasks
 from hysteretic.config.settings import RunSpec
 from hysteretic.scales import Scale
 from hysteretic.tasks.checked import load_task
-from hysteretic.tasks.task import Problem, Score, Task
+from hysteretic.tasks.task import HasStandIn, Problem, Score, Task
 
 LONGEST = 200
 """Maximum characters of a prompt."""
-GATED = ("telelogs", "telelogs-randomised")
-TWIN = "telelogs-synthetic"
 
 
 class ShortTask:
@@ -70,20 +67,19 @@ def _cut(prompt: Any) -> Any:
 
 
 def short_task(request: RunSpec) -> tuple[ShortTask, str | None]:
-    """The task of a run, shortened, and a note on the replacement of gated data that is not available.
+    """The task of a run, shortened, and a note if a stand-in replaces it because its data is not available.
 
     Raises UsageError if there is no such task.
     """
     task = load_task(request.run.task, **request.run.load_options())
     is_binary = needs_binary(request.training.objective().scale)
-    is_gated = request.run.task in GATED and "source" not in request.run.load_options()
-    if is_gated:
+    other = task.stand_in() if isinstance(task, HasStandIn) else None
+    if other is not None:
         try:
             task.problems("train", count=1)
         except ValueError:
-            twin = hysteretic.tasks.load(TWIN)
-            note = f"the gated data of {task.name}, which are not available here, with problems of {twin.name}"
-            return ShortTask(twin, is_binary), note
+            note = f"the data of {task.name}, which are not available here, with problems of {other.name}"
+            return ShortTask(other, is_binary), note
     return ShortTask(task, is_binary), None
 
 

@@ -46,7 +46,7 @@ def _problems(request: RunSpec) -> list[Problem]:
     except FileNotFoundError:
         return []
     except (ValueError, OSError, ImportError) as error:
-        if request.run.task in hysteretic.tasks.TASKS and request.run.task_options is None:
+        if request.run.task in hysteretic.tasks.names() and request.run.task_options is None:
             return []
         raise ValueError(str(error)) from error
 

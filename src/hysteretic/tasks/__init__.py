@@ -2,6 +2,7 @@
 
 load("countdown-3")                                     a built-in task
 load("countdown-3", prompt="plain", largest=30)         with options
+load("anagram")                                         a task of another installed package (see `installed`)
 load("my_task.py:ReverseWord")                          your own class (or a function that returns a task)
 load("data.jsonl", reward="my_reward.py:is_right")      your data and your reward function
 load("org/name", reward="my_reward.py:is_right")        the same with a data set from the hub
@@ -12,18 +13,20 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..common.errors import nearest
+from ..common.errors import SettingWarning, nearest
 from .countdown import Countdown
 from .files import FileTask
 from .import_object import import_object
+from .installed import installed_tasks
 from .rows import SUFFIXES
 from .task import Problem, RewardError, Score, Task
 
-__all__ = ["TASKS", "Countdown", "FileTask", "Problem", "RewardError", "Score", "Task", "load"]
+__all__ = ["TASKS", "Countdown", "FileTask", "Problem", "RewardError", "Score", "Task", "available", "load", "names"]
 
 
 class _BuiltIn(NamedTuple):
@@ -60,8 +63,9 @@ def load(name: str, **options: Any) -> Task:
     """Make a task from its name.
 
     Args:
-        name: one of TASKS; "path/to/file.py:Name" or "package.module:Name" of a class or function that makes a task;
-            or a data file (.jsonl, .ndjson, .json, .csv, .parquet) or hub id "org/name", both with the option `reward`.
+        name: one of `names()`; "path/to/file.py:Name" or "package.module:Name" of a class or function that makes a
+            task; or a data file (.jsonl, .ndjson, .json, .csv, .parquet) or hub id "org/name", both with the option
+            `reward`.
         **options: the task's options, such as `prompt` and `largest` of countdown-3.
 
     Returns:
@@ -91,10 +95,40 @@ def load(name: str, **options: Any) -> Task:
         raise ValueError(f"{name!r} is a file; add the name of the class in it: {name}:MyTask.")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return _make(functools.partial(FileTask, name), name, options)
+    installed, unused = installed_tasks(TASKS)
+    if name in installed:
+        label = f"{name} (of the package {installed[name].package})"
+        return _checked(_make(installed[name].factory(), label, options), label)
+    if name in unused:
+        raise ValueError(unused[name])
+    others = f" Of other packages: {', '.join(installed)}." if installed else ""
     raise ValueError(
-        f"There is no task {name!r}.{nearest(name, TASKS)} Built in: {', '.join(TASKS)}. For your own, give "
-        f"path/to/file.py:MyTask, or a data file ({', '.join(SUFFIXES)}) or hub id org/name with reward=..."
+        f"There is no task {name!r}.{nearest(name, (*TASKS, *installed))} Built in: {', '.join(TASKS)}.{others} For "
+        f"your own, give path/to/file.py:MyTask, or a data file ({', '.join(SUFFIXES)}) or hub id org/name with "
+        "reward=..."
     )
+
+
+def names() -> list[str]:
+    """The built-in tasks and those of other installed packages, none of which is imported."""
+    return [*TASKS, *installed_tasks(TASKS)[0]]
+
+
+def available() -> dict[str, str]:
+    """The tasks of `names` that can be used, each with a line on what it is; imports the packages that have one.
+
+    Warns (SettingWarning) of those that cannot be used, naming their packages.
+    """
+    installed, unused = installed_tasks(TASKS)
+    found = dict(TASKS)
+    for name, task in installed.items():
+        try:
+            found[name] = task.description()
+        except (ImportError, ValueError) as error:
+            unused[name] = str(error)
+    for message in unused.values():
+        warnings.warn(message, SettingWarning, stacklevel=2)
+    return found
 
 
 def built_in(name: str) -> Callable[..., Task]:

@@ -188,6 +188,15 @@ def warm_start(task: object) -> str:
 
 
 @runtime_checkable
+class HasStandIn(Protocol):
+    """Lets `train --dry-run` try a recipe where the task's own data is not available, such as gated data."""
+
+    def stand_in(self) -> Task | None:
+        """A task like this one whose problems need no data; None: there is none, or the data is the user's own."""
+        ...
+
+
+@runtime_checkable
 class Streams(Protocol):
     """Lets `hysteretic export` write any number of problems without holding them in memory."""
 

@@ -17,6 +17,7 @@ from .diagnosis import Diagnosis
 from .parse import parse_question
 from .randomise import randomise_question
 from .scenario import Scenario
+from .synthetic import SyntheticTeleLogs
 
 HUB_ID = "netop/TeleLogs"
 ACCESS = (
@@ -96,6 +97,10 @@ class TeleLogs(Diagnosis):
     def randomised(self) -> TeleLogs | None:
         """The same questions with shuffled labels and swapped tables."""
         return None if self.is_randomised else replace(self, is_randomised=True)
+
+    def stand_in(self) -> SyntheticTeleLogs | None:
+        """Generated questions, in place of the gated data set."""
+        return SyntheticTeleLogs() if self.source == HUB_ID else None
 
     @cached_property
     def _tables(self) -> dict[str, list[Row]]:
