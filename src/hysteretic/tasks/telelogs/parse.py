@@ -3,20 +3,22 @@
     found = parse_question(text)          strict: any irregularity is an error that names the line
     found = parse_question(text, False)   tolerant: values that no rule needs may be missing; see `remarks`
 
-Both find columns by name, in any order. Tolerant parsing also accepts: either kind of line break, blank lines inside
-tables, '|' around rows, unknown columns, empty cells for '-', rows without an essential value (they are left out), and
-tables without columns that no rule reads.
+Both find columns by name, in any order. Tolerant parsing also accepts: options that name only some of the causes, or
+none; either kind of line break; blank lines inside tables; '|' around rows, Markdown's line under a header, and other
+separators; unknown columns; empty cells for '-'; rows without an essential value (they are left out); and tables
+without columns that no rule reads.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .layout import CELLS, COLUMNS, DRIVE, Layout, Option, Table, cells_of, column_key, layout
+from .layout import CELLS, COLUMNS, DRIVE, Option, Options, Table, cells_of, column_key, layout
 from .rules import root_cause
 from .scenario import CAUSES, Cell, Neighbour, Row, Scenario, ScenarioError, vertical_beamwidth
 from .text import CELL_COLUMNS, DRIVE_COLUMNS, MISSING, TOP
@@ -41,7 +43,8 @@ class Question:
 
     Args:
         scenario: its tables.
-        options: the cause of each label, in the order in which they are listed.
+        options: the cause of each label, in the order in which they are listed; for an option that names none of the
+            eight causes, its words.
         remarks: what tolerant parsing left out or assumed, each with its line.
     """
 
@@ -51,9 +54,13 @@ class Question:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The label of each cause, C1 to C8."""
+        """The label of each listed cause, in the order C1 to C8."""
         of = {cause: label for label, cause in self.options.items()}
-        return {cause: of[cause] for cause in CAUSES}
+        return {cause: of[cause] for cause in CAUSES if cause in of}
+
+
+class NotApplicableError(ValueError):
+    """The rules cannot answer a question: it does not list the eight causes, or has no tables to apply them to."""
 
 
 class _MissingError(Exception):
@@ -85,7 +92,7 @@ def parse_question(text: str, is_strict: bool = True) -> Question:
             f"line {number}: a Windows line break; convert the text to \\n, or parse it with is_strict=False."
         )
     found = layout(text, is_strict)
-    options = read_options(found, is_strict)
+    options = read_options(found.options, is_strict)
     if is_strict and found.stray:
         raise ValueError(
             f"line {found.stray[0]}: a row outside the tables; remove it, or the blank line or text before it."
@@ -113,6 +120,7 @@ def solve(question: str) -> str:
         One of the labels of the question, usually "C1" to "C8".
 
     Raises:
+        NotApplicableError: the options are not the eight causes; the message names those that are missing.
         ValueError: the text is not a TeleLogs question.
 
     Example:
@@ -124,49 +132,60 @@ def solve(question: str) -> str:
         The rules: see `hysteretic.tasks.telelogs.rules`.
     """
     found = parse_question(question, is_strict=False)
+    check_applicable(found.options)
     return found.labels[root_cause(found.scenario).cause]
 
 
-def read_options(found: Layout, is_strict: bool) -> dict[str, str]:
-    """The cause of each label, in the order of the text. Raises ValueError unless all eight causes are there."""
-    options: dict[str, Option] = {}
-    for option in found.options:
-        before = options.setdefault(option.label, option)
-        if before is not option and (is_strict or before.cause != option.cause):
+def check_applicable(options: Mapping[str, str]) -> None:
+    """Raises NotApplicableError unless the options name all eight causes."""
+    missing = [cause for cause in CAUSES if cause not in options.values()]
+    if missing:
+        named = ", ".join(f"{cause} ({CAUSES[cause]})" for cause in missing)
+        raise NotApplicableError(
+            f"The rules are not applicable: the options name {len(CAUSES) - len(missing)} of the eight causes; missing "
+            f"are {named}"
+        )
+
+
+def read_options(options: Options, is_strict: bool) -> dict[str, str]:
+    """The cause of each label, in the order of the text; where an option names no cause of its own, its words.
+
+    Raises ValueError for an ambiguous list: without options, with a label or an option twice. If strict, also unless
+    the options are the eight causes.
+    """
+    if not options:
+        raise ValueError("The question lists no options; list each on its own line, as 'C1: ...'.")
+    by_label: dict[str, Option] = {}
+    by_words: dict[str, Option] = {}
+    for option in options:
+        before = by_label.setdefault(option.label.casefold(), option)
+        if before is not option:
             raise ValueError(
                 f"line {option.line}: label {option.label!r} is already used in line {before.line}; give each option "
                 "its own label."
             )
-    causes: dict[str, Option] = {}
-    for option in options.values():
-        before = causes.setdefault(option.cause, option)
+        before = by_words.setdefault(" ".join(option.words.casefold().split()), option)
         if before is not option:
             raise ValueError(
-                f"line {option.line}: option {option.label!r} is the same cause as option {before.label!r} in line "
-                f"{before.line}, {option.cause} ({CAUSES[option.cause]}); list each cause once."
+                f"line {option.line}: option {option.label!r} says the same as option {before.label!r} in line "
+                f"{before.line}; list each once."
             )
-    inside = [line for line, _ in found.others if options and _first(options) <= line <= _last(options) + 1]
-    if inside and (is_strict or len(causes) < len(CAUSES)):
-        raise ValueError(
-            f"line {inside[0]}: option {found.lines[inside[0] - 1][:60]!r} names none of the eight causes; a TeleLogs "
-            "question lists exactly those."
-        )
-    missing = [cause for cause in CAUSES if cause not in causes]
-    if missing:
-        where = f"lines {_first(options)} to {_last(options)}" if options else f"{len(found.lines)} lines"
-        raise ValueError(
-            f"{where}: the options name {len(causes)} of the eight causes; {missing[0]} ({CAUSES[missing[0]]}) is "
-            "missing. List each on its own line, as 'C1: ...'."
-        )
-    return {label: option.cause for label, option in options.items()}
-
-
-def _first(options: Mapping[str, Option]) -> int:
-    return min(option.line for option in options.values())
-
-
-def _last(options: Mapping[str, Option]) -> int:
-    return max(option.line for option in options.values())
+    causes = Counter(option.cause for option in options)
+    named = {
+        option.label: option.cause if option.cause and causes[option.cause] == 1 else option.words for option in options
+    }
+    if is_strict:
+        unknown = next((option for option in options if named[option.label] not in CAUSES), None)
+        if unknown is not None:
+            raise ValueError(
+                f"line {unknown.line}: option {unknown.words[:60]!r} names none of the eight causes, or the same one "
+                "as another option; a TeleLogs question lists each once."
+            )
+        try:
+            check_applicable(named)
+        except NotApplicableError as error:
+            raise ValueError(f"lines {options[0].line} to {options[-1].line}: {error}") from error
+    return named
 
 
 @dataclass(frozen=True)
@@ -249,7 +268,7 @@ def _keys(table: Table, is_strict: bool) -> list[str]:
         if key in known and key in keys[:place]:
             raise ValueError(f"line {number}: column {known[key]!r} appears twice; keep one.")
         if is_strict and key not in known:
-            name = cells_of(line)[place][:60]
+            name = cells_of(line, table.separator)[place][:60]
             raise ValueError(f"line {number}: unknown column {name!r} in the {table.kind}; remove it.")
     for key, name in known.items():
         if key not in keys and (is_strict or name not in OPTIONAL[table.kind]):
@@ -259,10 +278,10 @@ def _keys(table: Table, is_strict: bool) -> list[str]:
 
 def _split(table: Table, line: str, wanted: int | None, is_strict: bool) -> list[str]:
     """The cells of a row; if tolerant, without empty ones at either end. wanted: how many there should be."""
-    cells = cells_of(line)
     if is_strict:
         return line.split("|")
-    if cells[0] == "" and len(cells) > 1 and table.header[1].lstrip().startswith("|"):
+    cells = cells_of(line, table.separator)
+    if cells[0] == "" and len(cells) > 1 and table.header[1].lstrip(" ").startswith(table.separator):
         cells = cells[1:]
     if cells[-1] == "" and (wanted is None or len(cells) == wanted + 1):
         cells = cells[:-1]

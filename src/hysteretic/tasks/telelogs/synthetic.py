@@ -15,7 +15,7 @@ from itertools import islice
 from ..splits import check_split, number_of_problems
 from ..task import Problem
 from .compact import LEGEND, careful_report, compact
-from .diagnosis import Diagnosis
+from .diagnosis import Diagnosis, check_grading
 from .drive import Difficulty, draw
 from .scenario import CAUSES, Scenario
 from .text import render
@@ -33,6 +33,7 @@ class SyntheticTeleLogs(Diagnosis):
         prompt: "chat", messages for an instruct model; "plain", text; "compact", for a tiny model.
         fewest_cells, most_cells, false_leads: see `Difficulty`.
         is_randomised: shuffle the labels of the causes, with the two tables in random order.
+        grading: "strict", or "gsma" to grade as GSMA's evaluations do (see `answers.py`).
 
     Raises:
         ValueError: a setting is out of range, or a compact prompt is to be randomised.
@@ -49,6 +50,7 @@ class SyntheticTeleLogs(Diagnosis):
     most_cells: int = Difficulty.cells[1]
     false_leads: float = Difficulty.false_leads
     is_randomised: bool = False
+    grading: str = "strict"
 
     def __post_init__(self) -> None:
         if self.prompt not in ("chat", "plain", "compact"):
@@ -57,6 +59,7 @@ class SyntheticTeleLogs(Diagnosis):
             raise ValueError(
                 "A compact prompt lists no options, so there are no labels to shuffle; unset is_randomised or prompt."
             )
+        check_grading(self.grading)
         _ = self.difficulty
 
     @property
@@ -92,6 +95,7 @@ class SyntheticTeleLogs(Diagnosis):
         """The drive that a problem of this task is about."""
         cause = self.class_of(problem)
         assert isinstance(problem.answer, dict)  # checked by class_of
+        assert cause is not None
         return draw(problem.answer["drive"], cause, self.difficulty)
 
     def demonstration(self, problem: Problem) -> str:
