@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .faults import (
+    COMPACT_LEADS,
     FALSE_LEADS,
     FAULTS,
-    FITTING_LEADS,
+    LEADS,
+    ORDER,
     Draft,
     Place,
     UnsuitableDraftError,
@@ -25,12 +28,13 @@ from .faults import (
     lift_stranger,
     wide_enough,
 )
-from .radio import free_space, handover_loss, level, rate, sinr_for, speed_loss
+from .radio import free_space, handover_loss, interference, level, load_for, rate, sinr_for, sinr_under, speed_loss
 from .rules import findings
 from .scenario import DEFAULT_TILT, Cell, Neighbour, Row, Scenario
 
 ROWS = 10
 WINDOW = 4
+TRIES = 20
 METRES_PER_DEGREE = 111_194.93
 """Along a meridian, on a sphere of 6,371 km."""
 
@@ -43,12 +47,36 @@ FAINTEST = -125.0
 
 
 @dataclass(frozen=True)
+class Ranges:
+    """What drives are made of, apart from their difficulty.
+
+    speeds: lowest and highest, km/h, without the fault C7. steps: by how much they change from second to second, the
+    standard deviation. steepest: mechanical downtilt, degrees. leads: by cause, the false leads that may come with it.
+    is_loaded: whether the SINR of bad rows follows from the load of other cells, instead of being drawn.
+    """
+
+    speeds: tuple[int, int]
+    steps: tuple[float, float]
+    steepest: int
+    leads: Mapping[str, Sequence[str]]
+    is_loaded: bool
+
+
+OFFICIAL = Ranges(speeds=(0, 36), steps=(2.0, 8.0), steepest=24, leads=LEADS, is_loaded=True)
+"""Speeds, tilts and loads as in the data set (with the false lead C7, speeds reach 39 km/h)."""
+
+COMPACT = Ranges(speeds=(10, 36), steps=(2.0, 2.0), steepest=16, leads=COMPACT_LEADS, is_loaded=False)
+"""The drives of telelogs-compact: kept as they were, so that published results and the tiny model can be repeated."""
+
+
+@dataclass(frozen=True)
 class Difficulty:
     """How hard the drives are.
 
     Args:
         cells: fewest and most rows of the engineering table, 4 to 16.
-        false_leads: probability of each false lead that fits the cause (39 km/h, 0.98 km, 165 RBs, two handovers, ...).
+        false_leads: probability of each false lead (39 km/h, 0.98 km, 165 RBs, two handovers, ...), whatever the cause.
+        ranges: what the drives are made of.
 
     Raises:
         ValueError: a value is out of range.
@@ -60,6 +88,7 @@ class Difficulty:
 
     cells: tuple[int, int] = (5, 13)
     false_leads: float = 0.3
+    ranges: Ranges = OFFICIAL
 
     def __post_init__(self) -> None:
         low, high = self.cells
@@ -85,20 +114,22 @@ def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
         >>> len(drive.rows), drive.bad_rows
         (10, (1, 2, 3, 4))
     """
-    rng = random.Random(f"{key} {cause}")
+    rng, ranges = random.Random(f"{key} {cause}"), difficulty.ranges
     cells = rng.randint(*difficulty.cells)
     shadow = random.Random(f"shadow {key} {cause}").uniform(0, 20)
+    step = random.Random(f"step {key} {cause}").uniform(*ranges.steps)
     while True:
-        leads = [lead for lead in FITTING_LEADS[cause] if rng.random() < difficulty.false_leads]
-        if {"C2", "C5"} <= set(leads):
+        leads = [lead for lead in ranges.leads[cause] if rng.random() < difficulty.false_leads]
+        if {"C2", "C5"} <= set(leads) and not ranges.is_loaded:
             leads.remove(rng.choice(["C2", "C5"]))
-        for _ in range(20):  # keep the leads, so that those that are harder to place do not become rarer
+        for _ in range(TRIES):  # keep the leads, so that those that are harder to place do not become rarer
             try:
-                scenario = _attempt(rng, cause, leads, cells, shadow)
+                scenario = _attempt(rng, cause, leads, cells, shadow, step, ranges)
             except UnsuitableDraftError:
                 continue
             if is_clear(scenario, cause):
-                return scenario
+                shuffled = rng.sample(scenario.cells, len(scenario.cells))
+                return Scenario(scenario.rows, tuple(shuffled))
 
 
 def is_clear(scenario: Scenario, cause: str) -> bool:
@@ -109,12 +140,15 @@ def is_clear(scenario: Scenario, cause: str) -> bool:
     return all(finding.holds == (finding.cause == cause) for finding in findings(scenario) if finding.cause != "C3")
 
 
-def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int, shadow: float) -> Scenario:
-    """One try, which may not be clear. shadow: dB that every cell loses in this place."""
-    draft = _base(rng, cause, leads, cells)
+def _attempt(
+    rng: random.Random, cause: str, leads: list[str], cells: int, shadow: float, step: float, ranges: Ranges
+) -> Scenario:
+    """One try, which may not be clear. shadow: dB that every cell loses in this place. step: see `_speeds`."""
+    draft = _base(rng, cause, leads, cells, step, ranges)
     faults = {lead: FALSE_LEADS[lead] for lead in leads} | {cause: FAULTS[cause]}
-    for name in sorted(faults, reverse=True):  # C1 last: it depends on which rows the first cell serves
-        faults[name].before(draft)
+    for name in ORDER:
+        if name in faults:
+            faults[name].before(draft)
     if "C1" not in faults:
         wide_enough(draft)
     _hear(draft)
@@ -128,18 +162,18 @@ def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int, shado
         fault.levels(draft)
     _turn_far_site(draft)
     _shade(draft, shadow)
-    return _finished(draft, cause)
+    return _finished(draft, ranges)
 
 
-def _base(rng: random.Random, cause: str, leads: list[str], count: int) -> Draft:
+def _base(rng: random.Random, cause: str, leads: list[str], count: int, step: float, ranges: Ranges) -> Draft:
     """A drive past a main site, without fault and throughput."""
     start = rng.randint(1, ROWS - WINDOW - 1)
     window = range(start, start + WINDOW)
-    speeds = _speeds(rng, window, cause == "C7", "C7" in leads)
+    speeds = _speeds(rng, window, cause == "C7", "C7" in leads, step, ranges.speeds)
     places = _places(rng, speeds, window[2])
     sites, site_of = _sites(rng, places[window[2]], count, cause, leads)
     after = rng.choice([0, 1])
-    cells = _cells(rng, sites, site_of, places[0], places[window[2] if after else ROWS - 1])
+    cells = _cells(rng, sites, site_of, places[0], places[window[2] if after else ROWS - 1], ranges.steepest)
     serving = [0] * window[2] + [1] * 2 + [after] * (ROWS - window[3] - 1)
     blocks = [rng.uniform(172, 211) for _ in range(ROWS)]
     targets = [rng.uniform(190, 560) for _ in range(ROWS)]
@@ -188,12 +222,15 @@ def _shade(draft: Draft, shadow: float) -> None:
     draft.shadow = math.ceil(100 * max(shadow, excess)) / 100
 
 
-def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool) -> list[float]:
-    """Integers in km/h, below 40 unless the drive is meant to be fast."""
-    speed, speeds = rng.uniform(10, 34), []
+def _speeds(
+    rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool, step: float, limits: tuple[int, int]
+) -> list[float]:
+    """Integers in km/h within the limits, unless the drive is meant to be fast. step: how much they change, km/h."""
+    low, high = limits
+    speed, speeds = rng.uniform(low, high - 2), []
     for row in range(ROWS):
-        speed = 10 + abs(speed - 10 + rng.gauss(0, 2))  # reflected at 10 and 36, so that values do not pile up there
-        speed = 36 - abs(36 - speed)
+        speed = low + abs(speed - low + rng.gauss(0, step))  # reflected, so that values do not pile up at the limits
+        speed = high - abs(high - speed)
         speeds.append(float(round(speed + 40 * (row in window and is_fast))))
     if is_nearly_fast and not is_fast:
         for row in rng.sample(list(window), rng.randint(1, 3)):
@@ -238,7 +275,9 @@ def _sites(rng: random.Random, place: Place, cells: int, cause: str, leads: list
     return sites, site_of
 
 
-def _cells(rng: random.Random, sites: list[Place], site_of: list[int], begin: Place, border: Place) -> list[Cell]:
+def _cells(
+    rng: random.Random, sites: list[Place], site_of: list[int], begin: Place, border: Place, steepest: int
+) -> list[Cell]:
     """Cells with their antennas; no two PCIs are equal modulo 30.
 
     begin: start of the drive, on the side of the first cell of the main site. border: where its second cell takes over.
@@ -267,7 +306,7 @@ def _cells(rng: random.Random, sites: list[Place], site_of: list[int], begin: Pl
                 longitude=_longitude(longitude, latitude, east),
                 latitude=round(latitude + north / METRES_PER_DEGREE, 6),
                 azimuth=float(round(azimuth) % 360),
-                mechanical_tilt=float(rng.randint(0, 16)) if site != 1 else 0.0,
+                mechanical_tilt=float(rng.randint(0, steepest)) if site != 1 else 0.0,
                 digital_tilt=float(rng.choice([DEFAULT_TILT, DEFAULT_TILT, *range(13)]) if site != 1 else sector % 3),
                 digital_azimuth=float(rng.choice([0, 0, 0, 5, 10, -5, -10])),
                 beam=rng.choices(BEAMS, BEAM_WEIGHTS)[0],
@@ -285,16 +324,17 @@ def _longitude(origin: float, latitude: float, east: float) -> float:
     return round(origin + east / (METRES_PER_DEGREE * math.cos(math.radians(latitude))), 6)
 
 
-def _finished(draft: Draft, cause: str) -> Scenario:
+def _finished(draft: Draft, ranges: Ranges) -> Scenario:
     """Add throughput and SINR, and build both tables."""
     rng = draft.rng
     sinrs, throughputs = [], []
+    bad = _loaded(draft) if ranges.is_loaded else {row: sinr_for(draft.targets[row] / 190) for row in draft.window}
     for row in range(ROWS):
         recent = sum(draft.serving[r] != draft.serving[r - 1] for r in (row - 1, row) if r >= 1)
         left = draft.blocks[row] * speed_loss(draft.speeds[row])
         lossy = left * handover_loss(recent)
         if row in draft.window:  # the cost of the fault is added to this
-            sinr = sinr_for(draft.targets[row] / 190)
+            sinr = bad[row]
             carried = lossy * rate(sinr)
         else:  # throughput limited by a handover, at the SINR that it requires without one
             gap = draft.levels[draft.serving[row]][row] - max(draft.levels[c][row] for c in draft.others(row))
@@ -304,6 +344,27 @@ def _finished(draft: Draft, cause: str) -> Scenario:
         sinrs.append(sinr + rng.gauss(0, 0.3))
         throughputs.append(carried * (1 + rng.gauss(0, 0.015)))
     return _tables(draft, sinrs, throughputs)
+
+
+def _loaded(draft: Draft) -> dict[int, float]:
+    """The SINR of each bad row, from the levels of all cells and the load of those that do not serve.
+
+    The load is the one that gives the targets of the rows of one serving cell on average; it varies from cell to cell,
+    and by a tenth from second to second.
+    """
+    rng = draft.rng
+    relative = [rng.uniform(0.4, 1) for _ in draft.cells]
+    found = {}
+    for served in dict.fromkeys(draft.serving[row] for row in draft.window):
+        rows = [row for row in draft.window if draft.serving[row] == served]
+        levels = [draft.levels[served][row] - draft.shadow for row in rows]
+        others = [
+            interference((draft.levels[c][row] - draft.shadow, relative[c]) for c in draft.others(row)) for row in rows
+        ]
+        load = load_for(sum(draft.targets[row] for row in rows) / 190, levels, others)
+        for row, own, other in zip(rows, levels, others, strict=True):
+            found[row] = sinr_under(own, other * min(load * math.exp(rng.gauss(0, 0.1)), 1))
+    return found
 
 
 def _tables(draft: Draft, sinrs: list[float], throughputs: list[float]) -> Scenario:

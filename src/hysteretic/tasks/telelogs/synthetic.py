@@ -16,7 +16,7 @@ from ..splits import check_split, number_of_problems
 from ..task import Problem
 from .compact import LEGEND, careful_report, compact
 from .diagnosis import Diagnosis, check_grading
-from .drive import Difficulty, draw
+from .drive import COMPACT, OFFICIAL, Difficulty, draw
 from .scenario import CAUSES, Scenario
 from .text import render
 
@@ -75,7 +75,8 @@ class SyntheticTeleLogs(Diagnosis):
 
     @property
     def difficulty(self) -> Difficulty:
-        return Difficulty((self.fewest_cells, self.most_cells), self.false_leads)
+        ranges = COMPACT if self.prompt == "compact" else OFFICIAL
+        return Difficulty((self.fewest_cells, self.most_cells), self.false_leads, ranges)
 
     def problems(self, split: str = "train", seed: int = 0, count: int | None = None) -> tuple[Problem, ...]:
         """The first `count` problems of a split and a seed; a smaller count gives a prefix of a larger one.
