@@ -248,7 +248,7 @@ def test_the_sinr_of_bad_rows_follows_from_the_load_of_the_neighbours():
 
 
 def test_speeds_and_tilts_span_the_ranges_of_the_data_set():
-    """0 to 39 km/h, 40 more for C7; mechanical downtilts of 0 to 24 degrees, more only where C1 or its false lead is."""
+    """0 to 39 km/h, 40 more for C7; mechanical downtilts of 0 to 24 degrees, more only for C1 and its false lead."""
     for cause, scenarios in DRIVES.items():
         speeds = {row.speed for s in scenarios for row in s.rows if row.throughput >= 600}
         assert min(speeds) <= 1

@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import telelogs_rules
 from telelogs_questions import OFFICIAL, as_official, drive, question, shuffled_labels
 
 from hysteretic.tasks.telelogs import CAUSES, parse_question, render, solve
@@ -50,14 +51,19 @@ def test_a_rendered_scenario_reads_back_equal(cause):
 
 
 def test_the_solver_names_the_cause_of_synthetic_questions():
-    """The claim is 99 % of 2,000 at default difficulty, balanced, half of them with shuffled labels or tables."""
-    causes, right = list(CAUSES), 0
-    for n in range(2000):
+    """The claim is 99 % at default difficulty, balanced, half of them with shuffled labels or tables.
+
+    Rules written independently find 96 %, so that questions, and not a reader of ours, hold the answers.
+    """
+    causes, right, alone, count = list(CAUSES), 0, 0, 1000
+    for n in range(count):
         cause = causes[n % 8]
         labels = shuffled_labels(n) if n % 2 else dict(zip(CAUSES, CAUSES, strict=True))
         text = question(n, cause, labels=labels, drive_first=n % 3 > 0)
         right += solve(as_official(text) if n % 5 == 0 else text) == labels[cause]
-    assert right >= 1980, right
+        alone += telelogs_rules.cause(text) == cause
+    assert right >= 0.99 * count, right
+    assert alone >= 0.96 * count, alone
 
 
 @pytest.mark.parametrize("words", [CAUSES, OFFICIAL])

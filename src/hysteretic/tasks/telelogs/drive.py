@@ -112,7 +112,7 @@ def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
     Example:
         >>> drive = draw("example", "C8", Difficulty())
         >>> len(drive.rows), drive.bad_rows
-        (10, (1, 2, 3, 4))
+        (10, (5, 6, 7, 8))
     """
     rng, ranges = random.Random(f"{key} {cause}"), difficulty.ranges
     cells = rng.randint(*difficulty.cells)

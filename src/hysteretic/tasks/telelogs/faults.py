@@ -1,6 +1,6 @@
 """The faults that put each root cause into a generated drive, and the false leads that resemble them.
 
-A draft has cells, the serving cell and the level of each cell per row, speeds and resource blocks; throughput and SINR
+A draft has cells, the serving cell and the level of each cell per row, speeds and resource blocks; SINR and throughput
 are derived from them afterwards (see `drive.py`). Each fault changes the bad window only. Faults follow the way the
 official data is made, with levels, places and both tables kept consistent. A false lead does the same, but stays within
 the limits of the rules.
