@@ -20,7 +20,7 @@ from functools import cache
 
 from hysteretic.tasks.telelogs import CAUSES, Difficulty, draw, root_cause
 from hysteretic.tasks.telelogs.compact import ORDER, SITES, WORDS, compact, measurements, report
-from hysteretic.tasks.telelogs.drive import COMPACT
+from hysteretic.tasks.telelogs.difficulty import COMPACT
 
 from .countdown_demonstrations import Demonstration
 

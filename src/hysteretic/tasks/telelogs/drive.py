@@ -11,91 +11,21 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 
-from .faults import (
-    COMPACT_LEADS,
-    FALSE_LEADS,
-    FAULTS,
-    LEADS,
-    ORDER,
-    Draft,
-    Place,
-    UnsuitableDraftError,
-    lift_far,
-    lift_stranger,
-    wide_enough,
-)
-from .radio import free_space, handover_loss, interference, level, load_for, rate, sinr_for, sinr_under, speed_loss
+from .difficulty import Difficulty, Ranges
+from .faults import FALSE_LEADS, FAULTS, ORDER, Draft, Place, UnsuitableDraftError, lift_far, lift_stranger, wide_enough
+from .logged import METRES_PER_DEGREE, WEAKEST, logged, longitude_of
+from .radio import free_space, level
 from .rules import findings
-from .scenario import DEFAULT_TILT, Cell, Neighbour, Row, Scenario
+from .scenario import DEFAULT_TILT, Cell, Scenario
 
 ROWS = 10
 WINDOW = 4
 TRIES = 20
-METRES_PER_DEGREE = 111_194.93
-"""Along a meridian, on a sphere of 6,371 km."""
 
 BEAMS = ("DEFAULT", *(f"SCENARIO_{number}" for number in range(1, 17)))
 BEAM_WEIGHTS = (60, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2)
-WEAKEST = -118.0
-"""dBm before shadowing; weaker cells are not reported."""
-FAINTEST = -125.0
-"""dBm; the lowest level that a phone reports."""
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """What drives are made of, apart from their difficulty.
-
-    speeds: lowest and highest, km/h, without the fault C7. steps: by how much they change from second to second, the
-    standard deviation. steepest: mechanical downtilt, degrees. leads: by cause, the false leads that may come with it.
-    is_loaded: whether the SINR of bad rows follows from the load of other cells, instead of being drawn.
-    """
-
-    speeds: tuple[int, int]
-    steps: tuple[float, float]
-    steepest: int
-    leads: Mapping[str, Sequence[str]]
-    is_loaded: bool
-
-
-OFFICIAL = Ranges(speeds=(0, 36), steps=(2.0, 8.0), steepest=24, leads=LEADS, is_loaded=True)
-"""Speeds, tilts and loads as in the data set (with the false lead C7, speeds reach 39 km/h)."""
-
-COMPACT = Ranges(speeds=(10, 36), steps=(2.0, 2.0), steepest=16, leads=COMPACT_LEADS, is_loaded=False)
-"""The drives of telelogs-compact: kept as they were, so that published results and the tiny model can be repeated."""
-
-
-@dataclass(frozen=True)
-class Difficulty:
-    """How hard the drives are.
-
-    Args:
-        cells: fewest and most rows of the engineering table, 4 to 16.
-        false_leads: probability of each false lead (39 km/h, 0.98 km, 165 RBs, two handovers, ...), whatever the cause.
-        ranges: what the drives are made of.
-
-    Raises:
-        ValueError: a value is out of range.
-
-    Example:
-        >>> len(draw("example", "C7", Difficulty(cells=(8, 8))).cells)
-        8
-    """
-
-    cells: tuple[int, int] = (5, 13)
-    false_leads: float = 0.3
-    ranges: Ranges = OFFICIAL
-
-    def __post_init__(self) -> None:
-        low, high = self.cells
-        if not 4 <= low <= high <= 16:
-            raise ValueError(f"cells is {self.cells}; give the fewest and the most, between 4 and 16.")
-        if not 0 <= self.false_leads <= 1:
-            raise ValueError(f"false_leads is {self.false_leads}; it is a probability, 0 to 1.")
 
 
 def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
@@ -162,7 +92,7 @@ def _attempt(
         fault.levels(draft)
     _turn_far_site(draft)
     _shade(draft, shadow)
-    return _finished(draft, ranges)
+    return logged(draft, ranges)
 
 
 def _base(rng: random.Random, cause: str, leads: list[str], count: int, step: float, ranges: Ranges) -> Draft:
@@ -303,7 +233,7 @@ def _cells(
             Cell(
                 gnodeb=gnodebs[site],
                 number=sector + 1,
-                longitude=_longitude(longitude, latitude, east),
+                longitude=longitude_of(longitude, latitude, east),
                 latitude=round(latitude + north / METRES_PER_DEGREE, 6),
                 azimuth=float(round(azimuth) % 360),
                 mechanical_tilt=float(rng.randint(0, steepest)) if site != 1 else 0.0,
@@ -318,90 +248,3 @@ def _cells(
             )
         )
     return cells
-
-
-def _longitude(origin: float, latitude: float, east: float) -> float:
-    return round(origin + east / (METRES_PER_DEGREE * math.cos(math.radians(latitude))), 6)
-
-
-def _finished(draft: Draft, ranges: Ranges) -> Scenario:
-    """Add throughput and SINR, and build both tables."""
-    rng = draft.rng
-    sinrs, throughputs = [], []
-    bad = _loaded(draft) if ranges.is_loaded else {row: sinr_for(draft.targets[row] / 190) for row in draft.window}
-    for row in range(ROWS):
-        recent = sum(draft.serving[r] != draft.serving[r - 1] for r in (row - 1, row) if r >= 1)
-        left = draft.blocks[row] * speed_loss(draft.speeds[row])
-        lossy = left * handover_loss(recent)
-        if row in draft.window:  # the cost of the fault is added to this
-            sinr = bad[row]
-            carried = lossy * rate(sinr)
-        else:  # throughput limited by a handover, at the SINR that it requires without one
-            gap = draft.levels[draft.serving[row]][row] - max(draft.levels[c][row] for c in draft.others(row))
-            wanted = rng.uniform(640, 900) + 25 * min(max(gap, 0), 20) * rng.random()
-            carried = lossy * rate(sinr_for(wanted / lossy))
-            sinr = sinr_for(carried / left)
-        sinrs.append(sinr + rng.gauss(0, 0.3))
-        throughputs.append(carried * (1 + rng.gauss(0, 0.015)))
-    return _tables(draft, sinrs, throughputs)
-
-
-def _loaded(draft: Draft) -> dict[int, float]:
-    """The SINR of each bad row, from the levels of all cells and the load of those that do not serve.
-
-    The load is the one that gives the targets of the rows of one serving cell on average; it varies from cell to cell,
-    and by a tenth from second to second.
-    """
-    rng = draft.rng
-    relative = [rng.uniform(0.4, 1) for _ in draft.cells]
-    found = {}
-    for served in dict.fromkeys(draft.serving[row] for row in draft.window):
-        rows = [row for row in draft.window if draft.serving[row] == served]
-        levels = [draft.levels[served][row] - draft.shadow for row in rows]
-        others = [
-            interference((draft.levels[c][row] - draft.shadow, relative[c]) for c in draft.others(row)) for row in rows
-        ]
-        load = load_for(sum(draft.targets[row] for row in rows) / 190, levels, others)
-        for row, own, other in zip(rows, levels, others, strict=True):
-            found[row] = sinr_under(own, other * min(load * math.exp(rng.gauss(0, 0.1)), 1))
-    return found
-
-
-def _tables(draft: Draft, sinrs: list[float], throughputs: list[float]) -> Scenario:
-    rng = draft.rng
-    site = draft.cells[0]
-    longitude, latitude = site.longitude, site.latitude
-    began = datetime(2025, rng.randint(1, 12), rng.randint(1, 28), rng.randint(8, 18), rng.randrange(60))
-    began += timedelta(seconds=rng.randrange(60))
-    heard = rng.randint(2, 5)
-    unlisted = rng.randrange(1008) if rng.random() < 0.3 else None
-    listed = {cell.pci for cell in draft.cells}
-    remainders = {pci % 30 for pci in listed}
-    rows = []
-    for r, (x, y) in enumerate(draft.places):
-        others = sorted(draft.others(r), key=lambda c: -draft.levels[c][r])
-        found = [(draft.cells[c].pci, draft.levels[c][r]) for c in others if draft.levels[c][r] > WEAKEST]
-        found = found[: heard if rng.random() < 0.7 else max(heard - 1, 2)]
-        if unlisted is not None and unlisted % 30 not in remainders and len(found) > 2 and rng.random() < 0.7:
-            found[-1] = (unlisted, found[-1][1])
-        rows.append(
-            Row(
-                time=(began + timedelta(seconds=r)).strftime("%Y-%m-%d %H:%M:%S.000000"),
-                longitude=_longitude(longitude, latitude, x),
-                latitude=round(latitude + y / METRES_PER_DEGREE, 6),
-                speed=draft.speeds[r],
-                pci=draft.cells[draft.serving[r]].pci,
-                rsrp=_reported(draft.levels[draft.serving[r]][r], draft.shadow),
-                sinr=round(sinrs[r], 2),
-                throughput=round(throughputs[r], 2),
-                neighbours=tuple(Neighbour(pci, _reported(level, draft.shadow)) for pci, level in found),
-                rb=round(draft.blocks[r], 2),
-            )
-        )
-    order = sorted(range(len(draft.cells)), key=lambda c: (draft.cells[c].gnodeb, draft.cells[c].number))
-    return Scenario(tuple(rows), tuple(draft.cells[c] for c in order))
-
-
-def _reported(level: float, shadow: float) -> float:
-    """dBm as reported by a phone. Rounded first, so that differences between cells do not depend on the shadow."""
-    return max(round(round(level, 2) - shadow, 2), FAINTEST)

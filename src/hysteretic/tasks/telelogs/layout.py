@@ -2,7 +2,7 @@
 
 Options are lists of lines such as "C1: ...", "M5. ...", "A) ..." or "2. ...". Their words may name one of the eight
 causes, in this project's or the data set's wording. Tables are lines under a header with the known column names, in any
-order, separated by '|' (or tabs, semicolons or commas, which only tolerant parsing accepts).
+order, separated by '|', tabs, semicolons or commas. The next line of prose ends a table.
 Every step is linear in the length of the text, and the text is bounded.
 """
 
@@ -82,8 +82,6 @@ class Layout:
     lists: tuple[Options, ...]
     """Everything that looks like a list of options: instructions may be numbered too."""
     tables: tuple[Table, ...]
-    stray: tuple[int, ...]
-    """Lines that look like rows (three '|' or more) but are outside any table, as after a blank line."""
 
     @property
     def options(self) -> Options:
@@ -91,8 +89,8 @@ class Layout:
         return max(reversed(self.lists), key=lambda found: len({option.cause for option in found} - {None}), default=())
 
 
-def layout(text: str, is_strict: bool = False) -> Layout:
-    """Find options and tables. is_strict: a blank line ends a table; otherwise the next line of prose does.
+def layout(text: str) -> Layout:
+    """Find options and tables.
 
     Raises ValueError for text that is too long and for two tables of one kind.
     """
@@ -106,8 +104,7 @@ def layout(text: str, is_strict: bool = False) -> Layout:
     starts = [0]
     for line in lines[:-1]:
         starts.append(starts[-1] + len(line) + 1)
-    tables, stray = _tables(lines, is_strict)
-    return Layout(tuple(lines), tuple(starts), tuple(_lists(lines, starts)), tuple(tables), tuple(stray))
+    return Layout(tuple(lines), tuple(starts), tuple(_lists(lines, starts)), tuple(_tables(lines)))
 
 
 def cause_of(words: str) -> str | None:
@@ -156,16 +153,15 @@ def _style(label: str) -> str:
     return "".join(dict.fromkeys("0" if character.isdigit() else "A" for character in label))
 
 
-def _tables(lines: Sequence[str], is_strict: bool) -> tuple[list[Table], list[int]]:
+def _tables(lines: Sequence[str]) -> list[Table]:
     tables: list[Table] = []
-    stray: list[int] = []
     kind, separator, header, introduction = "", "|", (0, ""), None
     rows: list[tuple[int, str]] = []
     above = 0  # number of the last line that is not blank
     for number, line in enumerate([*lines, "end"], 1):
         is_row = "|" in line if separator == "|" else line.count(separator) >= 3
-        found, split_by = _header(line, is_strict)
-        if kind and (found or (not is_row and (is_strict or separator != "|" or line.strip()))):
+        found, split_by = _header(line)
+        if kind and (found or (not is_row and (separator != "|" or line.strip()))):
             tables.append(Table(kind, header, tuple(rows), introduction, separator))
             kind, separator = "", "|"
         if found:
@@ -173,16 +169,12 @@ def _tables(lines: Sequence[str], is_strict: bool) -> tuple[list[Table], list[in
             introduces = above > 0 and _introduces(lines[above - 1])
             kind, separator, header, rows = found, split_by, (number, line), []
             introduction = above if introduces else None
-        elif kind and is_row:
-            if not is_strict and "---" in line and set(line) <= set("|-: \t\r"):
-                continue  # the line under the header of a Markdown table
+        elif kind and is_row and not ("---" in line and set(line) <= set("|-: \t\r")):  # Markdown's, under a header
             rows.append((number, line))
             if len(rows) > MOST_ROWS:
                 raise ValueError(f"line {number}: the {kind} has more than {MOST_ROWS} rows, which is the limit.")
-        elif line.count("|") >= 3:
-            stray.append(number)
         above = number if line.strip() else above
-    return tables, stray
+    return tables
 
 
 def _check_new(kind: str, number: int, tables: Sequence[Table]) -> None:
@@ -197,13 +189,13 @@ _KEYS = {kind: frozenset(map(column_key, names)) for kind, names in COLUMNS.item
 _OWN_KEYS = {DRIVE: _KEYS[DRIVE] - _KEYS[CELLS], CELLS: _KEYS[CELLS] - _KEYS[DRIVE]}
 
 
-def _header(line: str, is_strict: bool) -> tuple[str, str]:
+def _header(line: str) -> tuple[str, str]:
     """The kind of table whose header this line is, and its separator: it has three or more column names of only that
     table; otherwise ""."""
     words = line.casefold()
     if len(line) > 10_000 or ("pc" not in words and "gnodeb" not in words):  # quick: most rows go here
         return "", "|"
-    for separator in "|" if is_strict else SEPARATORS:
+    for separator in SEPARATORS:
         keys = set(map(column_key, line.split(separator)))
         counts = {kind: len(own & keys) for kind, own in _OWN_KEYS.items()}
         best = max(counts, key=lambda kind: counts[kind])

@@ -36,7 +36,7 @@ class TeleLogs(Diagnosis):
 
     Reward: 1 if the last box of a response holds the row's label, otherwise 0 (see `answers.py`). Each row has a
     question and one of the labels that the question lists: some of the eight causes, or others, under any labels. Rows
-    may hold questions of other kinds as well (see `questions.py`). A question's tables are parsed tolerantly.
+    may hold questions of other kinds as well (see `questions.py`).
 
     Splits: those of the data. A single table named "test", or a file with that word in its name, is all test; any other
     single table is divided by a hash of the question. Identical rows are one problem.
@@ -111,7 +111,7 @@ class TeleLogs(Diagnosis):
         """The drive in the tables of the question. Raises NotApplicableError if it has none."""
         text = problem.prompt if isinstance(problem.prompt, str) else problem.prompt[0]["content"]
         try:
-            return parse_question(text, is_strict=False).scenario
+            return parse_question(text).scenario
         except ValueError as error:
             raise NotApplicableError(f"The rules are not applicable: {error}") from error
 

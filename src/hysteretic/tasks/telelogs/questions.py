@@ -63,17 +63,17 @@ def read_question(text: str, answer: Any, needs_tables: bool = True) -> Asked:
         listed = _with(found, answer)
         try:
             if listed or answer is not None:
-                read_options(listed, is_strict=False)  # each label once
+                read_options(listed)  # each label once
             options = {option.label: option.words for option in listed}
             return Asked(text, kind, _label(answer, options), options)
         except ValueError as error:
             raise UnusableError(kind, str(error)) from error
     try:
-        parsed = parse_question(text, is_strict=False)
+        parsed = parse_question(text)
     except ValueError:
         if needs_tables:
             raise
-        options = read_options(found.options, is_strict=False)
+        options = read_options(found.options)
         return Asked(text, kind, _label(answer, options), options)
     return Asked(text, kind, _label(answer, parsed.options), parsed.options, parsed.remarks)
 

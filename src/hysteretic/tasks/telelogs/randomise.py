@@ -41,7 +41,7 @@ def randomise_question(question: str, answer: str, seed: int) -> tuple[str, str]
         True
     """
     found = layout(question)
-    options = read_options(found.options, is_strict=False)
+    options = read_options(found.options)
     if answer not in options:
         raise ValueError(f"The answer is {answer!r}; it must be one of the options {', '.join(options)}.")
     if len(found.tables) != 2:

@@ -16,7 +16,8 @@ from ..splits import check_split, number_of_problems
 from ..task import Problem
 from .compact import LEGEND, careful_report, compact
 from .diagnosis import Diagnosis, check_grading
-from .drive import COMPACT, OFFICIAL, Difficulty, draw
+from .difficulty import COMPACT, OFFICIAL, Difficulty
+from .drive import draw
 from .scenario import CAUSES, Scenario
 from .text import render
 
