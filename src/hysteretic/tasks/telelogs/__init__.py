@@ -2,8 +2,8 @@
 
 scenario.py    a drive and the cells around it, as an object
 rules.py       the published rules that find the cause, with their evidence
-drive.py       generated drives with a known cause; difficulty.py: how hard; faults.py: the eight faults; logged.py: what the
-               phone logs; radio.py: the physics
+drive.py       generated drives with a known cause
+               difficulty.py: how hard; faults.py: the eight faults; logged.py: what the phone logs; radio.py: physics
 text.py        a scenario as a question in the format of the data set
 parse.py       a question in that format as a scenario (layout.py: where its options and tables are)
 compact.py     a scenario in about a hundred tokens, for a tiny model

@@ -44,6 +44,7 @@ class Difficulty:
         ValueError: a value is out of range.
 
     Example:
+        >>> from hysteretic.tasks.telelogs import draw
         >>> len(draw("example", "C7", Difficulty(cells=(8, 8))).cells)
         8
     """

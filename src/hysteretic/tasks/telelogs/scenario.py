@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 CAUSES = {
@@ -167,6 +167,7 @@ def angle_below(cell: Cell, row: Row) -> float:
     return math.degrees(math.atan2(cell.height, 1000 * distance_km(row, cell)))
 
 
+@lru_cache(maxsize=256)
 def vertical_beamwidth(beam: str) -> float:
     """Degrees, by beam scenario: 6 for DEFAULT and SCENARIO_1 to 5, 12 for 6 to 11, 25 from 12 on.
 
