@@ -20,7 +20,7 @@ LONGEST = 1_000_000
 MOST_LINES = 5_000
 MOST_ROWS = 200
 """Most rows of a table; those of the data set have at most 13."""
-LONGEST_OPTION = 400
+LONGEST_OPTION = 1_000
 
 DRIVE, CELLS = "drive log", "table of cells"
 COLUMNS = {DRIVE: DRIVE_COLUMNS, CELLS: CELL_COLUMNS}

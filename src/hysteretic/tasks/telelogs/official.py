@@ -16,7 +16,7 @@ from ..splits import check_fraction, digest, in_order, side, table_of
 from ..task import Problem
 from .diagnosis import Diagnosis, check_grading
 from .parse import NotApplicableError, parse_question
-from .questions import KINDS, Asked, UnusableError, read_question
+from .questions import KINDS, Asked, UnusableError, as_text, read_question
 from .randomise import randomise_question
 from .scenario import Scenario
 
@@ -175,11 +175,10 @@ class TeleLogs(Diagnosis):
         found: dict[str, Row] = {}
         for rows in read_tables(self.answers).values():
             for index, row in enumerate(rows):
-                name = _id(
-                    column(row, self.id_column, "Set id_column to one of them.", f"{self.answers}, row {index},")
-                )
+                where = f"{self.answers}, row {index},"
+                name = as_text(column(row, self.id_column, "Set id_column to one of them.", where))
                 if found.setdefault(name, row) != row:
-                    raise ValueError(f"{self.answers}, row {index}, has the id {name!r} of another row; keep one.")
+                    raise ValueError(f"{where} has the id {name!r} of another row; keep one.")
         return found
 
     def _checked(self, table: str) -> list[tuple[Problem, str]]:
@@ -192,7 +191,7 @@ class TeleLogs(Diagnosis):
         gaps: list[str] = []
         kinds: Counter[str] = Counter()
         for index, row in enumerate(rows):
-            name = _id(row.get(self.id_column))
+            name = "" if row.get(self.id_column) is None else as_text(row[self.id_column])
             where = f"row {index} ({name})" if name else f"row {index}"
             try:
                 asked = self._row(row)
@@ -257,7 +256,7 @@ class TeleLogs(Diagnosis):
     def _answer(self, row: Row) -> Any:
         where = "it"
         if self.answers is not None:
-            name = _id(column(row, self.id_column, "Set id_column to one of them.", where))
+            name = as_text(column(row, self.id_column, "Set id_column to one of them.", where))
             found = self._answers.get(name) or self._answers.get(f"{name}_1")  # a row for each of four responses
             if found is None:
                 raise ValueError(f"the id {name!r} is not in {self.answers}; add its answer.")
@@ -286,8 +285,3 @@ class TeleLogs(Diagnosis):
             raise
         label = None if asked.label is None else moved
         return question, label, read_question(question, label, needs_tables=False).options
-
-
-def _id(value: Any) -> str:
-    """As text: the 7 of one table is the 7.0 of another; empty if there is none."""
-    return "" if value is None else re.sub(r"(?<=[0-9])\.0+$", "", str(value).strip())

@@ -94,9 +94,13 @@ def _label(answer: Any, labels: Collection[str]) -> str | None:
 
 
 def _as_label(answer: Any, labels: Collection[str]) -> str | None:
-    """The label that an answer names. Spreadsheets and tables with gaps turn "3" into 3 or 3.0; nothing else is
-    guessed."""
+    """The label that an answer names; nothing but whole numbers, case and spaces is guessed."""
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return None
-    said = re.sub(r"(?<=[0-9])\.0+$", "", str(answer).strip().casefold())
-    return {label.casefold(): label for label in labels}.get(said)
+    return {label.casefold(): label for label in labels}.get(as_text(answer).casefold())
+
+
+def as_text(value: Any) -> str:
+    """A label or an id as text: spreadsheets, and tables with gaps, turn "3" into 3 or 3.0."""
+    text = str(value).strip()
+    return text.partition(".")[0] if re.fullmatch(r"[0-9]+\.0+", text) else text
