@@ -233,6 +233,8 @@ def test_questions_whose_answers_are_secret_are_posed_and_never_scored(tmp_path)
     assert len(problems) == 10
     with pytest.raises(RewardError, match="has no answer"):
         task.score(problems[0], "\\boxed{A}")
+    with pytest.raises(ValueError, match="has no answer"):
+        task.demonstration(problems[0])
     assert "unknown" in task.explanation(problems[0])
 
 

@@ -95,11 +95,10 @@ _INTEGER = re.compile(r"(?<!\d)\d{1,9}(?!\d)")
 
 def gsma_label_of(response: str, labels: Collection[str], right: str | None) -> str | None:
     """The option with the first integer of the last closed box; the right one if several have that integer."""
-    numbers = {number: label for label in labels if (number := _first_integer(label)) is not None}
+    in_order = sorted(labels, key=lambda label: label == right)  # the right one last: it replaces others
+    numbers = {number: label for label in in_order if (number := _first_integer(label)) is not None}
     if not numbers:
         return label_of(response, labels)
-    if right is not None:
-        numbers[_first_integer(right) or -1] = right
     boxes = _CLOSED.findall(response)
     found = _first_integer(boxes[-1]) if boxes else None
     return None if found is None else numbers.get(found)

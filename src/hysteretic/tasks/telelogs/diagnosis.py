@@ -75,8 +75,13 @@ class Diagnosis(ABC):
             return ()
 
     def demonstration(self, problem: Problem) -> str:
-        """Reasoning by the rules and the right label; the label alone when the rules do not find the right cause."""
+        """Reasoning by the rules and the right label; the label alone when the rules do not find the right cause.
+
+        Raises ValueError for a problem whose answer is unknown.
+        """
         cause, labels = self._right(problem), self._labels(problem)
+        if not cause:
+            raise ValueError(f"Problem {problem.id!r} has no answer (is_labelled is false), so none can be shown.")
         try:
             scenario = self._drive(problem)
             if root_cause(scenario).cause == cause:
