@@ -2,8 +2,8 @@
 
     python benchmarks/telelogs_speed.py                  # about half a minute on one core; --count for fewer
 
-Prints the processor seconds for 10,000 questions: generating and rendering, strict parsing, and solving by the rules
-(with tolerant parsing). The target for the first is 20 s.
+Prints the processor seconds for 10,000 questions: generating and rendering, parsing, and solving by the rules.
+The target for the first is 20 s.
 """
 
 from __future__ import annotations

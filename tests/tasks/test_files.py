@@ -9,7 +9,7 @@ import pytest
 
 from hysteretic.tasks import FileTask, RewardError, Score, load
 from hysteretic.tasks.countdown import SPLITS, Countdown, split_of
-from hysteretic.tasks.countdown_source import LeftOutWarning
+from hysteretic.tasks.rows import LeftOutWarning
 from hysteretic.tasks.task import Problem
 
 ROWS = [{"prompt": f"What is {n} + 1?", "answer": n + 1} for n in range(200)]

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hysteretic.tasks import load
+from hysteretic.tasks.task import Score
 from hysteretic.tasks.telelogs import CAUSES
-from hysteretic.tasks.telelogs.answers import boxed, label_of
+from hysteretic.tasks.telelogs.answers import GRADINGS, boxed, gsma_label_of, label_of
 
 LETTERS, DIGITS = tuple("ABCDEFGH"), tuple("12345678")
 
@@ -172,6 +174,112 @@ def test_digits_are_never_joined_across_a_mark(content):
         assert re.search(r"1[{}]*(\\[(){}\[\]])*[{}]*[12]", content)
 
 
+RANDOM = ("M5", "P6", "K2", "Z9", "B1", "Q7")
+BOTH = [
+    # response, labels, strict, gsma: the right answer is C3, 3, P6 or B
+    (r"\boxed{C3}", CAUSES, "C3", "C3"),
+    (r"**Answer:** $\boxed{C3}$", CAUSES, "C3", "C3"),
+    (r"\[ \boxed{C3} \]", CAUSES, "C3", "C3"),
+    (r"\boxed{\text{C3}}", CAUSES, "C3", "C3"),
+    (r"\boxed{\texttt{C3}}", CAUSES, "C3", "C3"),
+    (r"\boxed{\mathrm{C3}}", CAUSES, "C3", "C3"),
+    (r"\boxed{\textbf{C3}}", CAUSES, "C3", "C3"),
+    (r"\boxed{\mathbf{C}_3}", CAUSES, "C3", "C3"),
+    (r"\boxed{C_{3}}", CAUSES, "C3", "C3"),
+    (r"\boxed{\mathbf{C}_{\mathbf{3}}}", CAUSES, "C3", None),  # GSMA's pattern allows one level of braces
+    (r"\boxed{\text{\textbf{C3}}}", CAUSES, "C3", None),
+    (r"\boxed{{C3}}", CAUSES, "C3", "C3"),
+    (r"\boxed{{{C3}}}", CAUSES, "C3", None),
+    (r"\boxed{c3}", CAUSES, "C3", "C3"),
+    (r"\boxed{C 3}", CAUSES, "C3", "C3"),
+    (r"\boxed{C-3}", CAUSES, "C3", "C3"),
+    (r"\boxed{C3.}", CAUSES, "C3", "C3"),
+    (r"\boxed{:C3}", CAUSES, None, "C3"),
+    (r"\boxed{(C3)}", CAUSES, "C3", "C3"),
+    ("\\boxed{\nC3\n}", CAUSES, "C3", "C3"),
+    (r"\boxed {C3}", CAUSES, "C3", None),
+    (r"\boxed{3}", CAUSES, None, "C3"),
+    (r"\boxed{03}", CAUSES, None, "C3"),
+    (r"\boxed{\text{3}}", CAUSES, None, "C3"),
+    (r"\boxed{3.0}", CAUSES, None, "C3"),
+    (r"\boxed{-3}", CAUSES, None, "C3"),
+    (r"\boxed{Cause 3}", CAUSES, None, "C3"),
+    (r"\boxed{Root cause: C3}", CAUSES, "C3", "C3"),
+    (r"\boxed{The answer is C3}", CAUSES, "C3", "C3"),
+    (r"\boxed{C3: A neighboring cell provides higher throughput.}", CAUSES, "C3", "C3"),
+    (r"\boxed{\text{C3: A neighboring cell provides higher throughput.}}", CAUSES, "C3", "C3"),
+    (r"\boxed{C3 (Neighboring cell)}", CAUSES, "C3", "C3"),
+    (r"\boxed{C3} The speed stays below 40 km/h.", CAUSES, "C3", "C3"),
+    (r"\boxed{C3, C5}", CAUSES, None, "C3"),
+    (r"\boxed{C5, C3}", CAUSES, None, "C5"),
+    (r"\boxed{C3 and C4}", CAUSES, None, "C3"),
+    (r"\boxed{C3 or C4}", CAUSES, None, "C3"),
+    (r"\boxed{C3/C4}", CAUSES, None, "C3"),
+    (r"\boxed{C3} \boxed{C4}", CAUSES, "C4", "C4"),
+    (r"First \boxed{C4}, but finally \boxed{C3}", CAUSES, "C3", "C3"),
+    (r"\boxed{C3} \boxed{}", CAUSES, None, None),
+    (r"\boxed{}", CAUSES, None, None),
+    (r"\boxed{C3} as asked in \boxed", CAUSES, None, "C3"),
+    (r"\boxed{C3} and then \boxed{C4", CAUSES, None, "C3"),
+    (r"\boxed{C9}", CAUSES, None, None),
+    (r"\boxed{C30}", CAUSES, None, None),
+    (r"\boxed{13}", CAUSES, None, None),
+    (r"\boxed{neighbour}", CAUSES, None, None),
+    (r"\boxed{\text{None of C1 to C8}}", CAUSES, None, "C1"),
+    ("\\boxed{C\uff13}", CAUSES, None, "C3"),  # Python takes full-width digits for digits
+    ("The root cause is C3.", CAUSES, None, None),
+    ("", CAUSES, None, None),
+    (r"\fbox{C3}", CAUSES, None, None),
+    (r"\boxed{3}", DIGITS, "3", "3"),
+    (r"\boxed{C3}", DIGITS, None, "3"),
+    (r"\boxed{3.0}", DIGITS, None, "3"),
+    (r"\boxed{3: 40 km/h}", DIGITS, None, "3"),
+    (r"\boxed{1, 2}", NUMBERS, None, "1"),
+    (r"\boxed{1.2}", NUMBERS, None, "1"),
+    (r"\boxed{12}", NUMBERS, "12", "12"),
+    (r"\boxed{P6}", RANDOM, "P6", "P6"),
+    (r"\boxed{p6}", RANDOM, "P6", "P6"),
+    (r"\boxed{M6}", RANDOM, None, "P6"),
+    (r"\boxed{6}", RANDOM, None, "P6"),
+    (r"\boxed{M5}", RANDOM, "M5", "M5"),
+    (r"\boxed{B}", LETTERS, "B", "B"),  # no label has a digit, so no integer can be right: strict
+    (r"\boxed{B. Too late}", LETTERS, "B", "B"),
+    (r"\boxed{2}", LETTERS, None, None),
+]
+
+
+def test_both_gradings_of_the_answers_that_models_write():
+    """Sixty and more shapes, each with what either grading takes it for; the reward follows."""
+    assert len(BOTH) >= 60
+    for response, labels, *expected in BOTH:
+        found = [grade(response, dict.fromkeys(labels, ""), None) for grade in GRADINGS.values()]
+        assert found == expected, response
+        assert list(GRADINGS) == ["strict", "gsma"]
+
+
+def test_the_grading_is_an_option_of_every_telelogs_task():
+    """pass@1, maj@4 and the reward follow it; a name that does not exist is told at once."""
+    for name in ("telelogs-synthetic", "telelogs-compact"):
+        strict, gsma = load(name), load(name, grading="gsma")
+        (problem,) = strict.problems("test", count=1)
+        assert gsma.problems("test", count=1) == (problem,)
+        digit = f"\\boxed{{{problem.answer['label'][1:]}}}"
+        assert strict.score(problem, digit) == Score(0.0, False, False)
+        assert gsma.score(problem, digit) == Score(1.0, True, True)
+        assert (strict.answer_of(problem, digit), gsma.answer_of(problem, digit)) == (None, gsma.class_of(problem))
+        with pytest.raises(ValueError, match="grading is 'soft'; choose one of strict, gsma"):
+            load(name, grading="soft")
+    with pytest.raises(ValueError, match="grading is 'soft'"):
+        load("telelogs", grading="soft")
+
+
+def test_of_two_labels_with_one_number_gsma_means_the_right_one():
+    """Its comparison is with the number of the right label."""
+    for number in "50":
+        labels = (f"M{number}", f"P{number}")
+        assert [gsma_label_of(rf"\boxed{{{number}}}", labels, right) for right in labels] == list(labels)
+
+
 MILLION = 1_000_000
 HOSTILE = {
     "a million letters": "x" * MILLION,
@@ -205,6 +313,9 @@ def test_a_megabyte_of_anything_is_judged_at_once(case):
         seconds.append(time.perf_counter() - start)
     assert label == ("C3" if right else None)
     assert min(seconds) < 0.05
+    start = time.perf_counter()
+    gsma_label_of(HOSTILE[case], CAUSES, "C3")
+    assert time.perf_counter() - start < 0.5
 
 
 @given(st.text(alphabet=st.sampled_from("\\boxed{}C38 text,.$\0\n\uff13") | st.characters(), max_size=200))
@@ -213,3 +324,4 @@ def test_any_text_gives_a_label_or_none(response):
     label = label_of(response, CAUSES)
     assert label is None or label in CAUSES
     assert label is None or (boxed(response) is not None and label[1] in response)
+    assert gsma_label_of(response, CAUSES, "C3") in (None, *CAUSES)

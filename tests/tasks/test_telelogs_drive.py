@@ -16,7 +16,6 @@ import pytest
 from telelogs_questions import drive
 
 from hysteretic.tasks.telelogs import CAUSES, Difficulty, draw, findings, render, root_cause
-from hysteretic.tasks.telelogs.faults import FITTING_LEADS
 
 TESTS = Path(__file__).parents[1]
 COUNT = 120
@@ -86,16 +85,19 @@ LEADS = {
 }
 
 
-@pytest.mark.parametrize(("cause", "lead"), [(cause, lead) for cause, leads in FITTING_LEADS.items() for lead in leads])
-def test_every_false_lead_that_fits_a_cause_comes_with_it(cause, lead):
-    """What looks like a cause and is not one must occur, and not always."""
-    with_lead = sum(LEADS[lead](scenario) for scenario in DRIVES[cause])
-    assert COUNT * 0.08 <= with_lead <= COUNT * 0.7, with_lead
+BY_CHANCE = {"C1": 0.5, "C4": 0.5}
+"""How frequent false leads are where drives have them by accident too, which is as often with every cause."""
 
 
-def test_a_false_lead_comes_with_many_causes():
-    """One that came with a single cause would name it."""
-    assert all(sum(lead in leads for leads in FITTING_LEADS.values()) >= 3 for lead in LEADS)
+@pytest.mark.parametrize("lead", LEADS)
+def test_a_false_lead_comes_with_every_other_cause_alike(lead):
+    """What looks like a cause and is not one must occur, and say nothing: 30 % of the drives, whatever the cause."""
+    found = {cause: sum(map(LEADS[lead], scenarios)) / COUNT for cause, scenarios in DRIVES.items()}
+    assert found.pop(lead) == 0
+    usual = fmean(found.values())
+    assert 0.25 < usual < BY_CHANCE.get(lead, 0.35)
+    spread = math.sqrt(usual * (1 - usual) / COUNT)
+    assert all(abs(fraction - usual) < 3.5 * spread for fraction in found.values()), found
 
 
 def test_false_leads_are_as_frequent_as_the_difficulty_says():
@@ -118,7 +120,6 @@ def test_tables_are_consistent():
     for _, scenario in EVERY:
         pcis = [cell.pci for cell in scenario.cells]
         assert len(set(pcis)) == len(pcis)
-        assert [(c.gnodeb, c.number) for c in scenario.cells] == sorted((c.gnodeb, c.number) for c in scenario.cells)
         for row in scenario.rows:
             levels = [neighbour.level for neighbour in row.neighbours]
             heard = [neighbour.pci for neighbour in row.neighbours]
@@ -221,6 +222,41 @@ def test_throughput_follows_from_sinr_and_resource_blocks():
     assert means == sorted(means)
     for cause in CAUSES:
         assert correlation(*zip(*rate[cause], strict=True)) > 0.95
+
+
+def implied_loads(scenario):
+    """By serving cell, the load of the listed neighbours that gives the SINR of each of its bad rows."""
+    loads = defaultdict(list)
+    for row in bad(scenario):
+        noise = 10 ** (-12.2)
+        heard = sum(10 ** (n.level / 10) for n in row.neighbours)
+        loads[row.pci].append((10 ** ((row.rsrp - row.sinr) / 10) - noise) / heard)
+    return loads
+
+
+def test_the_sinr_of_bad_rows_follows_from_the_load_of_the_neighbours():
+    """One load per serving cell explains its rows: a neighbour that comes closer costs SINR, in every cause alike."""
+    ratios, highest = defaultdict(list), []
+    for cause, scenario in EVERY:
+        for loads in implied_loads(scenario).values():
+            highest += [max(loads)]
+            ratios[cause] += [math.log(max(loads) / min(loads))] * (len(loads) > 1 and min(loads) > 0)
+    assert sorted(highest)[int(0.98 * len(highest))] < 1.2
+    for cause, found in ratios.items():
+        assert len(found) > COUNT / 2
+        assert sorted(found)[len(found) // 2] < math.log(1.18), cause
+
+
+def test_speeds_and_tilts_span_the_ranges_of_the_data_set():
+    """0 to 39 km/h, 40 more for C7; mechanical downtilts of 0 to 24 degrees, more only for C1 and its false lead."""
+    for cause, scenarios in DRIVES.items():
+        speeds = {row.speed for s in scenarios for row in s.rows if row.throughput >= 600}
+        assert min(speeds) <= 1
+        assert 35 <= max(speeds) <= 39
+        tilts = {cell.mechanical_tilt for s in scenarios for cell in s.cells if cell.pci != s.rows[0].pci}
+        assert (min(tilts), max(tilts)) == (0, 24)
+        if cause == "C7":
+            assert 70 <= max(row.speed for s in scenarios for row in bad(s)) <= 79
 
 
 def test_speed_and_handovers_cost_throughput():

@@ -1,4 +1,4 @@
-"""From a question's text to its scenario and options, strictly and tolerantly, and to the answer by the rules."""
+"""From a question's text to its scenario and options, and to the answer by the rules."""
 
 import contextlib
 import re
@@ -7,10 +7,12 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import telelogs_rules
 from telelogs_questions import OFFICIAL, as_official, drive, question, shuffled_labels
 
 from hysteretic.tasks.telelogs import CAUSES, parse_question, render, solve
 from hysteretic.tasks.telelogs.layout import cause_of
+from hysteretic.tasks.telelogs.parse import NotApplicableError
 
 QUESTION = question()
 LINES = QUESTION.split("\n")
@@ -49,14 +51,19 @@ def test_a_rendered_scenario_reads_back_equal(cause):
 
 
 def test_the_solver_names_the_cause_of_synthetic_questions():
-    """The claim is 99 % of 2,000 at default difficulty, balanced, half of them with shuffled labels or tables."""
-    causes, right = list(CAUSES), 0
-    for n in range(2000):
+    """The claim is 99 % at default difficulty, balanced, half of them with shuffled labels or tables.
+
+    Rules written independently find 96 %, so that questions, and not a reader of ours, hold the answers.
+    """
+    causes, right, alone, count = list(CAUSES), 0, 0, 1000
+    for n in range(count):
         cause = causes[n % 8]
         labels = shuffled_labels(n) if n % 2 else dict(zip(CAUSES, CAUSES, strict=True))
         text = question(n, cause, labels=labels, drive_first=n % 3 > 0)
         right += solve(as_official(text) if n % 5 == 0 else text) == labels[cause]
-    assert right >= 1980, right
+        alone += telelogs_rules.cause(text) == cause
+    assert right >= 0.99 * count, right
+    assert alone >= 0.96 * count, alone
 
 
 @pytest.mark.parametrize("words", [CAUSES, OFFICIAL])
@@ -109,35 +116,34 @@ TOLERATED = {
     .replace("(Including 0)\n", "(Including 0)|Beam ID\n")
     .replace("Antenna Model\n", "Antenna Model|Vendor\n"),
     "spaces around cells": re.sub(r"(?m)^(.*\|.*)$", lambda row: row[0].replace("|", " | "), QUESTION),
+    "tabs between cells": QUESTION.replace("|", "\t"),
+    "semicolons between cells": QUESTION.replace("|", ";"),
+    "commas between cells": QUESTION.replace("|", ","),
+    "Markdown tables": re.sub(
+        r"(?m)^\|((?:Time|gNodeB).*)$",
+        lambda row: f"{row[0]}\n|{row[1].count('|') * ' :--- |'}",
+        re.sub(r"(?m)^(.*\|.*)$", r"|\1|", QUESTION),
+    ),
     "whole numbers as floats": re.sub(r"(?m)^(0.*\|)(\d+)(\|\w+\|[\d.]+\|NR)", r"\1\2.0\3", QUESTION),
     "an introduction on the line of the header": as_official(QUESTION).replace("\uff1a\n\n", "\uff1a"),
 }
 
 
 @pytest.mark.parametrize("case", TOLERATED)
-def test_tolerant_parsing_accepts_what_changes_no_value(case):
+def test_what_changes_no_value_changes_nothing(case):
     """Copies of the data pass through editors and tables; what they do to the text changes no scenario."""
     assert TOLERATED[case] != QUESTION
-    assert parse_question(TOLERATED[case], False) == parse_question(QUESTION)
+    assert parse_question(TOLERATED[case]) == parse_question(QUESTION)
     assert solve(TOLERATED[case]) == "C3"
 
 
-@pytest.mark.parametrize("case", [name for name in TOLERATED if "float" not in name and "introd" not in name])
-def test_strict_parsing_names_the_line_of_what_is_tolerated(case):
-    """A check of a file wants to know."""
-    with pytest.raises(ValueError, match=r"^line \d+: .*(;|\.) ?"):
-        parse_question(TOLERATED[case])
-
-
 def test_missing_values_that_a_scenario_allows_are_none():
-    """The data writes '-'; tolerant reading takes an empty cell for it."""
-    for missing, is_strict in (("-", True), ("-", False), ("", False)):
-        row = parse_question(changed(FIRST_ROW, SINR, missing), is_strict).scenario.rows[0]
+    """The data writes '-'; an empty cell is taken for it."""
+    for missing in ("-", ""):
+        row = parse_question(changed(FIRST_ROW, SINR, missing)).scenario.rows[0]
         assert row.sinr is None
-        row = parse_question(changed(FIRST_ROW, LEVEL_1, missing), is_strict).scenario.rows[0]
+        row = parse_question(changed(FIRST_ROW, LEVEL_1, missing)).scenario.rows[0]
         assert row.neighbours[0].level is None
-    with pytest.raises(ValueError, match=f"^line {FIRST_ROW + 1}: .*SINR.* is ''"):
-        parse_question(changed(FIRST_ROW, SINR, ""))
 
 
 @pytest.mark.parametrize("cell", [1, 2, SPEED, SERVING, THROUGHPUT, BLOCKS])
@@ -145,20 +151,18 @@ def test_missing_values_that_a_scenario_allows_are_none():
 def test_a_row_without_an_essential_value_is_left_out_and_reported(cell, missing):
     """No value is made up for it."""
     text = changed(FIRST_ROW + 2, cell, missing)
-    found = parse_question(text, False)
+    found = parse_question(text)
     assert found.scenario.rows == (lambda rows: rows[:2] + rows[3:])(parse_question(QUESTION).scenario.rows)
     assert len(found.remarks) == 1
     assert f"line {FIRST_ROW + 3}: left out" in found.remarks[0]
-    with pytest.raises(ValueError, match=f"^line {FIRST_ROW + 3}: "):
-        parse_question(text)
 
 
 def test_a_cell_without_what_no_rule_reads_is_kept_and_reported():
     """An unknown azimuth must not hide a cell's distance; the assumed value is reported."""
-    found = parse_question(changed(FIRST_CELL, 4, "-"), False)
+    found = parse_question(changed(FIRST_CELL, 4, "-"))
     assert len(found.scenario.cells) == len(parse_question(QUESTION).scenario.cells)
     assert [f"line {FIRST_CELL + 1}: no Mechanical Azimuth" in remark for remark in found.remarks] == [True]
-    assert len(parse_question(changed(FIRST_CELL, 10, "-"), False).remarks) == 1
+    assert len(parse_question(changed(FIRST_CELL, 10, "-")).remarks) == 1
 
 
 def without_column(name):
@@ -202,16 +206,8 @@ MALFORMED = {
         "\n".join(line for line in LINES if not line.startswith("2025")),
         rf"^line {ROW - 1}: the drive log has no valid row",
     ),
-    "no option": (QUESTION[QUESTION.index("Good to") :], "0 of the eight causes; C1"),
-    "seven options": (
-        QUESTION.replace(f"C4: {CAUSES['C4']}\n", ""),
-        "^lines 5 to 11: .*7 of the eight causes; C4",
-    ),
-    "an unknown option": (
-        QUESTION.replace(CAUSES["C4"], "It rains."),
-        "^line 8: .*It rains",
-    ),
-    "a cause twice": (
+    "no option": (QUESTION[QUESTION.index("Good to") :], "lists no options"),
+    "an option twice": (
         QUESTION.replace(CAUSES["C4"], CAUSES["C5"]),
         "^line 9: option 'C5' .* option 'C4' in line 8",
     ),
@@ -223,27 +219,43 @@ MALFORMED = {
         r"^line \d+: the drive log has more than 200 rows",
     ),
     "no text": (None, "NoneType"),
-    "nothing": ("", r"0 of the eight causes"),
+    "nothing": ("", "lists no options"),
+    "a level that is a code": (
+        changed(FIRST_ROW, LEVEL_1, "-999"),
+        rf"^line {ROW}: in the drive log, BRSRP is -999.0; expected -200.0 to 0.0. Fix or remove the row.",
+    ),
+    "a serving level": (changed(FIRST_ROW, SERVING + 1, "31"), rf"^line {ROW}: .*SS-RSRP is 31.0"),
+    "a SINR": (changed(FIRST_ROW, SINR, "255"), rf"^line {ROW}: .*SS-SINR is 255.0; expected -60 to 60"),
+    "a tilt": (changed(FIRST_CELL, 6, "254"), rf"^line {CELL}: .*digital tilt is 254.0; expected -90 to 90"),
 }
 
 
-@pytest.mark.parametrize("is_strict", [True, False])
 @pytest.mark.parametrize("case", MALFORMED)
-def test_a_malformed_question_is_an_error_that_says_where_and_what(case, is_strict):
-    """Tolerance is for form: a number that cannot be read is an error in either mode."""
+def test_a_malformed_question_is_an_error_that_says_where_and_what(case):
+    """Tolerance is for form: a number that cannot be read is an error."""
     text, message = MALFORMED[case]
     with pytest.raises(ValueError, match=message):
-        parse_question(text, is_strict)
-
-
-def test_strict_parsing_rejects_gaps_between_neighbours():
-    """A level without a PCI, or a third neighbour without a second, is a table that shifted."""
-    with pytest.raises(ValueError, match=rf"^line {ROW}: .*Top 1 Filtered.*, but .*Top 1 PCI' is '-'"):
-        parse_question(changed(FIRST_ROW, TOP_1, "-"))
-    text = changed(FIRST_ROW, TOP_1, "-").replace(LINES[FIRST_ROW].split("|")[LEVEL_1], "-")
-    with pytest.raises(ValueError, match=rf"^line {ROW}: .*Top 2 PCI' is given.*'-'"):
         parse_question(text)
-    assert len(parse_question(text, False).scenario.rows[0].neighbours) >= 1
+
+
+FEWER = {
+    "seven options": QUESTION.replace(f"C4: {CAUSES['C4']}\n", ""),
+    "an unknown option": QUESTION.replace(CAUSES["C4"], "It rains."),
+    "a cause twice": QUESTION.replace(CAUSES["C4"], "A handover fails."),
+}
+
+
+@pytest.mark.parametrize("case", FEWER)
+def test_other_options_are_read_and_the_rules_say_that_they_do_not_apply(case):
+    """Scoring needs the labels alone; a rule that may mean an option that is not there must not name another."""
+    text = FEWER[case]
+    found = parse_question(text)
+    assert found.scenario == parse_question(QUESTION).scenario
+    assert all(
+        found.options[label] in (label, "It rains.", "A handover fails.", CAUSES["C5"]) for label in found.options
+    )
+    with pytest.raises(NotApplicableError, match=r"not applicable: the options name [67] of the eight causes.*missing"):
+        solve(text)
 
 
 @settings(max_examples=150, deadline=None)
@@ -259,9 +271,8 @@ def test_any_text_is_parsed_or_rejected_with_a_value_error(data):
             + data.draw(st.text(max_size=6) | st.sampled_from(["|", "\n", "-", "9" * 30, "C1:"]))
             + text[until:]
         )
-    for is_strict in (True, False):
-        with contextlib.suppress(ValueError):
-            assert sorted(parse_question(text, is_strict).labels) == list(CAUSES)
+    with contextlib.suppress(ValueError):
+        assert set(parse_question(text).labels) <= set(CAUSES)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +295,6 @@ def test_the_largest_tables_cost_little():
     rows = [re.sub(r"^((?:[^|]*\|){4})\d+", rf"\g<1>{pci}", row) for row in rows]
     text = "\n".join([*lines[:FIRST_ROW], *rows, "", lines[FIRST_CELL - 1], *cells])
     start = time.perf_counter()
-    assert len(parse_question(text, False).scenario.rows) == 200
+    assert len(parse_question(text).scenario.rows) == 200
     assert solve(text) in CAUSES
     assert time.perf_counter() - start < 5

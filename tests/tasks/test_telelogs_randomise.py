@@ -91,15 +91,28 @@ def test_letters_and_digits_stay_the_labels():
         assert solve(changed) == mapped
 
 
+def test_options_that_name_no_known_cause_move_too():
+    """Five options under any labels are enough: what moves is words."""
+    text = question("five", "C2")
+    for cause, words in list(CAUSES.items())[5:]:
+        text = text.replace(f"{cause}: {words}\n", "")
+    text = text.replace(CAUSES["C4"], "It rains.")
+    for cause, label in zip(CAUSES, ("M5", "P6", "K2", "Z9", "B1"), strict=False):
+        text = text.replace(f"{cause}: ", f"{label}: ")
+    changed, mapped = randomise_question(text, "Z9", 1)
+    assert parse_question(changed).options[mapped] == "It rains."
+    assert Counter(changed) == Counter(text)
+
+
 @pytest.mark.parametrize(
     ("text", "answer", "message"),
     [
         (question(), "C9", "'C9'.* C1, C2, C3"),
         (question(), "3", "The answer is '3'"),
-        (question().replace(CAUSES["C4"], "It rains."), "C1", "line 8: .*It rains"),
+        (question().replace("C4: ", "C5: "), "C1", "line 9: label 'C5' is already used"),
         (question().partition("Drive test log")[0], "C1", "0 of the two tables"),
     ],
-    ids=["no option", "a bare digit", "an unknown option", "no tables"],
+    ids=["no option", "a bare digit", "a label twice", "no tables"],
 )
 def test_what_cannot_be_mapped_is_rejected(text, answer, message):
     """A wrong answer key would be trained on."""

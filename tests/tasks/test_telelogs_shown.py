@@ -84,20 +84,22 @@ def test_a_standing_vehicle_without_a_bad_row_or_a_listed_cell_is_drawn():
 
 def test_no_two_texts_of_a_map_overlap_and_none_is_off_it():
     """Twelve-point digits are less than 7.5 pixels wide."""
-    from hysteretic.tasks.telelogs.charts_map import SIZE, maps
+    from hysteretic.tasks.telelogs.charts_map import SIZE, drawings, maps
 
     task = load("telelogs-synthetic", fewest_cells=13, most_cells=16)
+    scenarios = [task.scenario(problem) for problem in task.problems("test", 9, 64)]
     count = 0
-    for problem in task.problems("test", 9, 64):
-        for chart in maps(task.scenario(problem)):
-            texts = chart.to_dict()["layer"][-1]["data"]["values"]
-            count += len(texts)
-            boxes = [
-                (t["x"] - 3.75 * len(t["text"]), t["y"] - 7, t["x"] + 3.75 * len(t["text"]), t["y"] + 7) for t in texts
-            ]
-            for i, (left, low, right, high) in enumerate(boxes):
-                assert left >= 0 <= low
-                assert right <= SIZE >= high
-                for other in boxes[:i]:
-                    assert min(right, other[2]) <= max(left, other[0]) or min(high, other[3]) <= max(low, other[1])
+    for drawing in [drawing for scenario in scenarios for drawing in drawings(scenario)]:
+        texts = drawing.texts
+        count += len(texts)
+        boxes = [
+            (t["x"] - 3.75 * len(t["text"]), t["y"] - 7, t["x"] + 3.75 * len(t["text"]), t["y"] + 7) for t in texts
+        ]
+        for i, (left, low, right, high) in enumerate(boxes):
+            assert left >= 0 <= low
+            assert right <= SIZE >= high
+            for other in boxes[:i]:
+                assert min(right, other[2]) <= max(left, other[0]) or min(high, other[3]) <= max(low, other[1])
     assert count > 64 * (1 + 12 + 1 + 9)
+    shown = [chart.to_dict()["layer"][-1]["data"]["values"] for chart in maps(scenarios[0])]
+    assert shown == [drawing.texts for drawing in drawings(scenarios[0])]

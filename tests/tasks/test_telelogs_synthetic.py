@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import Counter
 from statistics import fmean
@@ -31,6 +32,12 @@ def test_problems_are_distinct_repeatable_and_a_prefix_of_more():
     assert task.problems("train", count=50) == train[:50]
     assert len({problem.prompt for problem in (*train, *test)}) == 300
     assert len({problem.id for problem in (*train, *test, *task.problems("train", seed=1, count=50))}) == 350
+
+
+def test_the_drives_of_compact_prompts_are_those_of_the_published_results():
+    """results/telelogs and the embedded model were made with them: other prompts for a seed would not repeat them."""
+    prompts = [problem.prompt for problem in hysteretic.tasks.load("telelogs-compact").problems("train", count=64)]
+    assert hashlib.sha256("".join(prompts).encode()).hexdigest()[:16] == "42711810515f05bc"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -19,6 +19,7 @@ from hysteretic.cli.options import (
     task_and_problems,
 )
 from hysteretic.common.errors import UsageError, usage_errors
+from hysteretic.evals.submission import RESPONSES, TRACKS, check_ids, write_submission
 from hysteretic.tasks.task import RewardError
 
 if TYPE_CHECKING:
@@ -33,11 +34,19 @@ def main(arguments: Sequence[str]) -> int:
         from hysteretic.evals.page import save_page
     task, problems = task_and_problems(options)
     from hysteretic.evals.summary import as_text, describe
-    from hysteretic.evals.variants import of_file, variants
+    from hysteretic.evals.variants import is_labelled, of_file, variants
 
-    found = variants(task, problems, options.split, options.seed, options.plain_only)
+    if options.submission is not None:
+        check_ids(task, problems)
+    if not is_labelled(task):
+        _check_unlabelled(options)
+    found = variants(task, problems, options.split, options.seed, options.plain_only or not is_labelled(task))
     with usage_errors(" Fix the reward function; no response was counted as 0.", RewardError):
         judged = _judged(found, options) if options.responses is None else of_file(found, Path(options.responses))
+    if options.submission is not None:
+        _submit(found[0], judged, options)
+    if not is_labelled(task):
+        return 0
     record = {
         **{key: getattr(options, key) for key in ("task", "model", "responses", "split", "seed")},
         **describe(found, judged),
@@ -52,6 +61,14 @@ def main(arguments: Sequence[str]) -> int:
         save_page(record, found, judged, page)
         print(f"\nPage: {page}")
     return 0
+
+
+def _submit(plain: Variant, judged: Judged, options: argparse.Namespace) -> None:
+    """Write the sampled responses, or those of the file, to --submission. Raises UsageError."""
+    by_decoding = judged.get(plain.name, {})
+    rows = by_decoding.get("sampled", by_decoding.get("given", []))
+    count = write_submission(Path(options.submission), options.submission_track, plain.task, rows)
+    print(f"Submission: {options.submission}, {count} rows for {len(rows)} of {len(plain.problems)} problems.\n")
 
 
 def _judged(found: Sequence[Variant], options: argparse.Namespace) -> Judged:
@@ -104,7 +121,29 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--page", metavar="FILE", help="write an HTML page with metrics, confusion matrices and some wrong answers"
     )
+    parser.add_argument(
+        "--submission",
+        metavar="FILE",
+        help="write four sampled responses per problem as a CSV in the layout of the AI Telco Troubleshooting "
+        "Challenge: one row per ID_1 to ID_4, for tasks whose data has ids, such as telelogs",
+    )
+    parser.add_argument(
+        "--submission-track",
+        choices=TRACKS,
+        default=TRACKS[-1],
+        metavar="NAME",
+        help=f"the column of the responses in --submission: {', '.join(TRACKS)} (default: %(default)s)",
+    )
     return parser
+
+
+def _check_unlabelled(options: argparse.Namespace) -> None:
+    """Raises UsageError for what needs right answers."""
+    if options.submission is None or options.output is not None or options.page is not None:
+        raise UsageError(
+            "The problems have no answers (is_labelled is false), so nothing can be scored: give --submission FILE, "
+            "without --output and --page."
+        )
 
 
 def _check(options: argparse.Namespace) -> Path | None:
@@ -119,6 +158,9 @@ def _check(options: argparse.Namespace) -> Path | None:
         ("max_completion_length", 1, "give at least 1 token"),
     ]
     check_least(options, limits)
-    if options.output is not None:
-        output_path(options.output, "--output")
+    if options.submission is not None and options.responses is None and options.samples < RESPONSES:
+        raise UsageError(f"--samples is {options.samples}, but --submission needs {RESPONSES} responses per problem.")
+    for flag in ("output", "submission"):
+        if getattr(options, flag) is not None:
+            output_path(getattr(options, flag), f"--{flag}")
     return None if options.page is None else page_path(options.page, "--page")

@@ -60,8 +60,7 @@ def of_model(found: Sequence[Variant], tokenizer: Any, generate: Generate, sampl
         judged[variant.name] = {}
         for decoding, count in decodings(samples):
             texts = generate(variant.problems, count)
-            scores = score_all(variant.task, variant.problems, texts)
-            judged[variant.name][decoding] = answered(variant.task, variant.problems, texts, scores)
+            judged[variant.name][decoding] = _judged(variant, texts)
     return judged
 
 
@@ -81,7 +80,7 @@ def of_file(found: Sequence[Variant], path: Path) -> Judged:
     judged: Judged = {}
     for variant in found:
         some = texts[variant.name]
-        rows = answered(variant.task, variant.problems, some, score_all(variant.task, variant.problems, some))
+        rows = _judged(variant, some)
         if rows:
             judged[variant.name] = {"given": rows}
             if len(rows) < len(some):
@@ -93,6 +92,18 @@ def of_file(found: Sequence[Variant], path: Path) -> Judged:
     if not judged:
         raise UsageError(f"{path} has no responses.")
     return judged
+
+
+def is_labelled(task: Task) -> bool:
+    """Whether the right answers are known (see `Identifies`)."""
+    return bool(getattr(task, "is_labelled", True))
+
+
+def _judged(variant: Variant, texts: list[list[str]]) -> list[Answered]:
+    """The responses to each problem, scored if its answer is known."""
+    task, problems = variant.task, variant.problems
+    scores = score_all(task, problems, texts) if is_labelled(task) else [[] for _ in problems]
+    return answered(task, problems, texts, scores)
 
 
 def _lines(path: Path) -> list[tuple[int, str, str]]:

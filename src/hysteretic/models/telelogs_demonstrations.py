@@ -20,6 +20,7 @@ from functools import cache
 
 from hysteretic.tasks.telelogs import CAUSES, Difficulty, draw, root_cause
 from hysteretic.tasks.telelogs.compact import ORDER, SITES, WORDS, compact, measurements, report
+from hysteretic.tasks.telelogs.difficulty import COMPACT
 
 from .countdown_demonstrations import Demonstration
 
@@ -65,5 +66,5 @@ class ReportHabits:
 def drive(index: int) -> tuple[str, str, tuple[str, ...]]:
     """Prompt, cause and measurements of one drive; all causes are equally frequent."""
     cause = list(CAUSES)[index % len(CAUSES)]
-    scenario = draw(f"warm-up {index}", cause, Difficulty())
+    scenario = draw(f"warm-up {index}", cause, Difficulty(ranges=COMPACT))
     return compact(scenario), root_cause(scenario).cause, measurements(scenario)

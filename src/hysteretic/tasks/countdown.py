@@ -29,8 +29,9 @@ from .countdown_problems import (
     split_of,
 )
 from .countdown_solver import expression_count, guess_rate, solve
-from .countdown_source import SIZES, LeftOutWarning, Source, read_source
+from .countdown_source import SIZES, Source, read_source
 from .countdown_worked import worked_solution
+from .rows import LeftOutWarning
 from .splits import SPLITS, check_split, number_of_problems
 from .task import Problem, Score
 
@@ -77,6 +78,7 @@ class Countdown:
         source: take the problems from a data set with columns `nums` and `target` (a .jsonl, .ndjson, .json, .csv or
             .parquet file, or a hub id such as Jiayi-Pan/Countdown-Tasks-3to4): those that fit the settings above. A
             warning counts the others by reason, with the setting that admits them.
+        config: the configuration of a hub data set that has several.
 
     Raises:
         ValueError: a setting is out of range; the message gives the allowed values.
@@ -97,6 +99,7 @@ class Countdown:
     format_bonus: float = 0.0
     guess_rate_below: float | None = None
     source: str | None = None
+    config: str | None = None
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -111,6 +114,8 @@ class Countdown:
                 f"format_bonus is {self.format_bonus}, but a wrong answer must earn at least 0 and less than a "
                 "right one, which earns 1; set 0 <= format_bonus < 1."
             )
+        if self.config is not None and self.source is None:
+            raise ValueError(f"config is {self.config!r}, but there is no source; config belongs to a hub data set.")
         rarest = 1 / expression_count(self.size)
         if self.guess_rate_below is not None and not rarest < self.guess_rate_below:
             raise ValueError(
@@ -210,7 +215,7 @@ class Countdown:
     def _from_source(self) -> Source:
         """The data set, read once, with a warning if it has rows that do not fit."""
         assert self.source is not None
-        found = read_source(self.source, self.size, self.largest, self.highest_target)
+        found = read_source(self.source, self.size, self.largest, self.highest_target, self.config)
         if found.left_out:
             warnings.warn(found.summary(), LeftOutWarning, stacklevel=2)
         return found

@@ -127,14 +127,15 @@ def problem_counts(
     return counts
 
 
-def public_problems(source: str) -> Iterator[tuple[Numbers, int]]:
+def public_problems(source: str, config: str | None = None) -> Iterator[tuple[Numbers, int]]:
     """(numbers in increasing order, target) of every row of a published data set, all splits together.
 
-    source: a local file or a hub id, as in `read_tables`, for example Jiayi-Pan/Countdown-Tasks-3to4.
+    source: a local file or a hub id, as in `read_tables`, for example Jiayi-Pan/Countdown-Tasks-3to4. config: its
+        configuration, if a hub data set has several.
     Raises ValueError for a missing column, and for numbers or a target that are not positive integers.
     """
     hint = "Countdown data sets have `nums` (a list of integers) and `target` (an integer); rename the columns."
-    for split, rows in read_tables(source).items():
+    for split, rows in read_tables(source, config).items():
         for index, row in enumerate(rows):
             where = f"{source}, split {split!r}, row {index},"
             numbers, target = (_from_text(column(row, name, hint, where)) for name in ("nums", "target"))

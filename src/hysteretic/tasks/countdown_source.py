@@ -11,10 +11,6 @@ SIZES = range(2, 6)
 """How many numbers Countdown takes."""
 
 
-class LeftOutWarning(UserWarning):
-    """Rows of a data set do not fit the settings of the task."""
-
-
 @dataclass
 class Source:
     """The problems of a data set that fit the settings, once each, in its order.
@@ -35,7 +31,7 @@ class Source:
         return f"Of the {self.rows:,} rows of {self.name}, {self.left_out.total():,} are left out: {reasons}."
 
 
-def read_source(name: str, size: int, largest: int, largest_target: int) -> Source:
+def read_source(name: str, size: int, largest: int, largest_target: int, config: str | None = None) -> Source:
     """Read a data set (see `public_problems`). Raises ValueError for rows that are not Countdown problems."""
     found = Source(name)
     seen: set[tuple[Numbers, int]] = set()
@@ -43,7 +39,7 @@ def read_source(name: str, size: int, largest: int, largest_target: int) -> Sour
     large: list[int] = []
     far: list[int] = []
     repeated = 0
-    for numbers, target in public_problems(name):
+    for numbers, target in public_problems(name, config):
         found.rows += 1
         if len(numbers) != size:
             sizes[len(numbers)] += 1

@@ -13,6 +13,11 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
+
+class LeftOutWarning(UserWarning):
+    """Rows of a data set do not fit the settings of the task, or were left out as bad; says how many and why."""
+
+
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 WHOLE = "all"
 """Name of the table of a file that has no splits."""
@@ -187,6 +192,9 @@ def _read_hub(source: str, config: str | None) -> dict[str, list[Row]]:
             "configurations: set config to one of them, or download the file you need and give its path as the task."
         ) from error
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        if "onfig name is missing" in str(error):
+            said = " ".join(str(error).split())
+            raise ValueError(f"{source!r} has several configurations; set config to one of them. {said}") from error
         raise ValueError(
             f"{source!r} is not a {', '.join(SUFFIXES)} file, and loading it from the hub failed: {error}. "
             "Check the name, your access to it, and your connection."

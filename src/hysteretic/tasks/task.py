@@ -136,6 +136,19 @@ class Randomises(Protocol):
 
 
 @runtime_checkable
+class Identifies(Protocol):
+    """Lets `hysteretic eval --submission` name the rows of the data.
+
+    If such a task also has the attribute `is_labelled` and it is False, the right answers are unknown: problems can be
+    posed, but not scored.
+    """
+
+    def ids_of(self, problem: Problem) -> Sequence[str]:
+        """The data's own ids of a problem: several if rows are identical. Raises ValueError if it has none."""
+        ...
+
+
+@runtime_checkable
 class Demonstrates(Protocol):
     """Supplies the responses that `hysteretic warmup` imitates."""
 

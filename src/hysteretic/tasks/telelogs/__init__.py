@@ -2,11 +2,13 @@
 
 scenario.py    a drive and the cells around it, as an object
 rules.py       the published rules that find the cause, with their evidence
-drive.py       generated drives with a known cause (faults.py: the eight faults; radio.py: the physics)
+drive.py       generated drives with a known cause
+               difficulty.py: how hard; faults.py: the eight faults; logged.py: what the phone logs; radio.py: physics
 text.py        a scenario as a question in the format of the data set
 parse.py       a question in that format as a scenario (layout.py: where its options and tables are)
 compact.py     a scenario in about a hundred tokens, for a tiny model
-answers.py     the label that a response gives
+questions.py   which kind of question a row holds, and its options
+answers.py     the label that a response gives, by either grading
 explain.py     the rules' findings in words; charts.py, charts_map.py: as charts
 randomise.py   labels shuffled and tables swapped, as in the paper's second test set
 diagnosis.py   what the tasks share; synthetic.py: generated questions; official.py: the published ones, from your copy
@@ -17,7 +19,8 @@ References:
 
 from __future__ import annotations
 
-from .drive import Difficulty, draw
+from .difficulty import Difficulty
+from .drive import draw
 from .official import TeleLogs
 from .parse import Question, parse_question, solve
 from .randomise import randomise_question

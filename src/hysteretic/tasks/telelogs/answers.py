@@ -14,6 +14,10 @@ and none if a reader could not say which, or would have to guess:
     no mark after the label      \boxed{C3 is it}, because \boxed{A handover} begins with an article
     another spelling             \boxed{3} where the labels are C1 to C8, full-width \boxed{C３}
 
+That is grading "strict", the default. "gsma" grades as GSMA's evaluations do by default: the first integer in the last
+closed box counts, so that \boxed{3}, \boxed{C3, C4} and \boxed{cause 3} all give C3. Use it for a number to compare
+with theirs, not to train. Where no label has a digit, "gsma" is "strict".
+
 `tests/tasks/test_telelogs_answers.py` has the whole table. Model text is only compared, never executed, in time linear
 in its length.
 """
@@ -21,7 +25,7 @@ in its length.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 OPENING = "\\boxed"
 LONGEST = 400
@@ -83,6 +87,32 @@ def label_of(response: str, labels: Collection[str]) -> str | None:
     if described is None or _is_doubtful(described["words"], by_key.keys() - {_key(label)}):
         return None
     return label
+
+
+_CLOSED = re.compile(r"\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
+_INTEGER = re.compile(r"(?<!\d)\d{1,9}(?!\d)")
+
+
+def gsma_label_of(response: str, labels: Collection[str], right: str | None) -> str | None:
+    """The option with the first integer of the last closed box; the right one if several have that integer."""
+    in_order = sorted(labels, key=lambda label: label == right)  # the right one last: it replaces others
+    numbers = {number: label for label in in_order if (number := _first_integer(label)) is not None}
+    if not numbers:
+        return label_of(response, labels)
+    boxes = _CLOSED.findall(response)
+    found = _first_integer(boxes[-1]) if boxes else None
+    return None if found is None else numbers.get(found)
+
+
+def _first_integer(text: str) -> int | None:
+    found = _INTEGER.search(text)
+    return None if found is None else int(found.group())
+
+
+Grading = Callable[[str, Mapping[str, str], "str | None"], "str | None"]
+
+GRADINGS: dict[str, Grading] = {"strict": lambda response, labels, _: label_of(response, labels), "gsma": gsma_label_of}
+"""By name: the label that a response gives, from the response, the labels of the question, and the right one."""
 
 
 def _plain(content: str) -> str:

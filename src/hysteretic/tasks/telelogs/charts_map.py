@@ -40,14 +40,32 @@ SECTOR = "M0,0L{x},{y}A1,1,0,0,1,{x2},{y}Z".format(
 Point = tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """What a map shows, in pixels. texts, cells, links: the data of its layers."""
+
+    pixels: list[Point]
+    texts: list[dict[str, Any]]
+    cells: list[dict[str, Any]]
+    links: list[dict[str, Any]]
+
+
 def maps(scenario: Scenario) -> list[alt.LayerChart]:
     """All cells, and a close-up of the road."""
+    every, road = drawings(scenario)
+    return [
+        _map(scenario, every, "All cells", names_rows=False),
+        _map(scenario, road, "Close-up of the road", names_rows=True),
+    ]
+
+
+def drawings(scenario: Scenario) -> tuple[Drawing, Drawing]:
+    """The contents of both maps."""
     road = [_metres(scenario.rows[0], row) for row in scenario.rows]
     sites = [_metres(scenario.rows[0], cell) for cell in scenario.cells]
-    return [
-        _map(scenario, View([*road, *sites]), road, sites, "All cells", names_rows=False),
-        _map(scenario, View(road), road, sites, "Close-up of the road", names_rows=True),
-    ]
+    return _drawing(scenario, View([*road, *sites]), road, sites, False), _drawing(
+        scenario, View(road), road, sites, True
+    )
 
 
 @dataclass
@@ -92,9 +110,7 @@ class View:
         return None
 
 
-def _map(
-    scenario: Scenario, view: View, road: list[Point], sites: list[Point], title: str, names_rows: bool
-) -> alt.LayerChart:
+def _drawing(scenario: Scenario, view: View, road: list[Point], sites: list[Point], names_rows: bool) -> Drawing:
     pixels = [view.pixel(place) for place in road]
     bar, bar_words, bar_text = _scale_bar(view)
     for x, y in pixels:
@@ -103,8 +119,12 @@ def _map(
     texts += _row_texts(scenario, view, pixels) if names_rows else []
     cells, cell_texts = _cells(scenario, view, sites)
     links = [*_links(scenario, view, pixels, sites), {**_ends(bar), "kind": "bar"}]
+    return Drawing(pixels, texts + cell_texts, cells, links)
+
+
+def _map(scenario: Scenario, drawing: Drawing, title: str, names_rows: bool) -> alt.LayerChart:
     layers = [
-        chart(links)
+        chart(drawing.links)
         .mark_rule(clip=True)
         .encode(
             x=_axis("x"),
@@ -115,9 +135,9 @@ def _map(
             strokeDash=alt.condition("datum.kind === 'bar'", alt.value([1, 0]), alt.value([3, 3])),
             strokeWidth=alt.condition("datum.kind === 'bar'", alt.value(2), alt.value(1)),
         ),
-        _wedges(cells, has_legend=not names_rows),
-        _drive(scenario, pixels, 90 if names_rows else 45, has_legend=names_rows),
-        chart(texts + cell_texts)
+        _wedges(drawing.cells, has_legend=not names_rows),
+        _drive(scenario, drawing.pixels, 90 if names_rows else 45, has_legend=names_rows),
+        chart(drawing.texts)
         .mark_text(fontSize=12, color="var(--ink)", baseline="middle")
         .encode(x=_axis("x"), y=_axis("y"), text="text:N"),
     ]

@@ -11,62 +11,21 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 
-from .faults import (
-    FALSE_LEADS,
-    FAULTS,
-    FITTING_LEADS,
-    Draft,
-    Place,
-    UnsuitableDraftError,
-    lift_far,
-    lift_stranger,
-    wide_enough,
-)
-from .radio import free_space, handover_loss, level, rate, sinr_for, speed_loss
+from .difficulty import Difficulty, Ranges
+from .faults import FALSE_LEADS, FAULTS, ORDER, Draft, Place, UnsuitableDraftError, lift_far, lift_stranger, wide_enough
+from .logged import METRES_PER_DEGREE, WEAKEST, logged, longitude_of
+from .radio import free_space, level
 from .rules import findings
-from .scenario import DEFAULT_TILT, Cell, Neighbour, Row, Scenario
+from .scenario import DEFAULT_TILT, Cell, Scenario
 
 ROWS = 10
 WINDOW = 4
-METRES_PER_DEGREE = 111_194.93
-"""Along a meridian, on a sphere of 6,371 km."""
+TRIES = 20
 
 BEAMS = ("DEFAULT", *(f"SCENARIO_{number}" for number in range(1, 17)))
 BEAM_WEIGHTS = (60, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2)
-WEAKEST = -118.0
-"""dBm before shadowing; weaker cells are not reported."""
-FAINTEST = -125.0
-"""dBm; the lowest level that a phone reports."""
-
-
-@dataclass(frozen=True)
-class Difficulty:
-    """How hard the drives are.
-
-    Args:
-        cells: fewest and most rows of the engineering table, 4 to 16.
-        false_leads: probability of each false lead that fits the cause (39 km/h, 0.98 km, 165 RBs, two handovers, ...).
-
-    Raises:
-        ValueError: a value is out of range.
-
-    Example:
-        >>> len(draw("example", "C7", Difficulty(cells=(8, 8))).cells)
-        8
-    """
-
-    cells: tuple[int, int] = (5, 13)
-    false_leads: float = 0.3
-
-    def __post_init__(self) -> None:
-        low, high = self.cells
-        if not 4 <= low <= high <= 16:
-            raise ValueError(f"cells is {self.cells}; give the fewest and the most, between 4 and 16.")
-        if not 0 <= self.false_leads <= 1:
-            raise ValueError(f"false_leads is {self.false_leads}; it is a probability, 0 to 1.")
 
 
 def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
@@ -83,22 +42,24 @@ def draw(key: str, cause: str, difficulty: Difficulty) -> Scenario:
     Example:
         >>> drive = draw("example", "C8", Difficulty())
         >>> len(drive.rows), drive.bad_rows
-        (10, (1, 2, 3, 4))
+        (10, (5, 6, 7, 8))
     """
-    rng = random.Random(f"{key} {cause}")
+    rng, ranges = random.Random(f"{key} {cause}"), difficulty.ranges
     cells = rng.randint(*difficulty.cells)
     shadow = random.Random(f"shadow {key} {cause}").uniform(0, 20)
+    step = random.Random(f"step {key} {cause}").uniform(*ranges.steps)
     while True:
-        leads = [lead for lead in FITTING_LEADS[cause] if rng.random() < difficulty.false_leads]
-        if {"C2", "C5"} <= set(leads):
+        leads = [lead for lead in ranges.leads[cause] if rng.random() < difficulty.false_leads]
+        if {"C2", "C5"} <= set(leads) and not ranges.is_loaded:
             leads.remove(rng.choice(["C2", "C5"]))
-        for _ in range(20):  # keep the leads, so that those that are harder to place do not become rarer
+        for _ in range(TRIES):  # keep the leads, so that those that are harder to place do not become rarer
             try:
-                scenario = _attempt(rng, cause, leads, cells, shadow)
+                scenario = _attempt(rng, cause, leads, cells, shadow, step, ranges)
             except UnsuitableDraftError:
                 continue
             if is_clear(scenario, cause):
-                return scenario
+                shuffled = rng.sample(scenario.cells, len(scenario.cells))
+                return Scenario(scenario.rows, tuple(shuffled))
 
 
 def is_clear(scenario: Scenario, cause: str) -> bool:
@@ -109,12 +70,15 @@ def is_clear(scenario: Scenario, cause: str) -> bool:
     return all(finding.holds == (finding.cause == cause) for finding in findings(scenario) if finding.cause != "C3")
 
 
-def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int, shadow: float) -> Scenario:
-    """One try, which may not be clear. shadow: dB that every cell loses in this place."""
-    draft = _base(rng, cause, leads, cells)
+def _attempt(
+    rng: random.Random, cause: str, leads: list[str], cells: int, shadow: float, step: float, ranges: Ranges
+) -> Scenario:
+    """One try, which may not be clear. shadow: dB that every cell loses in this place. step: see `_speeds`."""
+    draft = _base(rng, cause, leads, cells, step, ranges)
     faults = {lead: FALSE_LEADS[lead] for lead in leads} | {cause: FAULTS[cause]}
-    for name in sorted(faults, reverse=True):  # C1 last: it depends on which rows the first cell serves
-        faults[name].before(draft)
+    for name in ORDER:
+        if name in faults:
+            faults[name].before(draft)
     if "C1" not in faults:
         wide_enough(draft)
     _hear(draft)
@@ -128,18 +92,18 @@ def _attempt(rng: random.Random, cause: str, leads: list[str], cells: int, shado
         fault.levels(draft)
     _turn_far_site(draft)
     _shade(draft, shadow)
-    return _finished(draft, cause)
+    return logged(draft, ranges)
 
 
-def _base(rng: random.Random, cause: str, leads: list[str], count: int) -> Draft:
+def _base(rng: random.Random, cause: str, leads: list[str], count: int, step: float, ranges: Ranges) -> Draft:
     """A drive past a main site, without fault and throughput."""
     start = rng.randint(1, ROWS - WINDOW - 1)
     window = range(start, start + WINDOW)
-    speeds = _speeds(rng, window, cause == "C7", "C7" in leads)
+    speeds = _speeds(rng, window, cause == "C7", "C7" in leads, step, ranges.speeds)
     places = _places(rng, speeds, window[2])
     sites, site_of = _sites(rng, places[window[2]], count, cause, leads)
     after = rng.choice([0, 1])
-    cells = _cells(rng, sites, site_of, places[0], places[window[2] if after else ROWS - 1])
+    cells = _cells(rng, sites, site_of, places[0], places[window[2] if after else ROWS - 1], ranges.steepest)
     serving = [0] * window[2] + [1] * 2 + [after] * (ROWS - window[3] - 1)
     blocks = [rng.uniform(172, 211) for _ in range(ROWS)]
     targets = [rng.uniform(190, 560) for _ in range(ROWS)]
@@ -188,12 +152,15 @@ def _shade(draft: Draft, shadow: float) -> None:
     draft.shadow = math.ceil(100 * max(shadow, excess)) / 100
 
 
-def _speeds(rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool) -> list[float]:
-    """Integers in km/h, below 40 unless the drive is meant to be fast."""
-    speed, speeds = rng.uniform(10, 34), []
+def _speeds(
+    rng: random.Random, window: range, is_fast: bool, is_nearly_fast: bool, step: float, limits: tuple[int, int]
+) -> list[float]:
+    """Integers in km/h within the limits, unless the drive is meant to be fast. step: how much they change, km/h."""
+    low, high = limits
+    speed, speeds = rng.uniform(low, high - 2), []
     for row in range(ROWS):
-        speed = 10 + abs(speed - 10 + rng.gauss(0, 2))  # reflected at 10 and 36, so that values do not pile up there
-        speed = 36 - abs(36 - speed)
+        speed = low + abs(speed - low + rng.gauss(0, step))  # reflected, so that values do not pile up at the limits
+        speed = high - abs(high - speed)
         speeds.append(float(round(speed + 40 * (row in window and is_fast))))
     if is_nearly_fast and not is_fast:
         for row in rng.sample(list(window), rng.randint(1, 3)):
@@ -238,7 +205,9 @@ def _sites(rng: random.Random, place: Place, cells: int, cause: str, leads: list
     return sites, site_of
 
 
-def _cells(rng: random.Random, sites: list[Place], site_of: list[int], begin: Place, border: Place) -> list[Cell]:
+def _cells(
+    rng: random.Random, sites: list[Place], site_of: list[int], begin: Place, border: Place, steepest: int
+) -> list[Cell]:
     """Cells with their antennas; no two PCIs are equal modulo 30.
 
     begin: start of the drive, on the side of the first cell of the main site. border: where its second cell takes over.
@@ -264,10 +233,10 @@ def _cells(rng: random.Random, sites: list[Place], site_of: list[int], begin: Pl
             Cell(
                 gnodeb=gnodebs[site],
                 number=sector + 1,
-                longitude=_longitude(longitude, latitude, east),
+                longitude=longitude_of(longitude, latitude, east),
                 latitude=round(latitude + north / METRES_PER_DEGREE, 6),
                 azimuth=float(round(azimuth) % 360),
-                mechanical_tilt=float(rng.randint(0, 16)) if site != 1 else 0.0,
+                mechanical_tilt=float(rng.randint(0, steepest)) if site != 1 else 0.0,
                 digital_tilt=float(rng.choice([DEFAULT_TILT, DEFAULT_TILT, *range(13)]) if site != 1 else sector % 3),
                 digital_azimuth=float(rng.choice([0, 0, 0, 5, 10, -5, -10])),
                 beam=rng.choices(BEAMS, BEAM_WEIGHTS)[0],
@@ -279,68 +248,3 @@ def _cells(rng: random.Random, sites: list[Place], site_of: list[int], begin: Pl
             )
         )
     return cells
-
-
-def _longitude(origin: float, latitude: float, east: float) -> float:
-    return round(origin + east / (METRES_PER_DEGREE * math.cos(math.radians(latitude))), 6)
-
-
-def _finished(draft: Draft, cause: str) -> Scenario:
-    """Add throughput and SINR, and build both tables."""
-    rng = draft.rng
-    sinrs, throughputs = [], []
-    for row in range(ROWS):
-        recent = sum(draft.serving[r] != draft.serving[r - 1] for r in (row - 1, row) if r >= 1)
-        left = draft.blocks[row] * speed_loss(draft.speeds[row])
-        lossy = left * handover_loss(recent)
-        if row in draft.window:  # the cost of the fault is added to this
-            sinr = sinr_for(draft.targets[row] / 190)
-            carried = lossy * rate(sinr)
-        else:  # throughput limited by a handover, at the SINR that it requires without one
-            gap = draft.levels[draft.serving[row]][row] - max(draft.levels[c][row] for c in draft.others(row))
-            wanted = rng.uniform(640, 900) + 25 * min(max(gap, 0), 20) * rng.random()
-            carried = lossy * rate(sinr_for(wanted / lossy))
-            sinr = sinr_for(carried / left)
-        sinrs.append(sinr + rng.gauss(0, 0.3))
-        throughputs.append(carried * (1 + rng.gauss(0, 0.015)))
-    return _tables(draft, sinrs, throughputs)
-
-
-def _tables(draft: Draft, sinrs: list[float], throughputs: list[float]) -> Scenario:
-    rng = draft.rng
-    site = draft.cells[0]
-    longitude, latitude = site.longitude, site.latitude
-    began = datetime(2025, rng.randint(1, 12), rng.randint(1, 28), rng.randint(8, 18), rng.randrange(60))
-    began += timedelta(seconds=rng.randrange(60))
-    heard = rng.randint(2, 5)
-    unlisted = rng.randrange(1008) if rng.random() < 0.3 else None
-    listed = {cell.pci for cell in draft.cells}
-    remainders = {pci % 30 for pci in listed}
-    rows = []
-    for r, (x, y) in enumerate(draft.places):
-        others = sorted(draft.others(r), key=lambda c: -draft.levels[c][r])
-        found = [(draft.cells[c].pci, draft.levels[c][r]) for c in others if draft.levels[c][r] > WEAKEST]
-        found = found[: heard if rng.random() < 0.7 else max(heard - 1, 2)]
-        if unlisted is not None and unlisted % 30 not in remainders and len(found) > 2 and rng.random() < 0.7:
-            found[-1] = (unlisted, found[-1][1])
-        rows.append(
-            Row(
-                time=(began + timedelta(seconds=r)).strftime("%Y-%m-%d %H:%M:%S.000000"),
-                longitude=_longitude(longitude, latitude, x),
-                latitude=round(latitude + y / METRES_PER_DEGREE, 6),
-                speed=draft.speeds[r],
-                pci=draft.cells[draft.serving[r]].pci,
-                rsrp=_reported(draft.levels[draft.serving[r]][r], draft.shadow),
-                sinr=round(sinrs[r], 2),
-                throughput=round(throughputs[r], 2),
-                neighbours=tuple(Neighbour(pci, _reported(level, draft.shadow)) for pci, level in found),
-                rb=round(draft.blocks[r], 2),
-            )
-        )
-    order = sorted(range(len(draft.cells)), key=lambda c: (draft.cells[c].gnodeb, draft.cells[c].number))
-    return Scenario(tuple(rows), tuple(draft.cells[c] for c in order))
-
-
-def _reported(level: float, shadow: float) -> float:
-    """dBm as reported by a phone. Rounded first, so that differences between cells do not depend on the shadow."""
-    return max(round(round(level, 2) - shadow, 2), FAINTEST)

@@ -1,6 +1,6 @@
 """The faults that put each root cause into a generated drive, and the false leads that resemble them.
 
-A draft has cells, the serving cell and the level of each cell per row, speeds and resource blocks; throughput and SINR
+A draft has cells, the serving cell and the level of each cell per row, speeds and resource blocks; SINR and throughput
 are derived from them afterwards (see `drive.py`). Each fault changes the bad window only. Faults follow the way the
 official data is made, with levels, places and both tables kept consistent. A false lead does the same, but stays within
 the limits of the rules.
@@ -144,7 +144,7 @@ def better_neighbour(draft: Draft) -> None:
     before = draft.rng.uniform(190, 340)
     after = before + draft.rng.uniform(160, 230)
     for row in draft.window:
-        draft.targets[row] = (before if row < draft.handover else after) + draft.rng.uniform(-25, 25)
+        draft.targets[row] = (before if draft.serving[row] == draft.first else after) + draft.rng.uniform(-25, 25)
 
 
 def lift_stranger(draft: Draft, low: float, high: float) -> None:
@@ -180,8 +180,9 @@ def ping_pong(draft: Draft) -> None:
 
 
 def same_modulo(draft: Draft) -> None:
-    """C6: the second cell gets the same PCI modulo 30 as the first, in both tables."""
-    collide(draft, draft.second, draft.first)
+    """C6: the two cells that serve get the same PCI modulo 30, in both tables."""
+    first, other = draft.pair
+    collide(draft, other, first)
 
 
 def collide(draft: Draft, cell: int, other: int) -> None:
@@ -255,6 +256,9 @@ FAULTS = {
     "C8": Fault(partial(scale_blocks, low=105, high=152)),
 }
 
+ORDER = ("C8", "C7", "C5", "C4", "C3", "C2", "C6", "C1")
+"""In which faults are applied: C6 needs to know which cells serve, and C1 which rows the first one serves."""
+
 FALSE_LEADS = {
     "C1": Fault(nearly_too_much_tilt),
     "C2": Fault(nearly_overshooting),
@@ -266,7 +270,10 @@ FALSE_LEADS = {
 }
 """By the cause that each resembles."""
 
-FITTING_LEADS = {
+LEADS = {cause: tuple(lead for lead in FALSE_LEADS if lead != cause) for cause in FAULTS}
+"""By cause, the false leads that may come with it: all but its own, so that none of them says anything."""
+
+COMPACT_LEADS = {
     "C1": ("C2", "C4", "C6", "C7", "C8"),
     "C2": ("C1", "C4", "C6", "C7", "C8"),
     "C3": ("C1", "C4", "C6", "C7", "C8"),
@@ -276,4 +283,4 @@ FITTING_LEADS = {
     "C7": ("C1", "C2", "C4", "C5", "C6", "C8"),
     "C8": ("C1", "C2", "C4", "C5", "C6", "C7"),
 }
-"""By cause, the false leads that are possible in its drive."""
+"""The same for telelogs-compact."""

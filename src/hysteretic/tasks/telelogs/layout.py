@@ -1,14 +1,15 @@
 """Locate the options and the two tables in the text of a question: lines and positions, no values yet.
 
-Options are lines such as "C1: ...", "A) ..." or "2. ..." whose words name one of the eight causes, in this project's
-or the data set's wording. Tables are '|'-separated lines under a header with the known column names, in any order.
+Options are lists of lines such as "C1: ...", "M5. ...", "A) ..." or "2. ...". Their words may name one of the eight
+causes, in this project's or the data set's wording. Tables are lines under a header with the known column names, in any
+order, separated by '|', tabs, semicolons or commas. The next line of prose ends a table.
 Every step is linear in the length of the text, and the text is bounded.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .scenario import CAUSES
@@ -19,7 +20,7 @@ LONGEST = 1_000_000
 MOST_LINES = 5_000
 MOST_ROWS = 200
 """Most rows of a table; those of the data set have at most 13."""
-LONGEST_OPTION = 400
+LONGEST_OPTION = 1_000
 
 DRIVE, CELLS = "drive log", "table of cells"
 COLUMNS = {DRIVE: DRIVE_COLUMNS, CELLS: CELL_COLUMNS}
@@ -41,15 +42,24 @@ _KEYWORDS = {
 """By cause, the words (in lower case) that only its option contains."""
 
 
+SEPARATORS = "|\t;,"
+MOST_WRAPPED = 3
+"""Most lines without a label between two options of one list."""
+
+
 @dataclass(frozen=True)
 class Option:
-    """An option line: its label, the cause its words name, and their position (indices into the text)."""
+    """An option line: its label, its words, the cause that they name, and their position (indices into the text)."""
 
     line: int
     label: str
-    cause: str
+    words: str
+    cause: str | None
     start: int
     end: int
+
+
+Options = tuple[Option, ...]
 
 
 @dataclass(frozen=True)
@@ -60,24 +70,27 @@ class Table:
     header: tuple[int, str]
     rows: tuple[tuple[int, str], ...]
     introduction: int | None
+    separator: str = "|"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The lines of a text (without line breaks), the index at which each starts, its options and tables in order."""
+    """The lines of a text (without line breaks), the index at which each starts, its lists and tables in order."""
 
     lines: tuple[str, ...]
     starts: tuple[int, ...]
-    options: tuple[Option, ...]
+    lists: tuple[Options, ...]
+    """Everything that looks like a list of options: instructions may be numbered too."""
     tables: tuple[Table, ...]
-    others: tuple[tuple[int, str], ...]
-    """Lines that look like an option but name no cause, or several."""
-    stray: tuple[int, ...]
-    """Lines that look like rows (three '|' or more) but are outside any table, as after a blank line."""
+
+    @property
+    def options(self) -> Options:
+        """The list that names most causes, the last of several; empty if there is no list."""
+        return max(reversed(self.lists), key=lambda found: len({option.cause for option in found} - {None}), default=())
 
 
-def layout(text: str, is_strict: bool = False) -> Layout:
-    """Find options and tables. is_strict: a blank line ends a table; otherwise the next line of prose does.
+def layout(text: str) -> Layout:
+    """Find options and tables.
 
     Raises ValueError for text that is too long and for two tables of one kind.
     """
@@ -91,9 +104,7 @@ def layout(text: str, is_strict: bool = False) -> Layout:
     starts = [0]
     for line in lines[:-1]:
         starts.append(starts[-1] + len(line) + 1)
-    options, others = _options(lines, starts)
-    tables, stray = _tables(lines, is_strict)
-    return Layout(tuple(lines), tuple(starts), tuple(options), tuple(tables), tuple(others), tuple(stray))
+    return Layout(tuple(lines), tuple(starts), tuple(_lists(lines, starts)), tuple(_tables(lines)))
 
 
 def cause_of(words: str) -> str | None:
@@ -108,29 +119,33 @@ def column_key(name: str) -> str:
     return "".join(filter(str.isalnum, _BRACKETS.sub("", name.rpartition("\uff1a")[2]).casefold()))
 
 
-def cells_of(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split("|")]
+def cells_of(line: str, separator: str = "|") -> list[str]:
+    return [cell.strip() for cell in line.split(separator)]
 
 
-def _options(lines: Sequence[str], starts: Sequence[int]) -> tuple[list[Option], list[tuple[int, str]]]:
-    """Options, and lines that look like one. If labels have several styles, the one that names most causes counts."""
-    options: dict[str, list[Option]] = {}
-    others: dict[str, list[tuple[int, str]]] = {}
+def _lists(lines: Sequence[str], starts: Sequence[int]) -> Iterator[Options]:
+    """Lists of two options or more. A list goes on while only blank lines lie between its options, or few lines if the
+    labels have the same style; labels that begin anew after a gap begin another."""
+    found: list[Option] = []
+    between = 0
     for number, (line, start) in enumerate(zip(lines, starts, strict=True), 1):
-        if len(line) > LONGEST_OPTION or "|" in line or not (label := _LABEL.match(line)):
+        label = _LABEL.match(line) if len(line) <= LONGEST_OPTION and line.count("|") < 3 else None
+        if label is None:
+            between += bool(line.strip()) * (MOST_WRAPPED + 1 if line.count("|") >= 3 else 1)
             continue
-        words = line[label.end() :].rstrip()
-        cause = cause_of(words)
-        style = _style(label[1])
-        if cause is None:
-            others.setdefault(style, []).append((number, label[1]))
-        else:
-            begin = start + label.end()
-            options.setdefault(style, []).append(Option(number, label[1], cause, begin, begin + len(words)))
-    if not options:
-        return [], []
-    best = max(options, key=lambda style: len({option.cause for option in options[style]}))
-    return options[best], others.get(best, [])
+        words, begin = line[label.end() :].rstrip(), start + label.end()
+        option = Option(number, label[1], words, cause_of(words), begin, begin + len(words))
+        if found:
+            is_wrapped = between <= MOST_WRAPPED and _style(option.label) == _style(found[-1].label)
+            is_again = number > found[-1].line + 1 and option.label in {other.label for other in found}
+            if (between and not is_wrapped) or is_again:
+                if len(found) > 1:
+                    yield tuple(found)
+                found = []
+        found.append(option)
+        between = 0
+    if len(found) > 1:
+        yield tuple(found)
 
 
 def _style(label: str) -> str:
@@ -138,30 +153,28 @@ def _style(label: str) -> str:
     return "".join(dict.fromkeys("0" if character.isdigit() else "A" for character in label))
 
 
-def _tables(lines: Sequence[str], is_strict: bool) -> tuple[list[Table], list[int]]:
+def _tables(lines: Sequence[str]) -> list[Table]:
     tables: list[Table] = []
-    stray: list[int] = []
-    kind, header, introduction = "", (0, ""), None
+    kind, separator, header, introduction = "", "|", (0, ""), None
     rows: list[tuple[int, str]] = []
     above = 0  # number of the last line that is not blank
     for number, line in enumerate([*lines, "end"], 1):
-        is_row = "|" in line
-        found = _kind(line) if is_row else ""
-        if kind and (found or (not is_row and (is_strict or line.strip()))):
-            tables.append(Table(kind, header, tuple(rows), introduction))
-            kind = ""
+        is_row = "|" in line if separator == "|" else line.count(separator) >= 3
+        found, split_by = _header(line)
+        if kind and (found or (not is_row and (separator != "|" or line.strip()))):
+            tables.append(Table(kind, header, tuple(rows), introduction, separator))
+            kind, separator = "", "|"
         if found:
             _check_new(found, number, tables)
             introduces = above > 0 and _introduces(lines[above - 1])
-            kind, header, introduction, rows = found, (number, line), above if introduces else None, []
-        elif kind and is_row:
+            kind, separator, header, rows = found, split_by, (number, line), []
+            introduction = above if introduces else None
+        elif kind and is_row and not ("---" in line and set(line) <= set("|-: \t\r")):  # Markdown's, under a header
             rows.append((number, line))
             if len(rows) > MOST_ROWS:
                 raise ValueError(f"line {number}: the {kind} has more than {MOST_ROWS} rows, which is the limit.")
-        elif line.count("|") >= 3:
-            stray.append(number)
         above = number if line.strip() else above
-    return tables, stray
+    return tables
 
 
 def _check_new(kind: str, number: int, tables: Sequence[Table]) -> None:
@@ -176,15 +189,19 @@ _KEYS = {kind: frozenset(map(column_key, names)) for kind, names in COLUMNS.item
 _OWN_KEYS = {DRIVE: _KEYS[DRIVE] - _KEYS[CELLS], CELLS: _KEYS[CELLS] - _KEYS[DRIVE]}
 
 
-def _kind(line: str) -> str:
-    """The kind of table whose header this line is: it has three or more column names of only that table; else ""."""
+def _header(line: str) -> tuple[str, str]:
+    """The kind of table whose header this line is, and its separator: it has three or more column names of only that
+    table; otherwise ""."""
     words = line.casefold()
     if len(line) > 10_000 or ("pc" not in words and "gnodeb" not in words):  # quick: most rows go here
-        return ""
-    keys = set(map(column_key, line.split("|")))
-    counts = {kind: len(own & keys) for kind, own in _OWN_KEYS.items()}
-    best = max(counts, key=lambda kind: counts[kind])
-    return best if counts[best] >= 3 else ""
+        return "", "|"
+    for separator in SEPARATORS:
+        keys = set(map(column_key, line.split(separator)))
+        counts = {kind: len(own & keys) for kind, own in _OWN_KEYS.items()}
+        best = max(counts, key=lambda kind: counts[kind])
+        if counts[best] >= 3:
+            return best, separator
+    return "", "|"
 
 
 def _introduces(line: str) -> bool:

@@ -1,22 +1,21 @@
 """Parse the text of a TeleLogs question into a scenario and its options, and solve it by the rules.
 
-    found = parse_question(text)          strict: any irregularity is an error that names the line
-    found = parse_question(text, False)   tolerant: values that no rule needs may be missing; see `remarks`
-
-Both find columns by name, in any order. Tolerant parsing also accepts: either kind of line break, blank lines inside
-tables, '|' around rows, unknown columns, empty cells for '-', rows without an essential value (they are left out), and
-tables without columns that no rule reads.
+Columns are found by name, in any order. Accepted are also: options that name only some of the causes, or none; either
+kind of line break; blank lines inside tables; '|' around rows, Markdown's line under a header, and other separators;
+unknown columns; empty cells for '-'; rows without an essential value (they are left out); and tables without columns
+that no rule reads. What was left out or assumed is in the remarks.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .layout import CELLS, COLUMNS, DRIVE, Layout, Option, Table, cells_of, column_key, layout
+from .layout import CELLS, COLUMNS, DRIVE, Option, Options, Table, cells_of, column_key, layout
 from .rules import root_cause
 from .scenario import CAUSES, Cell, Neighbour, Row, Scenario, ScenarioError, vertical_beamwidth
 from .text import CELL_COLUMNS, DRIVE_COLUMNS, MISSING, TOP
@@ -27,7 +26,7 @@ OPTIONAL = {
     ),
     CELLS: frozenset({"Cell ID", "Mechanical Azimuth", "Digital Azimuth", *CELL_COLUMNS[-3:]}),
 }
-"""Columns that tolerant parsing does without: time, SINR, neighbours after the first; cell data that no rule reads."""
+"""Columns that a table may lack: time, SINR, neighbours after the first; cell data that no rule reads."""
 
 _KEY = {name: column_key(name) for names in COLUMNS.values() for name in names}
 Made = TypeVar("Made")
@@ -41,8 +40,9 @@ class Question:
 
     Args:
         scenario: its tables.
-        options: the cause of each label, in the order in which they are listed.
-        remarks: what tolerant parsing left out or assumed, each with its line.
+        options: the cause of each label, in the order in which they are listed; for an option that names none of the
+            eight causes, its words.
+        remarks: what was left out or assumed, each with its line.
     """
 
     scenario: Scenario
@@ -51,21 +51,24 @@ class Question:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The label of each cause, C1 to C8."""
+        """The label of each listed cause, in the order C1 to C8."""
         of = {cause: label for label, cause in self.options.items()}
-        return {cause: of[cause] for cause in CAUSES}
+        return {cause: of[cause] for cause in CAUSES if cause in of}
+
+
+class NotApplicableError(ValueError):
+    """The rules cannot answer a question: it does not list the eight causes, or has no tables to apply them to."""
 
 
 class _MissingError(Exception):
     """An essential cell of a row is empty."""
 
 
-def parse_question(text: str, is_strict: bool = True) -> Question:
+def parse_question(text: str) -> Question:
     """Parse a question.
 
     Args:
         text: the whole question: options, drive log and table of cells.
-        is_strict: treat any irregularity as an error; otherwise as described at the top of the module.
 
     Returns:
         The scenario, the cause of each label, and remarks.
@@ -79,17 +82,8 @@ def parse_question(text: str, is_strict: bool = True) -> Question:
         >>> parse_question(render(drive)).scenario == drive
         True
     """
-    if is_strict and isinstance(text, str) and "\r" in text:
-        number = text.count("\n", 0, text.index("\r")) + 1
-        raise ValueError(
-            f"line {number}: a Windows line break; convert the text to \\n, or parse it with is_strict=False."
-        )
-    found = layout(text, is_strict)
-    options = read_options(found, is_strict)
-    if is_strict and found.stray:
-        raise ValueError(
-            f"line {found.stray[0]}: a row outside the tables; remove it, or the blank line or text before it."
-        )
+    found = layout(text)
+    options = read_options(found.options)
     tables = {table.kind: table for table in found.tables}
     for kind in (DRIVE, CELLS):
         if kind not in tables:
@@ -98,8 +92,8 @@ def parse_question(text: str, is_strict: bool = True) -> Question:
                 f"{COLUMNS[kind][0]!r} and {COLUMNS[kind][4]!r}, separated by '|'. Give the complete question."
             )
     remarks: list[str] = []
-    rows = _read(tables[DRIVE], is_strict, remarks, _row)
-    cells = _read(tables[CELLS], is_strict, remarks, _cell)
+    rows = _read(tables[DRIVE], remarks, _row)
+    cells = _read(tables[CELLS], remarks, _cell)
     return Question(Scenario(rows, cells), options, tuple(remarks))
 
 
@@ -107,12 +101,13 @@ def solve(question: str) -> str:
     """The label that answers a question: that of the cause the rules find in its tables.
 
     Args:
-        question: text of a TeleLogs question, parsed tolerantly (see `parse_question`).
+        question: text of a TeleLogs question.
 
     Returns:
         One of the labels of the question, usually "C1" to "C8".
 
     Raises:
+        NotApplicableError: the options are not the eight causes; the message names those that are missing.
         ValueError: the text is not a TeleLogs question.
 
     Example:
@@ -123,50 +118,48 @@ def solve(question: str) -> str:
     References:
         The rules: see `hysteretic.tasks.telelogs.rules`.
     """
-    found = parse_question(question, is_strict=False)
+    found = parse_question(question)
+    check_applicable(found.options)
     return found.labels[root_cause(found.scenario).cause]
 
 
-def read_options(found: Layout, is_strict: bool) -> dict[str, str]:
-    """The cause of each label, in the order of the text. Raises ValueError unless all eight causes are there."""
-    options: dict[str, Option] = {}
-    for option in found.options:
-        before = options.setdefault(option.label, option)
-        if before is not option and (is_strict or before.cause != option.cause):
+def check_applicable(options: Mapping[str, str]) -> None:
+    """Raises NotApplicableError unless the options name all eight causes."""
+    missing = [cause for cause in CAUSES if cause not in options.values()]
+    if missing:
+        named = ", ".join(f"{cause} ({CAUSES[cause]})" for cause in missing)
+        raise NotApplicableError(
+            f"The rules are not applicable: the options name {len(CAUSES) - len(missing)} of the eight causes; missing "
+            f"are {named}"
+        )
+
+
+def read_options(options: Options) -> dict[str, str]:
+    """The cause of each label, in the order of the text; where an option names no cause of its own, its words.
+
+    Raises ValueError for an ambiguous list: without options, with a label or an option twice.
+    """
+    if not options:
+        raise ValueError("The question lists no options; list each on its own line, as 'C1: ...'.")
+    by_label: dict[str, Option] = {}
+    by_words: dict[str, Option] = {}
+    for option in options:
+        before = by_label.setdefault(option.label.casefold(), option)
+        if before is not option:
             raise ValueError(
                 f"line {option.line}: label {option.label!r} is already used in line {before.line}; give each option "
                 "its own label."
             )
-    causes: dict[str, Option] = {}
-    for option in options.values():
-        before = causes.setdefault(option.cause, option)
+        before = by_words.setdefault(" ".join(option.words.casefold().split()), option)
         if before is not option:
             raise ValueError(
-                f"line {option.line}: option {option.label!r} is the same cause as option {before.label!r} in line "
-                f"{before.line}, {option.cause} ({CAUSES[option.cause]}); list each cause once."
+                f"line {option.line}: option {option.label!r} says the same as option {before.label!r} in line "
+                f"{before.line}; list each once."
             )
-    inside = [line for line, _ in found.others if options and _first(options) <= line <= _last(options) + 1]
-    if inside and (is_strict or len(causes) < len(CAUSES)):
-        raise ValueError(
-            f"line {inside[0]}: option {found.lines[inside[0] - 1][:60]!r} names none of the eight causes; a TeleLogs "
-            "question lists exactly those."
-        )
-    missing = [cause for cause in CAUSES if cause not in causes]
-    if missing:
-        where = f"lines {_first(options)} to {_last(options)}" if options else f"{len(found.lines)} lines"
-        raise ValueError(
-            f"{where}: the options name {len(causes)} of the eight causes; {missing[0]} ({CAUSES[missing[0]]}) is "
-            "missing. List each on its own line, as 'C1: ...'."
-        )
-    return {label: option.cause for label, option in options.items()}
-
-
-def _first(options: Mapping[str, Option]) -> int:
-    return min(option.line for option in options.values())
-
-
-def _last(options: Mapping[str, Option]) -> int:
-    return max(option.line for option in options.values())
+    causes = Counter(option.cause for option in options)
+    return {
+        option.label: option.cause if option.cause and causes[option.cause] == 1 else option.words for option in options
+    }
 
 
 @dataclass(frozen=True)
@@ -175,12 +168,10 @@ class _Cells:
 
     kind: str
     cells: Mapping[str, str]
-    is_strict: bool
     assumed: list[str]
 
     def is_missing(self, column: str) -> bool:
-        cell = self.cells.get(_KEY[column], MISSING)
-        return cell == MISSING or (cell == "" and not self.is_strict)
+        return self.cells.get(_KEY[column], MISSING) in (MISSING, "")
 
     def text(self, column: str, default: str | None = None) -> str:
         if not self.is_missing(column):
@@ -204,32 +195,27 @@ class _Cells:
         return int(value)
 
     def _absent(self, column: str, default: Made | None) -> Made:
-        if default is None or self.is_strict:
+        if default is None:
             raise _MissingError(column)
         self.assumed.append(f"no {column}, assumed {default}")
         return default
 
 
-def _read(table: Table, is_strict: bool, remarks: list[str], make: Callable[[_Cells], Made]) -> tuple[Made, ...]:
+def _read(table: Table, remarks: list[str], make: Callable[[_Cells], Made]) -> tuple[Made, ...]:
     """The rows of a table, each converted by `make`. Raises ValueError naming the line of a malformed row."""
-    keys = _keys(table, is_strict)
+    keys = _keys(table)
     made = []
     for number, line in table.rows:
-        cells = _split(table, line, len(keys), is_strict)
+        cells = _split(table, line, len(keys))
         if len(cells) != len(keys):
             raise ValueError(
                 f"line {number}: a row of the {table.kind} has {len(cells)} cells, but its header (line "
                 f"{table.header[0]}) has {len(keys)}; fix or remove the row."
             )
-        row = _Cells(table.kind, dict(zip(keys, cells, strict=True)), is_strict, [])
+        row = _Cells(table.kind, dict(zip(keys, cells, strict=True)), [])
         try:
             made.append(make(row))
         except _MissingError as error:
-            if is_strict:
-                raise ValueError(
-                    f"line {number}: column {error.args[0]!r} is empty, but every row of the {table.kind} needs it; "
-                    "fill it in, or parse with is_strict=False to leave the row out."
-                ) from None
             remarks.append(f"line {number}: left out, column {error.args[0]!r} is empty")
         except ScenarioError as error:
             raise ValueError(f"line {number}: in the {table.kind}, {error} Fix or remove the row.") from error
@@ -240,29 +226,24 @@ def _read(table: Table, is_strict: bool, remarks: list[str], make: Callable[[_Ce
     return tuple(made)
 
 
-def _keys(table: Table, is_strict: bool) -> list[str]:
+def _keys(table: Table) -> list[str]:
     """The column of each cell of a row."""
     number, line = table.header
-    keys = [column_key(name) for name in _split(table, line, None, is_strict)]
+    keys = [column_key(name) for name in _split(table, line)]
     known = {_KEY[name]: name for name in COLUMNS[table.kind]}
     for place, key in enumerate(keys):
         if key in known and key in keys[:place]:
             raise ValueError(f"line {number}: column {known[key]!r} appears twice; keep one.")
-        if is_strict and key not in known:
-            name = cells_of(line)[place][:60]
-            raise ValueError(f"line {number}: unknown column {name!r} in the {table.kind}; remove it.")
     for key, name in known.items():
-        if key not in keys and (is_strict or name not in OPTIONAL[table.kind]):
+        if key not in keys and name not in OPTIONAL[table.kind]:
             raise ValueError(f"line {number}: the {table.kind} has no column {name!r}; add it.")
     return keys
 
 
-def _split(table: Table, line: str, wanted: int | None, is_strict: bool) -> list[str]:
-    """The cells of a row; if tolerant, without empty ones at either end. wanted: how many there should be."""
-    cells = cells_of(line)
-    if is_strict:
-        return line.split("|")
-    if cells[0] == "" and len(cells) > 1 and table.header[1].lstrip().startswith("|"):
+def _split(table: Table, line: str, wanted: int | None = None) -> list[str]:
+    """The cells of a row without empty ones at either end. wanted: how many there should be."""
+    cells = cells_of(line, table.separator)
+    if cells[0] == "" and len(cells) > 1 and table.header[1].lstrip(" ").startswith(table.separator):
         cells = cells[1:]
     if cells[-1] == "" and (wanted is None or len(cells) == wanted + 1):
         cells = cells[:-1]
@@ -274,11 +255,7 @@ def _row(cells: _Cells) -> Row:
     neighbours: list[Neighbour] = []
     for pci, level in zip(names[8 : 8 + TOP], names[8 + TOP : 8 + 2 * TOP], strict=True):
         if not cells.is_missing(pci):
-            if cells.is_strict and len(neighbours) < names.index(pci) - 8:
-                raise ScenarioError(f"{pci!r} is given, but an earlier neighbour is {MISSING!r}.")
             neighbours.append(Neighbour(cells.integer(pci), None if cells.is_missing(level) else cells.number(level)))
-        elif cells.is_strict and not cells.is_missing(level):
-            raise ScenarioError(f"{level!r} is {cells.text(level)[:40]!r}, but {pci!r} is {MISSING!r}.")
     return Row(
         time=cells.text(names[0], MISSING),
         longitude=cells.number(names[1]),

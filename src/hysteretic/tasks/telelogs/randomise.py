@@ -32,7 +32,7 @@ def randomise_question(question: str, answer: str, seed: int) -> tuple[str, str]
         The new question and its right label.
 
     Raises:
-        ValueError: the answer is not a label of the question, or the question lacks a cause or a table.
+        ValueError: the answer is not a label of the question, or the question lists no options or lacks a table.
 
     Example:
         >>> from hysteretic.tasks.telelogs import Difficulty, draw, render, solve
@@ -41,7 +41,7 @@ def randomise_question(question: str, answer: str, seed: int) -> tuple[str, str]
         True
     """
     found = layout(question)
-    options = read_options(found, is_strict=False)
+    options = read_options(found.options)
     if answer not in options:
         raise ValueError(f"The answer is {answer!r}; it must be one of the options {', '.join(options)}.")
     if len(found.tables) != 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 CAUSES = {
@@ -27,6 +27,9 @@ DEFAULT_TILT = 255
 """Stands for the default digital tilt, 6 degrees."""
 
 EARTH_KM = 6371.0
+
+LEVELS = -200.0, 0.0
+"""dBm; what a phone can measure lies between, and -999 for a missing level does not."""
 
 
 class ScenarioError(ValueError):
@@ -58,6 +61,9 @@ class Cell:
         _within("height", self.height, 0, 1000)
         _within("PCI", self.pci, 0, 1007)
         _within("mechanical downtilt", self.mechanical_tilt, -90, 90)
+        if self.digital_tilt != DEFAULT_TILT:
+            _within("digital tilt", self.digital_tilt, -90, 90)
+        _within("azimuth", self.azimuth, -360, 360)
 
     @property
     def tilt(self) -> float:
@@ -105,10 +111,15 @@ class Row:
         _within("latitude", self.latitude, -90, 90)
         _within("speed", self.speed, 0, 600)
         _within("serving PCI", self.pci, 0, 1007)
+        _within("SS-RSRP", self.rsrp, *LEVELS)
+        if self.sinr is not None:
+            _within("SS-SINR", self.sinr, -60, 60)
         _within("throughput", self.throughput, 0, 1e5)
         _within("number of RBs", self.rb, 0, 1e4)
         for neighbour in self.neighbours:
             _within("neighbour PCI", neighbour.pci, 0, 1007)
+            if neighbour.level is not None:
+                _within("BRSRP", neighbour.level, *LEVELS)
 
 
 @dataclass(frozen=True)
@@ -156,6 +167,7 @@ def angle_below(cell: Cell, row: Row) -> float:
     return math.degrees(math.atan2(cell.height, 1000 * distance_km(row, cell)))
 
 
+@lru_cache(maxsize=256)
 def vertical_beamwidth(beam: str) -> float:
     """Degrees, by beam scenario: 6 for DEFAULT and SCENARIO_1 to 5, 12 for 6 to 11, 25 from 12 on.
 

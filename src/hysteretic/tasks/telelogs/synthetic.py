@@ -15,8 +15,9 @@ from itertools import islice
 from ..splits import check_split, number_of_problems
 from ..task import Problem
 from .compact import LEGEND, careful_report, compact
-from .diagnosis import Diagnosis
-from .drive import Difficulty, draw
+from .diagnosis import Diagnosis, check_grading
+from .difficulty import COMPACT, OFFICIAL, Difficulty
+from .drive import draw
 from .scenario import CAUSES, Scenario
 from .text import render
 
@@ -33,6 +34,7 @@ class SyntheticTeleLogs(Diagnosis):
         prompt: "chat", messages for an instruct model; "plain", text; "compact", for a tiny model.
         fewest_cells, most_cells, false_leads: see `Difficulty`.
         is_randomised: shuffle the labels of the causes, with the two tables in random order.
+        grading: "strict", or "gsma" to grade as GSMA's evaluations do (see `answers.py`).
 
     Raises:
         ValueError: a setting is out of range, or a compact prompt is to be randomised.
@@ -49,6 +51,7 @@ class SyntheticTeleLogs(Diagnosis):
     most_cells: int = Difficulty.cells[1]
     false_leads: float = Difficulty.false_leads
     is_randomised: bool = False
+    grading: str = "strict"
 
     def __post_init__(self) -> None:
         if self.prompt not in ("chat", "plain", "compact"):
@@ -57,6 +60,7 @@ class SyntheticTeleLogs(Diagnosis):
             raise ValueError(
                 "A compact prompt lists no options, so there are no labels to shuffle; unset is_randomised or prompt."
             )
+        check_grading(self.grading)
         _ = self.difficulty
 
     @property
@@ -72,7 +76,8 @@ class SyntheticTeleLogs(Diagnosis):
 
     @property
     def difficulty(self) -> Difficulty:
-        return Difficulty((self.fewest_cells, self.most_cells), self.false_leads)
+        ranges = COMPACT if self.prompt == "compact" else OFFICIAL
+        return Difficulty((self.fewest_cells, self.most_cells), self.false_leads, ranges)
 
     def problems(self, split: str = "train", seed: int = 0, count: int | None = None) -> tuple[Problem, ...]:
         """The first `count` problems of a split and a seed; a smaller count gives a prefix of a larger one.
@@ -92,6 +97,7 @@ class SyntheticTeleLogs(Diagnosis):
         """The drive that a problem of this task is about."""
         cause = self.class_of(problem)
         assert isinstance(problem.answer, dict)  # checked by class_of
+        assert cause is not None
         return draw(problem.answer["drive"], cause, self.difficulty)
 
     def demonstration(self, problem: Problem) -> str:
