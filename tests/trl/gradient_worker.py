@@ -18,6 +18,7 @@ from policy import low_first_byte, prompts, random_policy, settings
 from transformers import TrainerCallback
 
 import hysteretic as hy
+from hysteretic.dry_run.sharding import allow_fsdp_on_cpus
 from hysteretic.trl import HPOConfig, HPOTrainer, packing
 from hysteretic.trl.step import Idle, Step, plan_step
 
@@ -81,7 +82,13 @@ class KeepGradients(TrainerCallback):
         self.steps = []
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **_):
-        self.steps.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).clone())
+        self.steps.append(flat_gradient(model))
+
+
+def flat_gradient(model):
+    """All gradients in one vector; those of a sharded model whole."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return torch.cat([(g.full_tensor() if hasattr(g, "full_tensor") else g).flatten() for g in gradients]).clone()
 
 
 def rows_of(micro_batch):
@@ -126,7 +133,7 @@ def reference_gradients(trainer, steps):
             )
             output.loss.backward()
             logprobs.backward(leaf.grad * factor_of(correction, objective))
-        yield torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        yield flat_gradient(model)
 
 
 def factor_of(correction, objective):
@@ -151,6 +158,7 @@ def relative_error(name, changes):
         args = HPOConfig(**settings(folder, **changes))
         args.max_steps = args.updates_per_rollout()
         keep = KeepGradients()
+        allow_fsdp_on_cpus()
         trainer = Watched(
             model, reward, args, train_dataset=data, processing_class=tokenizer, callbacks=[keep], peft_config=peft
         )

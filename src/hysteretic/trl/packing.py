@@ -61,6 +61,7 @@ class PackedUpdates(GRPOTrainer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._is_decided = self._packs = self._samples = self._plans = self._leaves_out = False
+        self._is_sharded = False
         self._postpones_old_logps = self._has_postponed_old_logps = False
         self._sampled_entropy: list[float] | None = None
         self._wants_old_entropies = self._is_estimate_said = False
@@ -75,6 +76,7 @@ class PackedUpdates(GRPOTrainer):
         if self._is_decided:
             return
         model = self.accelerator.unwrap_model(self.model)
+        self._is_sharded = compat.is_fsdp2(self)
         share_prompts, drop_silent = setting(self.args, "share_prompts"), setting(self.args, "drop_silent")
         uses_engine = self.use_vllm or self.use_transformers_continuous_batching  # which reads prompts in its own way
         wants_to_sample = (share_prompts or setting(self.args, "drop_finished")) and not uses_engine
@@ -105,6 +107,17 @@ class PackedUpdates(GRPOTrainer):
         if tokens is not None:
             return Budget(None, tokens, is_packed=self._packs)
         return Budget(rows or self.args.per_device_train_batch_size, None, is_packed=self._packs)
+
+    def _passes(self, own: int) -> int:
+        """How many forward passes to make: this rank's own, or those of the busiest rank if passes are collectives."""
+        if not self._is_sharded:
+            return own
+        return int(self.accelerator.gather(torch.tensor([own], device=self.accelerator.device)).max())
+
+    def _take_part(self, model: nn.Module, input_ids: Tensor) -> None:
+        """A forward pass of two tokens, for a rank that has no rows left but must gather weights with the others."""
+        ids = input_ids[:1, -2:]
+        super()._get_per_token_logps_and_entropies(model, ids, torch.ones_like(ids), 1)
 
     # Generation.
 
@@ -180,11 +193,14 @@ class PackedUpdates(GRPOTrainer):
         columns = input_ids.shape[1] - width
         logps, entropies = torch.zeros(2, len(input_ids), width, device=input_ids.device)
         parts = {"prompt_ids": input_ids[:, :columns], "prompt_mask": mask[:, :columns]}
-        for numbers in plan(table({**parts, "completion_mask": mask[:, columns:]}), 1, budget)[0]:
+        rows = table({**parts, "completion_mask": mask[:, columns:]})
+        planned = plan(rows, 1, budget)[0]
+        planned = [numbers for numbers in planned if any(rows[i].response_tokens for i in numbers)]
+        for _ in range(self._passes(len(planned)) - len(planned)):
+            self._take_part(model, input_ids)
+        for numbers in planned:
             kept = mask[numbers]
             first, last = columns - int(kept[:, :columns].sum(1).max()), columns + int(kept[:, columns:].sum(1).max())
-            if last == columns:
-                continue
             logp, entropy, _ = self._get_per_token_logps_and_entropies(
                 model, input_ids[numbers, first:last], kept[:, first:last], last - columns, None, compute_entropy
             )
@@ -194,15 +210,25 @@ class PackedUpdates(GRPOTrainer):
         return logps, entropies if compute_entropy else None, None
 
     def _padded_logps(
-        self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int, *arguments: Any, **options: Any
+        self,
+        model: nn.Module,
+        input_ids: Tensor,
+        mask: Tensor,
+        width: int,
+        batch_size: int | None,
+        *arguments: Any,
+        **options: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """TRL's own log-probs, without the rows that are only padding."""
+        """TRL's own log-probs; those of a micro-batch, without the rows that are only padding."""
         kept = mask[:, mask.shape[1] - width :].any(dim=1)
         images = any(option is not None and option is not False for option in options.values())
-        if images or bool(kept.all()) or not bool(kept.any()):
-            return super()._get_per_token_logps_and_entropies(model, input_ids, mask, width, *arguments, **options)
+        # With a batch_size, fewer rows could be fewer passes, and those of a sharded model must be as many on all ranks.
+        if batch_size is not None or images or bool(kept.all()) or not bool(kept.any()):
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, mask, width, batch_size, *arguments, **options
+            )
         logps, entropies, loss = super()._get_per_token_logps_and_entropies(
-            model, input_ids[kept], mask[kept], width, *arguments, **options
+            model, input_ids[kept], mask[kept], width, None, *arguments, **options
         )
         rows = kept.nonzero().squeeze(1)
 
@@ -272,11 +298,14 @@ class PackedUpdates(GRPOTrainer):
     @torch.no_grad()
     def _complete_old_logps(self, batch: Rows) -> None:
         """Compute the postponed old log-probs of the responses with a gradient, which are known now. Others stay 0."""
-        kept = has_gradient(batch).nonzero().squeeze(1).tolist()
-        if not self._has_postponed_old_logps or not kept:
+        if not self._has_postponed_old_logps:
             return
+        kept = has_gradient(batch).nonzero().squeeze(1).tolist()
         rows = table(batch)
-        for numbers in plan([rows[i] for i in kept], 1, self._budget())[0]:
+        planned = plan([rows[i] for i in kept], 1, self._budget())[0] if kept else []
+        for _ in range(self._passes(len(planned)) - len(planned)):
+            self._take_part(self.model, batch["prompt_ids"])
+        for numbers in planned:
             few = [kept[i] for i in numbers]
             part = take(batch, few)
             logps, _, _ = self._get_per_token_logps_and_entropies(
@@ -331,7 +360,7 @@ class PackedUpdates(GRPOTrainer):
             is_last = micro_batch is inputs.micro_batches[-1]
             if self._recomputing is not None:
                 self._recomputing.close()  # the previous micro-batch has had its backward pass
-            with nullcontext() if is_last else self.accelerator.no_sync(model):
+            with nullcontext() if is_last else self._without_sync(model):
                 before = {name: len(values) for name, values in self._metrics["train"].items()}
                 loss = super().compute_loss(model, micro_batch.inputs) * micro_batch.factor
                 measured.append(self._take_back(before))
@@ -344,6 +373,17 @@ class PackedUpdates(GRPOTrainer):
         for name, value in whole.items():
             self._metrics["train"][name].append(value)
         return loss + done
+
+    def _without_sync(self, model: nn.Module) -> Any:
+        """Leave the reduction of gradients to a later backward pass, unless that takes memory which TRL's way does not.
+
+        A sharded model's gradients stay whole until they are reduced. TRL accepts that where it accumulates, except
+        with accelerate's sync_each_batch; so do we.
+        """
+        reduces_each = self.accelerator.gradient_state.plugin_kwargs.get("sync_each_batch", False)
+        if reduces_each or (self._is_sharded and self.args.gradient_accumulation_steps == 1):
+            return nullcontext()
+        return self.accelerator.no_sync(model)
 
     def _take_back(self, before: dict[str, int]) -> dict[str, float]:
         """Remove and return the values logged since."""
