@@ -14,7 +14,7 @@ from unittest import mock
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
-from policy import low_first_byte, prompts, random_policy, settings
+from policy import flat, low_first_byte, prompts, random_policy, settings
 from transformers import TrainerCallback
 
 import hysteretic as hy
@@ -86,9 +86,7 @@ class KeepGradients(TrainerCallback):
 
 
 def flat_gradient(model):
-    """All gradients in one vector; those of a sharded model whole."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    return torch.cat([(g.full_tensor() if hasattr(g, "full_tensor") else g).flatten() for g in gradients]).clone()
+    return flat(p.grad for p in model.parameters() if p.grad is not None)
 
 
 def rows_of(micro_batch):

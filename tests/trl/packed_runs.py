@@ -2,9 +2,10 @@
 
 import torch
 from accelerate.utils import set_seed
-from policy import low_first_byte, prompts, random_policy, settings
+from policy import flat, low_first_byte, prompts, random_policy, settings
 from transformers import TrainerCallback
 
+from hysteretic.dry_run.sharding import allow_fsdp_on_cpus
 from hysteretic.models.tokenizer import build_tokenizer
 from hysteretic.trl import HPOConfig, HPOTrainer
 
@@ -47,18 +48,19 @@ class KeepWeights(TrainerCallback):
         self.weights = []
 
     def on_step_end(self, args, state, control, model=None, **_):
-        self.weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]).clone())
+        self.weights.append(flat(model.parameters()))
 
 
 def trained(folder, reward=low_first_byte, model=None, data=None, peft_config=None, rollout_func=None, **changes):
     """A trainer after its run, with `tokens`, and the weights after each update."""
     set_seed(0)
     model = random_policy()[0] if model is None else model
-    keep = KeepWeights()
+    keep, args = KeepWeights(), HPOConfig(**settings(folder, **changes))
+    allow_fsdp_on_cpus()
     trainer = Kept(
         model,
         reward,
-        HPOConfig(**settings(folder, **changes)),
+        args,
         train_dataset=data or prompts(),
         processing_class=build_tokenizer(),
         callbacks=[keep],

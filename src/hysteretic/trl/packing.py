@@ -11,10 +11,12 @@ TRL's own code, with one warning that says why (hysteretic.trl.compat).
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from trl import GRPOTrainer
@@ -42,6 +44,16 @@ from hysteretic.trl.step import (
 logger = logging.getLogger(__name__)
 
 _OFF = "switched off"
+
+
+@contextmanager
+def _without_backward(accelerator: Accelerator) -> Iterator[None]:
+    """No backward passes: DeepSpeed counts empty ones too, and would accumulate onto gradients of the last update."""
+    accelerator.backward = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        del accelerator.backward
 
 
 class PackedUpdates(GRPOTrainer):
@@ -76,7 +88,7 @@ class PackedUpdates(GRPOTrainer):
         if self._is_decided:
             return
         model = self.accelerator.unwrap_model(self.model)
-        self._is_sharded = compat.is_fsdp2(self)
+        self._is_sharded = compat.is_sharded(self)
         share_prompts, drop_silent = setting(self.args, "share_prompts"), setting(self.args, "drop_silent")
         uses_engine = self.use_vllm or self.use_transformers_continuous_batching  # which reads prompts in its own way
         wants_to_sample = (share_prompts or setting(self.args, "drop_finished")) and not uses_engine
@@ -352,6 +364,8 @@ class PackedUpdates(GRPOTrainer):
     ) -> Tensor:
         """TRL's loss of an optimiser step; the backward pass of every micro-batch but the last happens here."""
         if isinstance(inputs, Idle):
+            if self.is_deepspeed_enabled and self._recomputing is not None:
+                self._recomputing.enter_context(_without_backward(self.accelerator))
             return torch.zeros((), device=self.accelerator.device, requires_grad=True)
         if not isinstance(inputs, Step):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -365,7 +379,7 @@ class PackedUpdates(GRPOTrainer):
                 loss = super().compute_loss(model, micro_batch.inputs) * micro_batch.factor
                 measured.append(self._take_back(before))
                 if not is_last:
-                    self.accelerator.backward(loss)
+                    self._accumulate(loss)
                     done += loss.detach()
         whole = logged_means(inputs, measured, self.importance_sampling_level == "sequence")
         whole[names.FORWARDED_TOKENS] = float(inputs.forwarded)
@@ -374,16 +388,29 @@ class PackedUpdates(GRPOTrainer):
             self._metrics["train"][name].append(value)
         return loss + done
 
-    def _without_sync(self, model: nn.Module) -> Any:
+    def _accumulate(self, loss: Tensor) -> None:
+        """The backward pass of a micro-batch that is not the last of its optimiser step."""
+        if not self.is_deepspeed_enabled:
+            self.accelerator.backward(loss)
+            return
+        state = self.accelerator.gradient_state
+        state._set_sync_gradients(False)  # or DeepSpeed's optimiser would make a step after this backward pass
+        try:
+            self.accelerator.backward(loss, scale_wrt_gas=False)
+        finally:
+            state._set_sync_gradients(True)
+
+    def _without_sync(self, model: nn.Module) -> AbstractContextManager[None]:
         """Leave the reduction of gradients to a later backward pass, unless that takes memory which TRL's way does not.
 
-        A sharded model's gradients stay whole until they are reduced. TRL accepts that where it accumulates, except
-        with accelerate's sync_each_batch; so do we.
+        Gradients of a sharded model stay whole until they are reduced. TRL accepts that where it accumulates, except
+        with accelerate's sync_each_batch; so do we. DeepSpeed decides by itself.
         """
         reduces_each = self.accelerator.gradient_state.plugin_kwargs.get("sync_each_batch", False)
-        if reduces_each or (self._is_sharded and self.args.gradient_accumulation_steps == 1):
+        accumulates = self.args.gradient_accumulation_steps > 1 or not self._is_sharded
+        if reduces_each or self.is_deepspeed_enabled or not accumulates:
             return nullcontext()
-        return self.accelerator.no_sync(model)
+        return self.accelerator.no_sync(model)  # type: ignore[no-any-return]
 
     def _take_back(self, before: dict[str, int]) -> dict[str, float]:
         """Remove and return the values logged since."""
