@@ -39,9 +39,11 @@ def stand_in(**changes):
     return trainer
 
 
+FSDP1, FSDP2 = (SimpleNamespace(fsdp_plugin=SimpleNamespace(fsdp_version=version)) for version in (1, 2))
+
 ANYWHERE = [
-    ({"is_fsdp_enabled": True}, "FSDP"),
-    ({"is_deepspeed_enabled": True}, "DeepSpeed"),
+    ({"is_fsdp_enabled": True, "accelerator__state": FSDP1}, "FSDP 1"),
+    ({"is_distributed_loading_by_transformers": True}, "distributed_config"),
     ({"args__parallelism_config": object()}, "parallelism_config"),
     ({"_is_vlm": True}, "images"),
     ({"aux_loss_enabled": True}, "experts"),
@@ -57,6 +59,31 @@ def test_what_splits_a_model_or_reads_images_goes_the_plain_way_altogether(chang
     trainer = stand_in(**changes)
     assert reason in compat.why_not_planned(trainer)
     assert reason in compat.why_not_packed(trainer, trainer.model)
+
+
+def test_a_deepspeed_that_steps_after_every_micro_batch_goes_the_plain_way(monkeypatch):
+    """An accelerate that cannot tell DeepSpeed which micro-batch is the last one of an update."""
+    trainer = stand_in(is_deepspeed_enabled=True)
+    assert compat.why_not_planned(trainer) is None
+    monkeypatch.setattr(compat.DeepSpeedEngineWrapper, "backward", lambda self, loss, **options: None)
+    assert "newer" in compat.why_not_planned(trainer)
+
+
+@pytest.mark.parametrize(
+    "sharded",
+    [
+        {"is_fsdp_enabled": True, "accelerator__state": FSDP2},
+        {
+            "is_deepspeed_enabled": True,
+            "accelerator__state": SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=3)),
+        },
+    ],
+    ids=["FSDP 2", "ZeRO-3"],
+)
+def test_a_sharded_model_is_planned_but_transformers_generates(sharded):
+    trainer = stand_in(**sharded)
+    assert compat.why_not_planned(trainer) is None
+    assert "sharded" in compat.why_not_sampled(trainer, trainer.model)
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope", "llama_4_scaling"])
