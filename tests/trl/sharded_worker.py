@@ -28,6 +28,8 @@ FSDP2 = {
     "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
     "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
 }
+
+
 def one_right(prompts, **_):
     """One response of the batch, on the rank that draws the first prompt."""
     return [float(i == 0 and prompts[0].startswith("000")) for i in range(len(prompts))]
@@ -141,7 +143,7 @@ def saved(folder, kind):
 
 
 def zero(stage):
-    config = {name: "auto" for name in ("train_batch_size", "train_micro_batch_size_per_gpu")}
+    config = dict.fromkeys(("train_batch_size", "train_micro_batch_size_per_gpu"), "auto")
     config |= {"gradient_accumulation_steps": "auto", "zero_force_ds_cpu_optimizer": False}
     whole = {"stage3_gather_16bit_weights_on_model_save": True} if stage == 3 else {}
     return {"deepspeed": {**config, "zero_optimization": {"stage": stage, **whole}}}

@@ -87,7 +87,10 @@ def check_update(watch: Watch, history: list[dict[str, Any]]) -> str:
 
 
 def check_files(folder: RunFolder, is_saved: bool) -> str:
-    """A summary of the files. Raises CheckError if something is missing. is_saved: whether the run saves checkpoints."""
+    """A summary of the files. Raises CheckError if something is missing.
+
+    is_saved: whether the run saves checkpoints.
+    """
     written = [folder.model]
     if is_saved:
         checkpoint = next(iter(numbered(folder.path).values()), None)

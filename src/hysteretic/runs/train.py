@@ -15,7 +15,7 @@ from trl import get_peft_config, get_quantization_config
 
 from hysteretic.common.checkpoints import FULL, atomic_checkpoint
 from hysteretic.common.environment import now
-from hysteretic.common.errors import UsageError, usage_errors
+from hysteretic.common.errors import usage_errors
 from hysteretic.common.terminal import is_terminal
 from hysteretic.config.settings import RunSpec
 from hysteretic.evals.vllm import check_heads

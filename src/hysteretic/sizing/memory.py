@@ -232,7 +232,8 @@ def activations(model: Architecture, work: Work, way: str) -> dict[str, float]:
 def _cache(model: Architecture, work: Work, way: str) -> float:
     """KV cache of a rollout's responses at full length, and five fp32 copies of a step's logits.
 
-    Prompts are stored once (share_prompts), or once per response where weights are gathered and transformers generates; repeated heads are not stored.
+    Prompts are stored once (share_prompts), or once per response where weights are gathered, since transformers
+    generates there; repeated heads are not stored.
     """
     rows = work.rows * work.rounds
     prompts = -(-rows // work.group) if work.shares_prompts and way in ("ddp", "zero2") else rows

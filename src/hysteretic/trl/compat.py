@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import signature
 from typing import Any
 
 import torch
-from accelerate.utils.deepspeed import DeepSpeedEngineWrapper
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
@@ -18,6 +16,7 @@ from hysteretic.lean.decode import SHORT_PROMPT, sample
 from hysteretic.lean.packed import Packed
 from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.mapping import LOSSES
+from hysteretic.trl.sharding import is_sharded, why_not_accumulated
 
 SAMPLING = {"temperature", "top_k", "top_p", "min_p", "max_new_tokens"}
 """Generation settings that hysteretic.lean.decode supports."""
@@ -38,19 +37,11 @@ def base_model(model: nn.Module) -> Any:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-def is_sharded(trainer: GRPOTrainer) -> bool:
-    """Whether weights are gathered for each forward pass (FSDP, ZeRO-3): a collective, which all ranks must enter."""
-    return trainer.is_fsdp_enabled or (
-        trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.zero_stage == 3
-    )
-
-
 def why_unsupported(trainer: GRPOTrainer) -> str | None:
     """Why nothing can be packed or planned."""
-    if trainer.is_fsdp_enabled and getattr(trainer.accelerator.state.fsdp_plugin, "fsdp_version", 1) != 2:
-        return "the model is sharded by FSDP 1 (set fsdp_version: 2)"
-    if trainer.is_deepspeed_enabled and "sync_gradients" not in signature(DeepSpeedEngineWrapper.backward).parameters:
-        return "this accelerate lets DeepSpeed update the weights after every micro-batch (use a newer one)"
+    reason = why_not_accumulated(trainer.accelerator)
+    if reason is not None:
+        return reason
     if getattr(trainer, "is_distributed_loading_by_transformers", False):
         return "transformers shards the model as it loads it (distributed_config)"
     if getattr(trainer.args, "parallelism_config", None) is not None:
@@ -176,7 +167,7 @@ def _sampling_disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None
 
 def why_not_sampled(trainer: GRPOTrainer, model: nn.Module) -> str | None:
     """Why our own loop cannot sample as `generate` does. (vLLM and other engines are the user's choice.)"""
-    if is_sharded(trainer):
+    if is_sharded(trainer.accelerator):
         return "the model is sharded, so all ranks must decode equally many tokens"
     if trainer.repetition_penalty != 1.0:
         return f"repetition_penalty is {trainer.repetition_penalty}"

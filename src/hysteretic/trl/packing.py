@@ -11,12 +11,10 @@ TRL's own code, with one warning that says why (hysteretic.trl.compat).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from trl import GRPOTrainer
@@ -28,6 +26,7 @@ from hysteretic.lean.packed import Packed
 from hysteretic.lean.plan import Budget, plan
 from hysteretic.trl import compat
 from hysteretic.trl.compat import setting
+from hysteretic.trl.sharding import accumulate, passes_of_all, without_empty_backward, without_reduction
 from hysteretic.trl.step import (
     Idle,
     Rows,
@@ -44,16 +43,6 @@ from hysteretic.trl.step import (
 logger = logging.getLogger(__name__)
 
 _OFF = "switched off"
-
-
-@contextmanager
-def _without_backward(accelerator: Accelerator) -> Iterator[None]:
-    """No backward passes: DeepSpeed counts empty ones too, and would accumulate onto gradients of the last update."""
-    accelerator.backward = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        del accelerator.backward
 
 
 class PackedUpdates(GRPOTrainer):
@@ -73,7 +62,6 @@ class PackedUpdates(GRPOTrainer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._is_decided = self._packs = self._samples = self._plans = self._leaves_out = False
-        self._is_sharded = False
         self._postpones_old_logps = self._has_postponed_old_logps = False
         self._sampled_entropy: list[float] | None = None
         self._wants_old_entropies = self._is_estimate_said = False
@@ -88,7 +76,6 @@ class PackedUpdates(GRPOTrainer):
         if self._is_decided:
             return
         model = self.accelerator.unwrap_model(self.model)
-        self._is_sharded = compat.is_sharded(self)
         share_prompts, drop_silent = setting(self.args, "share_prompts"), setting(self.args, "drop_silent")
         uses_engine = self.use_vllm or self.use_transformers_continuous_batching  # which reads prompts in its own way
         wants_to_sample = (share_prompts or setting(self.args, "drop_finished")) and not uses_engine
@@ -119,12 +106,6 @@ class PackedUpdates(GRPOTrainer):
         if tokens is not None:
             return Budget(None, tokens, is_packed=self._packs)
         return Budget(rows or self.args.per_device_train_batch_size, None, is_packed=self._packs)
-
-    def _passes(self, own: int) -> int:
-        """How many forward passes to make: this rank's own, or those of the busiest rank if passes are collectives."""
-        if not self._is_sharded:
-            return own
-        return int(self.accelerator.gather(torch.tensor([own], device=self.accelerator.device)).max())
 
     def _take_part(self, model: nn.Module, input_ids: Tensor) -> None:
         """A forward pass of two tokens, for a rank that has no rows left but must gather weights with the others."""
@@ -208,7 +189,7 @@ class PackedUpdates(GRPOTrainer):
         rows = table({**parts, "completion_mask": mask[:, columns:]})
         planned = plan(rows, 1, budget)[0]
         planned = [numbers for numbers in planned if any(rows[i].response_tokens for i in numbers)]
-        for _ in range(self._passes(len(planned)) - len(planned)):
+        for _ in range(passes_of_all(len(planned), self.accelerator) - len(planned)):
             self._take_part(model, input_ids)
         for numbers in planned:
             kept = mask[numbers]
@@ -234,7 +215,7 @@ class PackedUpdates(GRPOTrainer):
         """TRL's own log-probs; those of a micro-batch, without the rows that are only padding."""
         kept = mask[:, mask.shape[1] - width :].any(dim=1)
         images = any(option is not None and option is not False for option in options.values())
-        # With a batch_size, fewer rows could be fewer passes, and those of a sharded model must be as many on all ranks.
+        # With a batch_size, fewer rows could be fewer passes, of which a sharded model needs equally many on all ranks.
         if batch_size is not None or images or bool(kept.all()) or not bool(kept.any()):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, mask, width, batch_size, *arguments, **options
@@ -315,7 +296,7 @@ class PackedUpdates(GRPOTrainer):
         kept = has_gradient(batch).nonzero().squeeze(1).tolist()
         rows = table(batch)
         planned = plan([rows[i] for i in kept], 1, self._budget())[0] if kept else []
-        for _ in range(self._passes(len(planned)) - len(planned)):
+        for _ in range(passes_of_all(len(planned), self.accelerator) - len(planned)):
             self._take_part(self.model, batch["prompt_ids"])
         for numbers in planned:
             few = [kept[i] for i in numbers]
@@ -364,22 +345,23 @@ class PackedUpdates(GRPOTrainer):
     ) -> Tensor:
         """TRL's loss of an optimiser step; the backward pass of every micro-batch but the last happens here."""
         if isinstance(inputs, Idle):
-            if self.is_deepspeed_enabled and self._recomputing is not None:
-                self._recomputing.enter_context(_without_backward(self.accelerator))
+            if self._recomputing is not None:
+                self._recomputing.enter_context(without_empty_backward(self.accelerator))
             return torch.zeros((), device=self.accelerator.device, requires_grad=True)
         if not isinstance(inputs, Step):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        accumulates = self.args.gradient_accumulation_steps > 1
         measured, done = [], torch.zeros((), device=self.accelerator.device)
         for micro_batch in inputs.micro_batches:
             is_last = micro_batch is inputs.micro_batches[-1]
             if self._recomputing is not None:
                 self._recomputing.close()  # the previous micro-batch has had its backward pass
-            with nullcontext() if is_last else self._without_sync(model):
+            with nullcontext() if is_last else without_reduction(model, self.accelerator, accumulates):
                 before = {name: len(values) for name, values in self._metrics["train"].items()}
                 loss = super().compute_loss(model, micro_batch.inputs) * micro_batch.factor
                 measured.append(self._take_back(before))
                 if not is_last:
-                    self._accumulate(loss)
+                    accumulate(loss, self.accelerator)
                     done += loss.detach()
         whole = logged_means(inputs, measured, self.importance_sampling_level == "sequence")
         whole[names.FORWARDED_TOKENS] = float(inputs.forwarded)
@@ -387,30 +369,6 @@ class PackedUpdates(GRPOTrainer):
         for name, value in whole.items():
             self._metrics["train"][name].append(value)
         return loss + done
-
-    def _accumulate(self, loss: Tensor) -> None:
-        """The backward pass of a micro-batch that is not the last of its optimiser step."""
-        if not self.is_deepspeed_enabled:
-            self.accelerator.backward(loss)
-            return
-        state = self.accelerator.gradient_state
-        state._set_sync_gradients(False)  # or DeepSpeed's optimiser would make a step after this backward pass
-        try:
-            self.accelerator.backward(loss, scale_wrt_gas=False)
-        finally:
-            state._set_sync_gradients(True)
-
-    def _without_sync(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Leave the reduction of gradients to a later backward pass, unless that takes memory which TRL's way does not.
-
-        Gradients of a sharded model stay whole until they are reduced. TRL accepts that where it accumulates, except
-        with accelerate's sync_each_batch; so do we. DeepSpeed decides by itself.
-        """
-        reduces_each = self.accelerator.gradient_state.plugin_kwargs.get("sync_each_batch", False)
-        accumulates = self.args.gradient_accumulation_steps > 1 or not self._is_sharded
-        if reduces_each or self.is_deepspeed_enabled or not accumulates:
-            return nullcontext()
-        return self.accelerator.no_sync(model)  # type: ignore[no-any-return]
 
     def _take_back(self, before: dict[str, int]) -> dict[str, float]:
         """Remove and return the values logged since."""
