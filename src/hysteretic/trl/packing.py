@@ -297,7 +297,7 @@ class PackedUpdates(GRPOTrainer):
         rows = table(batch)
         planned = plan([rows[i] for i in kept], 1, self._budget())[0] if kept else []
         for _ in range(passes_of_all(len(planned), self.accelerator) - len(planned)):
-            self._take_part(self.model, batch["prompt_ids"])
+            self._take_part(self.model, torch.cat([batch["prompt_ids"][:1], batch["completion_ids"][:1, :1]], dim=1))
         for numbers in planned:
             few = [kept[i] for i in numbers]
             part = take(batch, few)
