@@ -27,7 +27,9 @@ fi
 print(f'trl {trl.__version__}, transformers {transformers.__version__}, accelerate {accelerate.__version__}, '
       f'torch {torch.__version__}')"
 export TRITON_INTERPRET=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-"$here/bin/python" -m pytest tests/trl tests/lean --ignore tests/trl/test_gradients.py "$@"
+# test_sharded.py shards on CPUs, for which hysteretic.dry_run.sharding needs a newer accelerate.
+"$here/bin/python" -m pytest tests/trl tests/lean --ignore tests/trl/test_gradients.py \
+    --ignore tests/trl/test_sharded.py "$@"
 
 # In place of test_gradients.py, which is slow in the interpreter: seven of its cases, one process.
 PYTHONPATH=tests "$here/bin/python" -W ignore tests/trl/gradient_worker.py "a-hpo accumulation 2" "a-hpo 2 updates of 2" \

@@ -12,7 +12,7 @@ def test_the_lean_update_of_a_sharded_model_is_that_of_trls_whole_way(way, tmp_p
     """Gradients of every update, gathered; what was pushed through the model; and the weights that are saved.
 
     A rank without rows makes forward passes of two tokens, since weights are gathered by all ranks together: without
-    them this test hangs, until its workers are stopped.
+    them gloo fails or waits for ever.
     """
     if way != "fsdp2":
         pytest.importorskip("deepspeed", reason="run with `make test-deepspeed`")
