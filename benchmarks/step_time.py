@@ -1,6 +1,7 @@
 """Speed of a step when only tokens that have a gradient are computed: HPOTrainer against TRL's GRPOTrainer.
 
     python benchmarks/step_time.py --work a --json
+    python benchmarks/step_time.py --work c --ranks 2
 
     a  the tiny model on countdown-3 from its sparse start: a rollout of 32 x 8 responses and its 4 updates
     b  2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each, one update; no group is silent
@@ -15,6 +16,9 @@ learning rate 0, so that every round starts from the same policy. In b both gene
 then truncate it to its length. The update phase is the step without generation and rewards. Peak memory is the
 resident set of a separate process for each trainer, from the first old log-prob or loss on. Not included: what a run
 does once, HPOTrainer's comparison of both computations on a few synthetic rows. Ratios are stock over ours.
+
+With --ranks the model is sharded over so many processes of this machine by FSDP2 (gloo). The work is the same in all:
+each rank takes its part of a micro-batch's rows. Seconds are the slowest rank's; memory is not measured.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ import os
 import platform
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +45,7 @@ from typing import Any
 import torch
 import transformers
 import trl
+from accelerate.utils import gather_object
 from datasets import Dataset
 from overhead import Stopwatch
 from transformers import (
@@ -52,12 +59,21 @@ from transformers import (
 from trl import GRPOConfig, GRPOTrainer
 
 import hysteretic.tasks
+from hysteretic.dry_run.sharding import allow_fsdp_on_cpus
 from hysteretic.models import tiny_model
 from hysteretic.models.tokenizer import build_tokenizer
 from hysteretic.rewards.reward_function import as_dataset, task_reward
 from hysteretic.trl import HPOConfig, HPOTrainer
 
 SHORTEST, LONGEST = 64, 256
+RANK, RANKS = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+}
+"""What `accelerate launch` makes of TRL's fsdp2.yaml."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +135,7 @@ class Measured:
         with self._outside_the_update():
             if self.work.is_tiny:
                 return super()._generate_single_turn(prompt_ids, *arguments, **options)  # type: ignore[misc]
-            lengths = random.Random(self.seed)
+            lengths = random.Random(self.seed + 1000 * RANK)
             if self.work.generates:
                 tokens, _ = super()._generate_single_turn(prompt_ids, *arguments, **options)  # type: ignore[misc]
             else:
@@ -192,10 +208,11 @@ def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
     """Seconds, tokens and memory of one step."""
     model, tokenizer, data, reward = material(work, seed)
     responses = work.prompts * work.responses
-    accumulation = responses // work.rows // work.updates
+    rows = work.rows // RANKS
+    accumulation = responses // (rows * RANKS) // work.updates
     fields: dict[str, Any] = {
         "num_generations": work.responses,
-        "per_device_train_batch_size": work.rows,
+        "per_device_train_batch_size": rows,
         "gradient_accumulation_steps": accumulation,
         "steps_per_generation": accumulation * work.updates,
         "max_completion_length": work.longest,
@@ -217,6 +234,7 @@ def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
             args: Any = HPOConfig(output_dir=folder, algorithm="dapo", epsilon_high=0.2, **fields)
         else:
             args = GRPOConfig(output_dir=folder, loss_type="dapo", **fields)
+        allow_fsdp_on_cpus()
         trainer = kind(model, reward, args, train_dataset=data, processing_class=tokenizer)
         trainer.remove_callback(PrinterCallback)
         trainer.work, trainer.seed = work, seed
@@ -233,7 +251,11 @@ def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
         trainer.add_callback(watch)
         trainer.train()
         seconds = watch.seconds
-    measured = {"step": seconds, "update": seconds - trainer.outside, "forwarded": float(trainer.forwarded)}
+    if RANKS > 1 and not trainer.is_fsdp_enabled:
+        raise SystemExit("accelerate did not shard the model on this machine; use the version in constraints.txt.")
+    everywhere = gather_object([(seconds, seconds - trainer.outside, float(trainer.forwarded))])
+    of_step, of_update, forwarded = zip(*everywhere, strict=True)
+    measured = {"step": max(of_step), "update": max(of_update), "forwarded": sum(forwarded)}
     if kind is Ours:
         logs = [log for log in trainer.state.log_history if "hpo/forwarded_tokens" in log]
         measured["with_gradient"] = sum(log["hpo/forwarded_tokens"] * log["hpo/gradient_token_share"] for log in logs)
@@ -291,7 +313,7 @@ def measure(name: str, work: Work, rounds: int, threads: int, memory: bool = Tru
         },
         "update_tokens": {which: statistics.mean(of[which]["forwarded"]) for which in of},
         "gradient_token_share": {which: with_gradient / statistics.mean(of[which]["forwarded"]) for which in of},
-        "setting": vars(work) | {"rounds": rounds, "threads": threads},
+        "setting": vars(work) | {"rounds": rounds, "threads": threads, "ranks": RANKS},
     }
     if memory:
         peaks = peak_memory(work, threads)
@@ -340,6 +362,12 @@ def set_up(threads: int) -> None:
     logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
+def on_ranks(ranks: int, arguments: Sequence[str]) -> int:
+    """Run this script in so many processes; the first one prints."""
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    return subprocess.run([sys.executable, *launch, __file__, *arguments], env=os.environ | FSDP2).returncode
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table, and with --json one line of JSON last."""
     parser = argparse.ArgumentParser(
@@ -347,25 +375,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--work", choices=[*WORKS, "growth"], default="a")
     parser.add_argument("--rounds", type=int, default=3, help="Measured rounds, each with both trainers.")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="Threads of torch.")
+    parser.add_argument("--ranks", type=int, default=1, help="Processes over which FSDP2 shards the model.")
+    parser.add_argument("--threads", type=int, help="Threads of torch in a process; all cores by default.")
     parser.add_argument("--json", action="store_true", help="Print the results as one line of JSON, last.")
     parser.add_argument("--save", type=Path, help="Also write the results and the machine to this file.")
     choice = parser.parse_args(arguments)
-    if choice.rounds < 1 or choice.threads < 1:
-        parser.error("--rounds and --threads must be at least 1.")
-    set_up(choice.threads)
+    threads = max((os.cpu_count() or 1) // choice.ranks, 1) if choice.threads is None else choice.threads
+    if min(choice.rounds, threads, choice.ranks) < 1:
+        parser.error("--rounds, --threads and --ranks must be at least 1.")
+    if choice.ranks > 1 and (choice.work == "growth" or WORKS[choice.work].rows % choice.ranks):
+        parser.error(f"--work {choice.work} cannot be cut into equal micro-batches for {choice.ranks} ranks.")
+    if choice.ranks > RANKS:
+        raise SystemExit(on_ranks(choice.ranks, sys.argv[1:] if arguments is None else arguments))
+    set_up(threads)
+    with contextlib.redirect_stdout(sys.stdout if RANK == 0 else io.StringIO()):
+        report(choice, threads)
+
+
+def report(choice: argparse.Namespace, threads: int) -> None:
+    """Measure what was asked for, and print and save it."""
     if choice.work == "growth":
-        results = growth(choice.rounds, choice.threads)
+        results = growth(choice.rounds, threads)
     else:
-        results = measure(choice.work, WORKS[choice.work], choice.rounds, choice.threads)
+        results = measure(choice.work, WORKS[choice.work], choice.rounds, threads, memory=RANKS == 1)
         for name, values in results["seconds"].items():
             print(f"{name:14}{values['median']:9.2f} s   [{values['least']:.2f}, {values['most']:.2f}]")
         for name in ("step_ratio", "update_ratio", "memory_ratio"):
-            print(f"{name:14}{results[name]:9.2f} x")
+            if results[name] is not None:
+                print(f"{name:14}{results[name]:9.2f} x")
         for which, fraction in results["gradient_token_share"].items():
             print(f"update, {which:6}{results['update_tokens'][which]:9.0f} tokens, {fraction:.1%} with a gradient")
     results["machine"] = machine()
-    if choice.save:
+    if choice.save and RANK == 0:
         choice.save.write_text(json.dumps(results, indent=1) + "\n")
     if choice.json:
         print(json.dumps(results))

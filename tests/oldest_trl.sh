@@ -29,7 +29,9 @@ fi
 print(f'trl {trl.__version__}, transformers {transformers.__version__}, accelerate {accelerate.__version__}, '
       f'torch {torch.__version__}')"
 export TRITON_INTERPRET=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+# test_sharded.py shards on CPUs, for which hysteretic.dry_run.sharding needs a newer accelerate.
 PLAIN_LOGPROBS=1 "$here/bin/python" -m pytest -n 2 tests/trl tests/lean --ignore tests/trl/test_gradients.py \
+    --ignore tests/trl/test_sharded.py \
     --deselect tests/trl/test_packing.py::test_the_tiny_models_learning_curve_is_that_of_the_plain_way "$@"
 
 # In place of test_gradients.py, which is slow in the interpreter: seven of its cases, one process.

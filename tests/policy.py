@@ -61,3 +61,9 @@ def settings(folder, **changes):
 def low_first_byte(prompts, completion_ids, **_):
     """1 for responses whose first token has a small id: about a sixth of them, and varying within groups."""
     return [float(ids[0] < 45) for ids in completion_ids]
+
+
+def flat(tensors):
+    """One vector of all tensors; sharded ones are gathered, so every rank must ask."""
+    whole = (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor for tensor in tensors)
+    return torch.cat([tensor.detach().flatten() for tensor in whole])

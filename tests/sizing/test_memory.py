@@ -120,7 +120,7 @@ def test_checkpointing_keeps_a_layers_input_only(models, work):
     flags = ["--per_device_train_batch_size", "8", "--max_completion_length", "800"]
     on = work(*flags, "--gradient_checkpointing", "true")
     off = work(*flags, "--gradient_checkpointing", "false")
-    tokens = on.micro_batch(is_sharded=False)[0]
+    tokens = on.micro_batch()[0]
     kept = memory(model, on, "ddp", H100).update["activations"]
     assert kept == tokens * model.hidden * (4 * model.layers + 4 + 4 + 2)
     assert memory(model, off, "ddp", H100).update["activations"] > 10 * kept
@@ -146,18 +146,16 @@ def test_micro_batches_as_streams_and_rows(work):
     flags = ["--per_device_train_batch_size", "8", "--num_generations", "8", "--max_completion_length", "100"]
     one = work(*flags, "--steps_per_generation", "1", "--gradient_accumulation_steps", "1")
     several = work(*flags, "--steps_per_generation", "4", "--gradient_accumulation_steps", "1")
-    assert one.micro_batch(False) == (199 + 800, 800, 8 * 300)
-    assert several.micro_batch(False) == (8 * 299, 800, 8 * 300)
-    assert one.micro_batch(True) == (8 * 300, 800, 8 * 300)
-    assert replace(one, shares_prompts=False).micro_batch(False) == (8 * 300, 800, 8 * 300)
+    assert one.micro_batch() == (199 + 800, 800, 8 * 300)
+    assert several.micro_batch() == (8 * 299, 800, 8 * 300)
+    assert replace(one, shares_prompts=False).micro_batch() == (8 * 300, 800, 8 * 300)
 
 
 @pytest.mark.parametrize("bound", [1, 299, 1000, 100_000])
 def test_tokens_per_micro_batch_bounds_tokens(work, bound):
-    """Though never below one response with its prompt; and only where nothing is sharded."""
+    """Though never below one response with its prompt."""
     asked = work("--max_completion_length", "100", "--tokens_per_micro_batch", str(bound))
-    assert asked.micro_batch(False)[0] == pytest.approx(max(bound, 299))
-    assert asked.micro_batch(True)[0] == 8 * 300
+    assert asked.micro_batch()[0] == pytest.approx(max(bound, 299))
 
 
 def test_a_reference_model_is_there_with_a_kl_term_and_no_adapter(models, work):

@@ -28,12 +28,12 @@ def test_an_update_is_four_forward_passes_with_checkpointing(models, work):
     """Forward, recomputed, and twice that backward: 8 operations per parameter and token; LoRA 6."""
     alone, adapted = models["qwen2.5-7b"]
     asked = work(*FLAGS, "--steps_per_generation", "4", "--gradient_checkpointing", "true", prompt=20)
-    n = asked.forwarded(False)[0]
+    n = asked.forwarded()[0]
     for model, is_lora, operations, head in ((alone, False, 8, 8), (adapted, True, 6, 6)):
         seconds = pace(model, replace(asked, is_lora=is_lora), "ddp", H100).update
         by_hand = operations * model.linear_parameters * n
         by_hand += operations / 2 * 4 * model.layers * model.attention * n * (20 + 500) / 2
-        by_hand += head * model.head_parameters * asked.forwarded(False)[1]
+        by_hand += head * model.head_parameters * asked.forwarded()[1]
         assert seconds == pytest.approx(by_hand / (COMPUTE * 989e12))
 
 
@@ -49,11 +49,11 @@ def test_silent_responses_cost_no_update(models, work):
 def test_prompts_are_read_once_where_they_are_shared(work):
     """All eight responses in one update: P - 1 + 8 T of a prompt; a quarter of them in each: fewer meet."""
     one = work(*FLAGS, "--steps_per_generation", "1", prompt=101)
-    assert one.forwarded(False) == (100 + 8 * 500, 8 * 500)
+    assert one.forwarded() == (100 + 8 * 500, 8 * 500)
     quarter = work(*FLAGS, "--steps_per_generation", "4", prompt=101)
     expected = 4 * (1 - 0.75**8) * 100 + 8 * 500
-    assert quarter.forwarded(False)[0] == pytest.approx(expected)
-    assert quarter.forwarded(True)[0] == 8 * 101 + 8 * 500
+    assert quarter.forwarded()[0] == pytest.approx(expected)
+    assert replace(quarter, shares_prompts=False).forwarded()[0] == 8 * 101 + 8 * 500
 
 
 def test_slow_links_rule_where_everything_is_sharded(models, work):

@@ -14,10 +14,11 @@ from unittest import mock
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
-from policy import low_first_byte, prompts, random_policy, settings
+from policy import flat, low_first_byte, prompts, random_policy, settings
 from transformers import TrainerCallback
 
 import hysteretic as hy
+from hysteretic.dry_run.sharding import allow_fsdp_on_cpus
 from hysteretic.trl import HPOConfig, HPOTrainer, packing
 from hysteretic.trl.step import Idle, Step, plan_step
 
@@ -81,7 +82,11 @@ class KeepGradients(TrainerCallback):
         self.steps = []
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **_):
-        self.steps.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).clone())
+        self.steps.append(flat_gradient(model))
+
+
+def flat_gradient(model):
+    return flat(p.grad for p in model.parameters() if p.grad is not None)
 
 
 def rows_of(micro_batch):
@@ -126,7 +131,7 @@ def reference_gradients(trainer, steps):
             )
             output.loss.backward()
             logprobs.backward(leaf.grad * factor_of(correction, objective))
-        yield torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        yield flat_gradient(model)
 
 
 def factor_of(correction, objective):
@@ -151,6 +156,7 @@ def relative_error(name, changes):
         args = HPOConfig(**settings(folder, **changes))
         args.max_steps = args.updates_per_rollout()
         keep = KeepGradients()
+        allow_fsdp_on_cpus()
         trainer = Watched(
             model, reward, args, train_dataset=data, processing_class=tokenizer, callbacks=[keep], peft_config=peft
         )

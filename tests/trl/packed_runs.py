@@ -2,9 +2,10 @@
 
 import torch
 from accelerate.utils import set_seed
-from policy import low_first_byte, prompts, random_policy, settings
+from policy import flat, low_first_byte, prompts, random_policy, settings
 from transformers import TrainerCallback
 
+from hysteretic.dry_run.sharding import allow_fsdp_on_cpus
 from hysteretic.models.tokenizer import build_tokenizer
 from hysteretic.trl import HPOConfig, HPOTrainer
 
@@ -42,23 +43,44 @@ class Kept(HPOTrainer):
         return super().compute_loss(model, inputs, *arguments, **options)
 
 
+def gathered(model):
+    """The whole parameters of a model that ZeRO-3 may have sharded."""
+    if not hasattr(next(model.parameters()), "ds_id"):
+        return list(model.parameters())
+    from deepspeed import zero
+
+    with zero.GatheredParameters(list(model.parameters())):
+        return [p.detach().clone() for p in model.parameters()]
+
+
 class KeepWeights(TrainerCallback):
     def __init__(self):
         self.weights = []
 
     def on_step_end(self, args, state, control, model=None, **_):
-        self.weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]).clone())
+        self.weights.append(flat(gathered(model)))
 
 
-def trained(folder, reward=low_first_byte, model=None, data=None, peft_config=None, rollout_func=None, **changes):
-    """A trainer after its run, with `tokens`, and the weights after each update."""
+def trained(
+    folder,
+    reward=low_first_byte,
+    model=None,
+    data=None,
+    peft_config=None,
+    rollout_func=None,
+    kind=Kept,
+    resume=None,
+    **changes,
+):
+    """A trainer of this kind after its run, with `tokens`, and the weights after each update."""
     set_seed(0)
     model = random_policy()[0] if model is None else model
-    keep = KeepWeights()
-    trainer = Kept(
+    keep, args = KeepWeights(), HPOConfig(**settings(folder, **changes))
+    allow_fsdp_on_cpus()
+    trainer = kind(
         model,
         reward,
-        HPOConfig(**settings(folder, **changes)),
+        args,
         train_dataset=data or prompts(),
         processing_class=build_tokenizer(),
         callbacks=[keep],
@@ -66,7 +88,7 @@ def trained(folder, reward=low_first_byte, model=None, data=None, peft_config=No
         rollout_func=rollout_func,
     )
     trainer.tokens = Tokens(model)
-    trainer.train()
+    trainer.train(resume_from_checkpoint=resume)
     trainer.weights = keep.weights
     return trainer
 

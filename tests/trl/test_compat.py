@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from hysteretic.trl import compat
+from hysteretic.trl import compat, sharding
+
+
+def wrapped(kind, **plugins):
+    """An accelerator that has wrapped the model in this way."""
+    return SimpleNamespace(
+        unwrap_model=lambda model: model,
+        mixed_precision="no",
+        distributed_type=kind,
+        state=SimpleNamespace(**{name: SimpleNamespace(**entries) for name, entries in plugins.items()}),
+    )
 
 
 def stand_in(**changes):
@@ -16,8 +26,6 @@ def stand_in(**changes):
     model._supports_attention_backend = True
     trainer = SimpleNamespace(
         loss_type="dapo",
-        is_fsdp_enabled=False,
-        is_deepspeed_enabled=False,
         _is_vlm=False,
         aux_loss_enabled=False,
         _entropy_bonus_enabled=False,
@@ -30,7 +38,7 @@ def stand_in(**changes):
             generation_kwargs=None,
             cache_implementation=None,
         ),
-        accelerator=SimpleNamespace(unwrap_model=lambda model: model, mixed_precision="no"),
+        accelerator=wrapped("NO"),
         model=model,
     )
     for name, value in changes.items():
@@ -40,8 +48,8 @@ def stand_in(**changes):
 
 
 ANYWHERE = [
-    ({"is_fsdp_enabled": True}, "FSDP"),
-    ({"is_deepspeed_enabled": True}, "DeepSpeed"),
+    ({"accelerator": wrapped("FSDP", fsdp_plugin={"fsdp_version": 1})}, "FSDP 1"),
+    ({"is_distributed_loading_by_transformers": True}, "distributed_config"),
     ({"args__parallelism_config": object()}, "parallelism_config"),
     ({"_is_vlm": True}, "images"),
     ({"aux_loss_enabled": True}, "experts"),
@@ -57,6 +65,25 @@ def test_what_splits_a_model_or_reads_images_goes_the_plain_way_altogether(chang
     trainer = stand_in(**changes)
     assert reason in compat.why_not_planned(trainer)
     assert reason in compat.why_not_packed(trainer, trainer.model)
+
+
+def test_a_deepspeed_that_steps_after_every_micro_batch_goes_the_plain_way(monkeypatch):
+    """An accelerate that cannot tell DeepSpeed which micro-batch is the last one of an update."""
+    trainer = stand_in(accelerator=wrapped("DEEPSPEED"))
+    assert compat.why_not_planned(trainer) is None
+    monkeypatch.setattr(sharding.DeepSpeedEngineWrapper, "backward", lambda self, loss, **options: None)
+    assert "newer" in compat.why_not_planned(trainer)
+
+
+@pytest.mark.parametrize(
+    "accelerator",
+    [wrapped("FSDP", fsdp_plugin={"fsdp_version": 2}), wrapped("DEEPSPEED", deepspeed_plugin={"zero_stage": 3})],
+    ids=["FSDP 2", "ZeRO-3"],
+)
+def test_a_sharded_model_is_planned_but_transformers_generates(accelerator):
+    trainer = stand_in(accelerator=accelerator)
+    assert compat.why_not_planned(trainer) is None
+    assert "sharded" in compat.why_not_sampled(trainer, trainer.model)
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope", "llama_4_scaling"])

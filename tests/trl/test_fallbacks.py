@@ -218,8 +218,8 @@ def as_vllm(trainer, prompt_ids):
 def vllm_train(train):
     """As with vLLM, but for its server: set once the trainer is made."""
 
-    def train_as_with_vllm(self):
+    def train_as_with_vllm(self, *arguments, **options):
         self.use_vllm = True
-        return train(self)
+        return train(self, *arguments, **options)
 
     return train_as_with_vllm

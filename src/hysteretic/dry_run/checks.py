@@ -13,8 +13,8 @@ from transformers import TrainerCallback
 from hysteretic.common.checkpoints import find_corruption, numbered
 from hysteretic.runs.folder import RunFolder
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.distcp")
-"""Files that hold weights."""
+WEIGHTS = ("*.safetensors", "*model*.bin", "*.distcp")
+"""Files that hold weights; training_args.bin and optimizer.bin do not."""
 
 
 class CheckError(Exception):
@@ -86,10 +86,10 @@ def check_update(watch: Watch, history: list[dict[str, Any]]) -> str:
     return f"{told}; {len(moved)} of {len(watch.trainable)} trainable tensors changed, and no others"
 
 
-def check_files(folder: RunFolder, is_saved: bool, is_sharded: bool) -> str:
+def check_files(folder: RunFolder, is_saved: bool) -> str:
     """A summary of the files. Raises CheckError if something is missing.
 
-    is_saved: whether the run saves checkpoints. is_sharded: whether the model is sharded.
+    is_saved: whether the run saves checkpoints.
     """
     written = [folder.model]
     if is_saved:
@@ -102,7 +102,6 @@ def check_files(folder: RunFolder, is_saved: bool, is_sharded: bool) -> str:
         written.insert(0, checkpoint)
     for path in written:
         if not any(file.stat().st_size for kind in WEIGHTS for file in path.rglob(kind)):
-            fix = " Set fsdp_state_dict_type to FULL_STATE_DICT (SHARDED_STATE_DICT saves none)." if is_sharded else ""
-            raise CheckError(f"{path.name} was written without weights.{fix}")
+            raise CheckError(f"{path.name} was written without weights.")
     names = " and ".join(path.name for path in written)
     return f"{names} written" + ("" if is_saved else " (save_strategy is no: no checkpoint)") + ", then removed"

@@ -157,7 +157,7 @@ def _update(task: ShortTask, request: RunSpec, folder: RunFolder, report: Report
         report.checked |= facts_of(trainer, watch, task)
         report.checked["update"] = check_update(watch, trainer.state.log_history)
         trainer.accelerator.wait_for_everyone()  # all ranks look at the same files
-        report.checked["files"] = check_files(folder, trainer.args.save_strategy != "no", is_sharded)
+        report.checked["files"] = check_files(folder, trainer.args.save_strategy != "no")
     return Rehearsal(trainer, report)
 
 

@@ -15,7 +15,7 @@ from trl import get_peft_config, get_quantization_config
 
 from hysteretic.common.checkpoints import FULL, atomic_checkpoint
 from hysteretic.common.environment import now
-from hysteretic.common.errors import UsageError, usage_errors
+from hysteretic.common.errors import usage_errors
 from hysteretic.common.terminal import is_terminal
 from hysteretic.config.settings import RunSpec
 from hysteretic.evals.vllm import check_heads
@@ -76,7 +76,6 @@ def train(request: RunSpec) -> Outcome:
         scoring = within.enter_context(scoring_of(request, task))
         trainer = build_trainer(request, task, problems, folder, tokenizer, scoring)
         is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
-        check_weights_saved(trainer)
         if is_sharded and held_out:
             held_out = []
             trainer.accelerator.print(
@@ -107,16 +106,6 @@ def train(request: RunSpec) -> Outcome:
         if is_main:
             end(folder, record, outcome, trainer.state.global_step)
     return outcome
-
-
-def check_weights_saved(trainer: HPOTrainer) -> None:
-    """Raises UsageError for FSDP with sharded state dicts: transformers would save a model without weights."""
-    plugin = trainer.accelerator.state.fsdp_plugin if trainer.is_fsdp_enabled else None
-    if plugin is not None and "FULL_STATE_DICT" not in str(plugin.state_dict_type):
-        raise UsageError(
-            f"FSDP's state_dict_type is {plugin.state_dict_type}, which would save the trained model without "
-            "weights; set fsdp_state_dict_type to FULL_STATE_DICT in accelerate's configuration."
-        )
 
 
 def begin(

@@ -155,8 +155,6 @@ def warnings(model: Architecture, work: Work, way: str) -> list[str]:
                 f"weight is above {largest:.1g}, and weights are near {model.weight_scale:g}. Load --dtype "
                 "float32, train an adapter (--use_peft true), or use DeepSpeed or FSDP, which keep fp32 weights."
             )
-    if way != "ddp" and (work.drops_silent or work.shares_prompts or work.tokens_per_micro_batch):
-        found.append("With a sharded model drop_silent, share_prompts and tokens_per_micro_batch have no effect.")
     if model.longest is not None and work.prompt + work.response > model.longest:
         found.append(
             f"Prompt and response may have {work.prompt + work.response} tokens, but the model supports "

@@ -86,7 +86,6 @@ def memory(model: Architecture, work: Work, way: str, gpu: GPU) -> Memory:
     """Memory per GPU on `work.gpus` GPUs. way: a key of WAYS."""
     N = work.gpus
     trained = model.adapter if work.is_lora else model.parameters
-    is_sharded = way != "ddp"
     fixed, gradients = _states(model, work, way, trained)
     fixed["reference"] = _reference(model, work, way)
     fixed["buffers"] = _buffers(model, work, way, trained)
@@ -104,7 +103,7 @@ def memory(model: Architecture, work: Work, way: str, gpu: GPU) -> Memory:
         generation={
             "gradients": gradients if keeps_gradients else 0.0,
             "vLLM": share + outside,
-            "cache": 0.0 if engine or work.has_server else _cache(model, work, is_sharded),
+            "cache": 0.0 if engine or work.has_server else _cache(model, work, way),
         },
         update={
             "gradients": gradients,
@@ -210,7 +209,7 @@ def activations(model: Architecture, work: Work, way: str) -> dict[str, float]:
     tile of TILE_TOKENS by TILE_VOCABULARY, the fp32 gradient of its hidden states and, if it is trained, the gradient
     of its V x h matrix in fp32 and in the weight's dtype (trl.kernels.chunked_logprob).
     """
-    n, labelled, keys = work.micro_batch(way != "ddp")
+    n, labelled, keys = work.micro_batch()
     s, r = _item(work), _residual(work, way)
     by_token, by_key = layer_bytes(model, work, way)
     layer = by_token * n + by_key * keys
@@ -230,12 +229,13 @@ def activations(model: Architecture, work: Work, way: str) -> dict[str, float]:
     }
 
 
-def _cache(model: Architecture, work: Work, is_sharded: bool) -> float:
+def _cache(model: Architecture, work: Work, way: str) -> float:
     """KV cache of a rollout's responses at full length, and five fp32 copies of a step's logits.
 
-    Prompts are stored once (share_prompts, not sharded) or once per response; repeated heads are not stored.
+    Prompts are stored once (share_prompts), or once per response where weights are gathered, since transformers
+    generates there; repeated heads are not stored.
     """
     rows = work.rows * work.rounds
-    prompts = -(-rows // work.group) if work.shares_prompts and not is_sharded else rows
+    prompts = -(-rows // work.group) if work.shares_prompts and way in ("ddp", "zero2") else rows
     tokens = prompts * work.prompt + rows * work.response
     return tokens * model.cache_bytes(work.weight) + 5 * 4 * rows * model.vocabulary

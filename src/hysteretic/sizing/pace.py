@@ -78,7 +78,7 @@ def _context(work: Work) -> float:
 def _update_flops(model: Architecture, work: Work, way: str) -> float:
     """FLOPs per GPU and update: a forward pass, a backward pass (twice that; once if matrices are frozen), and with
     checkpointing the layers' forward pass again; for the LM head two forward passes and one or two backward."""
-    tokens, answered = work.forwarded(way != "ddp")
+    tokens, answered = work.forwarded()
     layers, head = _forward_flops(model, tokens / work.gpus, answered / work.gpus, _context(work))
     back = 1 if work.is_lora else 2
     return layers * (1 + back + work.is_checkpointed) + head * (2 + back)
@@ -87,7 +87,7 @@ def _update_flops(model: Architecture, work: Work, way: str) -> float:
 def _reading(model: Architecture, work: Work, way: str, flops: float) -> float:
     """Seconds to compute the old log-probabilities of a rollout, and the reference's if there is a KL term."""
     per_update = work.updates_a_rollout / work.iterations
-    tokens, answered = (per_update * count / work.gpus for count in work.forwarded(way != "ddp"))
+    tokens, answered = (per_update * count / work.gpus for count in work.forwarded())
     passes = 2 if work.beta else 1
     return passes * sum(_forward_flops(model, tokens, answered, _context(work))) / flops
 

@@ -85,9 +85,9 @@ def _judged(memory: Memory, plan: Plan) -> str:
 
 
 def _tokens(plan: Plan) -> str:
-    work, is_sharded = plan.work, plan.way != "ddp"
-    forwarded, _ = work.forwarded(is_sharded)
-    most = work.micro_batch(is_sharded)[0]
+    work = plan.work
+    forwarded, _ = work.forwarded()
+    most = work.micro_batch()[0]
     lines = [
         f"A rollout: {work.prompts} prompts of up to {work.prompt} tokens ({plan.prompt_source}) x {work.group} "
         f"responses of up to {work.response}; {work.updates_a_rollout} updates of "
@@ -171,8 +171,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "tokens": {
             "prompt_source": plan.prompt_source,
             "responses_a_rollout": plan.work.responses,
-            "forwarded_a_step": plan.work.forwarded(plan.way != "ddp")[0],
-            "largest_micro_batch": plan.work.micro_batch(plan.way != "ddp")[0],
+            "forwarded_a_step": plan.work.forwarded()[0],
+            "largest_micro_batch": plan.work.micro_batch()[0],
         },
         "seconds": None if plan.pace is None else {**asdict(plan.pace), "step": plan.pace.step},
         "assumed": {"compute": COMPUTE, "bandwidth": BANDWIDTH, "link": LINK},

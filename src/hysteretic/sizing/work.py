@@ -31,7 +31,7 @@ class Work:
         gradient_accumulation_steps, steps_per_generation, num_iterations. group: responses per prompt.
     prompt, response: the longest, in tokens; mean_response: the expected mean. silent: fraction of silent responses.
     weight: bytes per loaded weight; quantised: bytes per weight of a layer's matrices, if quantised.
-    is_mixed: bf16 (or fp16) autocast, or DeepSpeed's. lean: what hysteretic.trl.packing may do without sharding.
+    is_mixed: bf16 (or fp16) autocast, or DeepSpeed's. lean: what hysteretic.trl.packing may do.
     engine: vLLM on these GPUs; has_server: vLLM elsewhere.
     """
 
@@ -88,28 +88,26 @@ class Work:
             return 2.0
         return item * next((count for key, count in OPTIMISERS.items() if key in name), 2.0)
 
-    def micro_batch(self, is_sharded: bool) -> tuple[float, float, float]:
+    def micro_batch(self) -> tuple[float, float, float]:
         """Size of the largest micro-batch: tokens that are read, tokens of its responses, and keys attended to.
 
         As rows:     B (P + L)
         As a stream: U (P - 1) + B L, with each of U prompts once. U = ceil(B / G) where a rollout is one
                      update; else B, since an update's rows are drawn from the rollout and prompts may occur once.
                      Keys: B (P + L), since each response attends to its prompt's.
-        tokens_per_micro_batch bounds either, but never below one response and its prompt. Sharded models use TRL's
-        rows, without such a bound.
+        tokens_per_micro_batch bounds either, but never below one response and its prompt.
         """
         P, L, B = self.prompt, self.response, float(self.rows)
-        is_stream = self.shares_prompts and not is_sharded
         is_one_update = self.accumulation == self.rounds
-        a_prompt = min(self.group, B) if is_stream and is_one_update else 1
-        row = (P - 1 if is_stream else P) / a_prompt + L
-        if self.tokens_per_micro_batch is not None and not is_sharded:
+        a_prompt = min(self.group, B) if self.shares_prompts and is_one_update else 1
+        row = (P - 1 if self.shares_prompts else P) / a_prompt + L
+        if self.tokens_per_micro_batch is not None:
             B = max(self.tokens_per_micro_batch / row, 1.0)
         else:
             row = math.ceil(B / a_prompt) * (row - L) * a_prompt / B + L
         return max(B * row, P - 1 + L), B * L, B * (P + L)
 
-    def forwarded(self, is_sharded: bool) -> tuple[float, float]:
+    def forwarded(self) -> tuple[float, float]:
         """Expected tokens that one update reads, and how many of them belong to responses.
 
             U (P - 1) + S L as streams, S (P + L) as rows; S responses per update, without the silent ones
@@ -118,11 +116,11 @@ class Work:
         L is the expected length here; padding of rows of unequal length is not counted.
         """
         share = self.accumulation / self.rounds
-        kept = 1.0 if is_sharded or not self.drops_silent else 1 - self.silent
+        kept = 1 - self.silent if self.drops_silent else 1.0
         responses = kept * self.responses * share
         prompts = kept * self.prompts * (1 - (1 - min(share, 1.0)) ** self.group)
         answered = responses * self.mean_response
-        if self.shares_prompts and not is_sharded:
+        if self.shares_prompts:
             return prompts * (self.prompt - 1) + answered, answered
         return responses * self.prompt + answered, answered
 

@@ -16,6 +16,7 @@ from hysteretic.lean.decode import SHORT_PROMPT, sample
 from hysteretic.lean.packed import Packed
 from hysteretic.trl.config import HPOConfig
 from hysteretic.trl.mapping import LOSSES
+from hysteretic.trl.sharding import is_sharded, why_not_accumulated
 
 SAMPLING = {"temperature", "top_k", "top_p", "min_p", "max_new_tokens"}
 """Generation settings that hysteretic.lean.decode supports."""
@@ -38,8 +39,11 @@ def base_model(model: nn.Module) -> Any:
 
 def why_unsupported(trainer: GRPOTrainer) -> str | None:
     """Why nothing can be packed or planned."""
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        return "the model is sharded (FSDP or DeepSpeed)"
+    reason = why_not_accumulated(trainer.accelerator)
+    if reason is not None:
+        return reason
+    if getattr(trainer, "is_distributed_loading_by_transformers", False):
+        return "transformers shards the model as it loads it (distributed_config)"
     if getattr(trainer.args, "parallelism_config", None) is not None:
         return "the model or its sequences are split over devices (parallelism_config)"
     if trainer._is_vlm:
@@ -163,6 +167,8 @@ def _sampling_disagreement(trainer: GRPOTrainer, model: nn.Module) -> str | None
 
 def why_not_sampled(trainer: GRPOTrainer, model: nn.Module) -> str | None:
     """Why our own loop cannot sample as `generate` does. (vLLM and other engines are the user's choice.)"""
+    if is_sharded(trainer.accelerator):
+        return "the model is sharded, so all ranks must decode equally many tokens"
     if trainer.repetition_penalty != 1.0:
         return f"repetition_penalty is {trainer.repetition_penalty}"
     given = trainer.args.generation_kwargs or {}

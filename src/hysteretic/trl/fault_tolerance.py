@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from accelerate.utils import gather, gather_object
 from torch import Tensor, nn
+from torch.distributed.fsdp import StateDictType
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -164,6 +165,21 @@ class FaultTolerance(ExtraState):
             self.args.save_total_limit = limit
         if self.args.should_save:
             keep_newest(folder.parent, limit, also=self.state.best_model_checkpoint)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """GRPOTrainer.save_model; whole weights also with FSDP's SHARDED_STATE_DICT, of which transformers saves none.
+
+        Within a checkpoint these stay sharded: the checkpoint has them in its own files, from which a run resumes.
+        """
+        plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled and not _internal_call else None
+        if plugin is None:
+            super().save_model(output_dir, _internal_call)
+            return
+        kind, plugin.state_dict_type = plugin.state_dict_type, StateDictType.FULL_STATE_DICT
+        try:
+            super().save_model(output_dir, _internal_call)
+        finally:
+            plugin.state_dict_type = kind
 
     def load_update(self, checkpoint: Path) -> None:
         """Load the weights and the state of a checkpoint without training on; not with a sharded model."""

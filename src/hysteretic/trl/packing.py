@@ -26,6 +26,7 @@ from hysteretic.lean.packed import Packed
 from hysteretic.lean.plan import Budget, plan
 from hysteretic.trl import compat
 from hysteretic.trl.compat import setting
+from hysteretic.trl.sharding import accumulate, passes_of_all, without_empty_backward, without_reduction
 from hysteretic.trl.step import (
     Idle,
     Rows,
@@ -106,6 +107,11 @@ class PackedUpdates(GRPOTrainer):
             return Budget(None, tokens, is_packed=self._packs)
         return Budget(rows or self.args.per_device_train_batch_size, None, is_packed=self._packs)
 
+    def _take_part(self, model: nn.Module, input_ids: Tensor) -> None:
+        """A forward pass of two tokens, for a rank that has no rows left but must gather weights with the others."""
+        ids = input_ids[:1, -2:]
+        super()._get_per_token_logps_and_entropies(model, ids, torch.ones_like(ids), 1)
+
     # Generation.
 
     def _generate_single_turn(
@@ -180,11 +186,14 @@ class PackedUpdates(GRPOTrainer):
         columns = input_ids.shape[1] - width
         logps, entropies = torch.zeros(2, len(input_ids), width, device=input_ids.device)
         parts = {"prompt_ids": input_ids[:, :columns], "prompt_mask": mask[:, :columns]}
-        for numbers in plan(table({**parts, "completion_mask": mask[:, columns:]}), 1, budget)[0]:
+        rows = table({**parts, "completion_mask": mask[:, columns:]})
+        planned = plan(rows, 1, budget)[0]
+        planned = [numbers for numbers in planned if any(rows[i].response_tokens for i in numbers)]
+        for _ in range(passes_of_all(len(planned), self.accelerator) - len(planned)):
+            self._take_part(model, input_ids)
+        for numbers in planned:
             kept = mask[numbers]
             first, last = columns - int(kept[:, :columns].sum(1).max()), columns + int(kept[:, columns:].sum(1).max())
-            if last == columns:
-                continue
             logp, entropy, _ = self._get_per_token_logps_and_entropies(
                 model, input_ids[numbers, first:last], kept[:, first:last], last - columns, None, compute_entropy
             )
@@ -194,15 +203,25 @@ class PackedUpdates(GRPOTrainer):
         return logps, entropies if compute_entropy else None, None
 
     def _padded_logps(
-        self, model: nn.Module, input_ids: Tensor, mask: Tensor, width: int, *arguments: Any, **options: Any
+        self,
+        model: nn.Module,
+        input_ids: Tensor,
+        mask: Tensor,
+        width: int,
+        batch_size: int | None,
+        *arguments: Any,
+        **options: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """TRL's own log-probs, without the rows that are only padding."""
+        """TRL's own log-probs; those of a micro-batch, without the rows that are only padding."""
         kept = mask[:, mask.shape[1] - width :].any(dim=1)
         images = any(option is not None and option is not False for option in options.values())
-        if images or bool(kept.all()) or not bool(kept.any()):
-            return super()._get_per_token_logps_and_entropies(model, input_ids, mask, width, *arguments, **options)
+        # With a batch_size, fewer rows could be fewer passes, of which a sharded model needs equally many on all ranks.
+        if batch_size is not None or images or bool(kept.all()) or not bool(kept.any()):
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, mask, width, batch_size, *arguments, **options
+            )
         logps, entropies, loss = super()._get_per_token_logps_and_entropies(
-            model, input_ids[kept], mask[kept], width, *arguments, **options
+            model, input_ids[kept], mask[kept], width, None, *arguments, **options
         )
         rows = kept.nonzero().squeeze(1)
 
@@ -272,11 +291,14 @@ class PackedUpdates(GRPOTrainer):
     @torch.no_grad()
     def _complete_old_logps(self, batch: Rows) -> None:
         """Compute the postponed old log-probs of the responses with a gradient, which are known now. Others stay 0."""
-        kept = has_gradient(batch).nonzero().squeeze(1).tolist()
-        if not self._has_postponed_old_logps or not kept:
+        if not self._has_postponed_old_logps:
             return
+        kept = has_gradient(batch).nonzero().squeeze(1).tolist()
         rows = table(batch)
-        for numbers in plan([rows[i] for i in kept], 1, self._budget())[0]:
+        planned = plan([rows[i] for i in kept], 1, self._budget())[0] if kept else []
+        for _ in range(passes_of_all(len(planned), self.accelerator) - len(planned)):
+            self._take_part(self.model, torch.cat([batch["prompt_ids"][:1], batch["completion_ids"][:1, :1]], dim=1))
+        for numbers in planned:
             few = [kept[i] for i in numbers]
             part = take(batch, few)
             logps, _, _ = self._get_per_token_logps_and_entropies(
@@ -323,20 +345,23 @@ class PackedUpdates(GRPOTrainer):
     ) -> Tensor:
         """TRL's loss of an optimiser step; the backward pass of every micro-batch but the last happens here."""
         if isinstance(inputs, Idle):
+            if self._recomputing is not None:
+                self._recomputing.enter_context(without_empty_backward(self.accelerator))
             return torch.zeros((), device=self.accelerator.device, requires_grad=True)
         if not isinstance(inputs, Step):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        accumulates = self.args.gradient_accumulation_steps > 1
         measured, done = [], torch.zeros((), device=self.accelerator.device)
         for micro_batch in inputs.micro_batches:
             is_last = micro_batch is inputs.micro_batches[-1]
             if self._recomputing is not None:
                 self._recomputing.close()  # the previous micro-batch has had its backward pass
-            with nullcontext() if is_last else self.accelerator.no_sync(model):
+            with nullcontext() if is_last else without_reduction(model, self.accelerator, accumulates):
                 before = {name: len(values) for name, values in self._metrics["train"].items()}
                 loss = super().compute_loss(model, micro_batch.inputs) * micro_batch.factor
                 measured.append(self._take_back(before))
                 if not is_last:
-                    self.accelerator.backward(loss)
+                    accumulate(loss, self.accelerator)
                     done += loss.detach()
         whole = logged_means(inputs, measured, self.importance_sampling_level == "sequence")
         whole[names.FORWARDED_TOKENS] = float(inputs.forwarded)
