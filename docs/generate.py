@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import importlib.util
 import inspect
 import io
@@ -32,7 +33,7 @@ BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- /generated -->)", re.
 
 def pages() -> list[Path]:
     """Every Markdown file that may hold generated parts."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "results").glob("*.md"))]
 
 
 def render(text: str) -> str:
@@ -220,6 +221,37 @@ def step_times() -> Sequence[str]:
     return rows
 
 
+def time_to_reward(work: str) -> Sequence[str]:
+    """How much sooner HPOTrainer reaches a held-out pass@1 than TRL's trainer, by threshold."""
+    results = _results(f"time-to-reward-{work}")
+    module = _benchmark("time_to_reward")
+    header = ["held-out pass@1", "TRL, median", "ours, median", "times sooner", "fewer tokens", "fewer updates"]
+    rows = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    for threshold in map(str, module.THRESHOLDS[work]):
+        seconds = [module.median_seconds(results, arm, threshold) for arm in ("stock", "adaptive")]
+        found = [
+            module.ratios(results["runs"], "adaptive", threshold, what) for what in ("seconds", *module.COUNTED[2:])
+        ]
+        cells = [*(f"{each:.0f} s" for each in seconds), *map(module.with_interval, found)]
+        rows.append(f"| {threshold} | {' | '.join(cells)} |")
+    return rows
+
+
+def time_to_reward_arms(work: str) -> Sequence[str]:
+    """The whole table of the benchmark."""
+    rows: Sequence[str] = _benchmark("time_to_reward").summary(_results(f"time-to-reward-{work}"))
+    return rows
+
+
+def _benchmark(name: str) -> Any:
+    """A script of benchmarks/ as a module; it imports others there."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
 def _results(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
     return found
@@ -236,6 +268,8 @@ MAKERS: dict[str, Callable[..., Sequence[str]]] = {
     "comparison": comparison,
     "against": against,
     "step-times": step_times,
+    "time-to-reward": time_to_reward,
+    "time-to-reward-arms": time_to_reward_arms,
 }
 
 
