@@ -103,7 +103,7 @@ def test_mistakes_are_told_before_a_model_is_loaded(tmp_path, monkeypatch, capsy
     model = ["--model", "/no/such/model", "--submission", "out.csv"]
     cases = [
         (command(options, *model, "--samples", "2"), "--samples is 2, but --submission needs 4"),
-        (command({**options, "id_column": "key"}, *model), "no column 'key'; set id_column"),
+        (command({**options, "id_column": "key"}, *model), "nothing in the column 'key'; set id_column"),
         (["eval", "--task", "countdown-3", *model], "ids of the data's rows, which countdown-3 does not have"),
         (command(secret, "--model", "/no/such/model"), "have no answers .* give --submission FILE"),
         (command(secret, *model, "--output", "out.json"), "without --output and --page"),
@@ -111,3 +111,33 @@ def test_mistakes_are_told_before_a_model_is_loaded(tmp_path, monkeypatch, capsy
     for arguments, said in cases:
         assert main(arguments) == 2
         assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_submission_has_every_row_of_unlabelled_data(tmp_path, capsys):
+    """Not the usual 200, and not the tenth of a file that a training run would hold out."""
+    questions = [f"What is {n} + 1?\nA: {n + 1}\nB: {n + 2}" for n in range(230)]
+    options, responses = files(tmp_path, [{"ID": f"ID_A{n}", "question": text} for n, text in enumerate(questions)])
+    renamed = tmp_path / "phase_2.csv"
+    (tmp_path / "phase_test.csv").rename(renamed)
+    path = tmp_path / "submission.csv"
+    flags = ["--responses", responses, "--submission", path]
+    assert main(command({**options, "source": str(renamed)}, *flags)) == 0
+    assert len(rows_of(path)) == 1 + 4 * 230
+
+
+def test_two_questions_of_one_id_are_refused(tmp_path, capsys):
+    rows = [{**row, "ID": "ID_A"} for row in ROWS]
+    options, responses = files(tmp_path, rows)
+    assert main(command(options, "--responses", responses, "--submission", tmp_path / "out.csv")) == 2
+    assert "questions have the id 'ID_A'" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("words", [["probe", "--problems", "2"], ["export"], ["train"], ["warmup"]])
+def test_data_without_answers_is_refused_before_any_work(tmp_path, random_model, capsys, words):
+    options, _ = files(tmp_path, [{key: row[key] for key in ("ID", "question")} for row in ROWS])
+    options["source"] = str((tmp_path / "phase_test.csv").rename(tmp_path / "phase.csv"))
+    flags = ["--task", "telelogs", "--task_options", json.dumps(options), "--output", str(tmp_path / "out")]
+    flags += [] if words == ["export"] else ["--model", str(random_model)]
+    assert main([*words, *flags]) == 2
+    assert "is_labelled is false" in capsys.readouterr().err

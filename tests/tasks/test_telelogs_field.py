@@ -17,6 +17,10 @@ from hysteretic.tasks import load
 from hysteretic.tasks.rows import LeftOutWarning
 from hysteretic.tasks.task import RewardError, Score
 from hysteretic.tasks.telelogs import CAUSES
+from hysteretic.tasks.telelogs.explain import explanation
+from hysteretic.tasks.telelogs.layout import layout
+from hysteretic.tasks.telelogs.parse import parse_question
+from hysteretic.tasks.telelogs.randomise import randomise_question
 
 LABELS = list(CAUSES)
 SIX = dict(zip(("C2", "C3", "C5", "C6", "C7", "C8"), ("M5", "P6", "K2", "Z9", "B1", "Q7"), strict=True))
@@ -371,5 +375,75 @@ def test_identical_rows_keep_all_their_ids(tmp_path):
     assert task.ids_of(problem) == ["ID_000", "ID_TWIN"]
     without = csv_file(tmp_path / "other_test.csv", [{"question": row["question"], "answer": row["answer"]}])
     task = load("telelogs", source=without)
-    with pytest.raises(ValueError, match="no column 'ID'; set id_column"):
+    with pytest.raises(ValueError, match="nothing in the column 'ID'; set id_column"):
         task.ids_of(task.problems("test")[0])
+
+
+def written(path, rows):
+    path.write_text(json.dumps([{"question": text, "answer": answer} for text, answer in rows]))
+    return str(path)
+
+
+CELLS = "\n".join(
+    ["eNodeB ID|Cell ID|Longitude|Latitude|Mechanical Azimuth|Mechanical Downtilt|PCI|Height(m)", "1|2|3|4|5|6|7|8"]
+)
+
+
+def test_a_table_of_cells_alone_does_not_make_a_question_one_of_telelogs(tmp_path):
+    other = f"Which cell of this LTE network is highest?\n{CELLS}\nA: the first\nB: the second"
+    rows = [(other, "A"), (as_official(question("k", "C3")), "C3")]
+    with pytest.warns(LeftOutWarning, match="1 telelogs, 1 network"):
+        assert len(load("telelogs", source=written(tmp_path / "test.json", rows)).problems("test")) == 2
+
+
+def test_a_bad_question_of_a_kind_that_is_left_out_is_counted(tmp_path):
+    broken = as_official(question("k", "C3")).replace("Timestamp|", "Time|", 1).replace("C3:", "C2:", 1)
+    source = written(tmp_path / "test.json", [(broken, "C3"), (LTE, "A")])
+    with pytest.warns(LeftOutWarning, match="1 of 2 rows cannot be scored"):
+        assert len(load("telelogs", source=source, kinds="network").problems("test")) == 1
+    with pytest.raises(ValueError, match="1 bad row of 2"):
+        load("telelogs", source=source).problems("test")
+
+
+def test_steps_right_below_the_options_are_no_options():
+    text = as_official(question("k", "C3"))
+    at = text.index("\n", text.index("\nC8:") + 1)
+    text = text[:at] + "\n1. Read the log.\n2. Then read the cells." + text[at:]
+    assert [option.label for option in layout(text).options] == LABELS
+
+
+def test_a_list_that_is_repeated_is_moved_wherever_it_stands():
+    """Otherwise the prompt would give one label two meanings."""
+    text = as_official(question("k", "C3"))
+    lines = [line for line in text.split("\n") if re.match(r"C[1-8]:", line)]
+    moved, _ = randomise_question(text + "\n\nAgain:\n\n" + "\n".join(lines), "C3", seed=1)
+    found = [line for line in moved.split("\n") if re.match(r"C[1-8]:", line)]
+    assert found[:8] == found[8:] != lines
+
+
+def test_options_that_are_called_like_causes_stay_words(tmp_path):
+    atoms = "Which carbon atom of this molecule is chiral?\nA: C1\nB: C2\nC: C3"
+    task = load("telelogs", source=written(tmp_path / "test.json", [(atoms, "B")]))
+    [problem] = task.problems("test")
+    assert task.class_of(problem) is None
+    assert task.explanation(problem).startswith('B: "C2"\n')
+    assert task.score(problem, r"\boxed{B}").is_correct
+
+
+@pytest.mark.parametrize("answer", ["", "C9"])
+def test_an_explanation_needs_no_known_answer(answer):
+    scenario = parse_question(question("k", "C3")).scenario
+    said = explanation(
+        scenario, answer and "None of these.", {cause: cause for cause in CAUSES} | {"None of these.": "C9"}
+    )
+    assert ("C9: None of these." in said) == bool(answer)
+
+
+def test_answers_that_cannot_be_read_are_one_error(tmp_path):
+    rows = [{"ID": n, "question": as_official(question(str(n), "C3"))} for n in range(3)]
+    (tmp_path / "test.json").write_text(json.dumps(rows))
+    (tmp_path / "answers.csv").write_bytes(b"ID,answer\n0,\xe9\n")
+    task = load("telelogs", source=str(tmp_path / "test.json"), answers=str(tmp_path / "answers.csv"))
+    with pytest.raises(ValueError, match=r"answers\.csv") as raised:
+        task.problems("test")
+    assert "bad row" not in str(raised.value)

@@ -34,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         from hysteretic.evals.page import save_page
     task, problems = task_and_problems(options)
     from hysteretic.evals.summary import as_text, describe
-    from hysteretic.evals.variants import is_labelled, of_file, variants
+    from hysteretic.evals.variants import of_file, variants
+    from hysteretic.tasks.checked import is_labelled
 
     if options.submission is not None:
         check_ids(task, problems)

@@ -82,6 +82,8 @@ def page_path(text: str, flag: str) -> Path:
 def output_path(text: str, flag: str) -> Path:
     """The path of a file to write. Raises UsageError where its folder does not exist."""
     path = Path(text)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give a file for {flag}.")
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent} for {flag}; create it, or give another.")
     return path
@@ -117,7 +119,7 @@ def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Probl
     recipe = recipe_of_model(options.model, options.task) if options.task_options is None else {}
     options.max_completion_length = options.max_completion_length or recipe.get("max_completion_length", 1024)
     task = task_of(options, **recipe.get("task_options", {}))
-    count = options.problems or USUAL_PROBLEMS
+    count = options.problems or (None if getattr(options, "submission", None) else USUAL_PROBLEMS)
     problems = draw(task, options.split, options.seed, count, is_required=options.problems is not None)
     if not problems:
         raise UsageError(f"{task.name} has no problems in split {options.split!r}.")

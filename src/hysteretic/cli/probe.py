@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hysteretic.cli.options import add_model, add_problems, add_task, check_least, task_and_problems
 from hysteretic.common.errors import UsageError
 from hysteretic.sparsity import LARGEST_GROUP
+from hysteretic.tasks.checked import check_labelled
 
 if TYPE_CHECKING:
     from hysteretic.probe.sampling import ProbeSettings
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
 
         check_vllm("--vllm samples with vLLM", "leave --vllm out")
     task, problems = task_and_problems(options)
+    check_labelled(task)
     from hysteretic.probe.probe import run_probe  # transformers: seconds that --help and a wrong flag need not wait for
     from hysteretic.probe.sampling import ProbeSettings
     from hysteretic.probe.summary import as_text

@@ -20,7 +20,7 @@ from inspect_ai.solver import TaskState, generate
 
 from hysteretic import __version__
 from hysteretic.tasks import names
-from hysteretic.tasks.checked import draw, load_task
+from hysteretic.tasks.checked import check_labelled, draw, load_task
 from hysteretic.tasks.scored import score, score_async
 from hysteretic.tasks.task import Answers, Problem, ScoresAsync, explained
 
@@ -70,7 +70,9 @@ def inspect_task(name: str, split: str = "test", seed: int = 0, problems: int | 
 
     Raises UsageError for an unknown task or option, and where the task's data is missing.
     """
-    source = load_task(name, **options)
+    written = {key: _listed(value) for key, value in options.items()}
+    source = load_task(name, **written)
+    check_labelled(source)
     samples = [
         Sample(
             input=problem.prompt,  # Inspect makes its messages from dictionaries
@@ -83,9 +85,15 @@ def inspect_task(name: str, split: str = "test", seed: int = 0, problems: int | 
     return Task(
         dataset=MemoryDataset(samples, name=name),
         solver=generate(),
-        scorer=verified(name, options),
+        scorer=verified(name, written),
         metadata={"hysteretic": __version__},
     )
+
+
+def _listed(value: Any) -> Any:
+    """Inspect makes a list of `-T kinds=telelogs,network`; options of a task are text with commas."""
+    is_words = isinstance(value, list) and all(isinstance(word, str) for word in value)
+    return ",".join(value) if is_words else value
 
 
 task(name="task")(inspect_task)
@@ -98,4 +106,5 @@ def _register(name: str) -> None:
 
 
 for _name in names():
-    _register(_name)
+    if _name != "task":  # of another package; it can be given as -T name=task
+        _register(_name)

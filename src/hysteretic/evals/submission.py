@@ -10,6 +10,7 @@ Tracks without answers keep the placeholder, as the challenge asks.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +30,10 @@ def check_ids(task: Task, problems: Sequence[Problem]) -> None:
     if not isinstance(task, Identifies):
         raise UsageError(f"--submission needs the ids of the data's rows, which {task.name} does not have.")
     with usage_errors():
-        for problem in problems:
-            task.ids_of(problem)
+        names = Counter(name for problem in problems for name in task.ids_of(problem))
+    for name, count in names.most_common(1):
+        if count > 1:
+            raise UsageError(f"{count} questions have the id {name!r}; a submission needs one each.")
 
 
 def write_submission(path: Path, track: str, task: Task, rows: Sequence[Answered]) -> int:

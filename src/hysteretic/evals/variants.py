@@ -12,6 +12,7 @@ from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.evals.evaluate import Generate, decodings, score_all
 from hysteretic.evals.generate import prompt_text
 from hysteretic.evals.metrics import Answered, answered
+from hysteretic.tasks.checked import is_labelled
 from hysteretic.tasks.rows import read_text
 from hysteretic.tasks.task import Problem, Randomises, Task
 
@@ -92,11 +93,6 @@ def of_file(found: Sequence[Variant], path: Path) -> Judged:
     if not judged:
         raise UsageError(f"{path} has no responses.")
     return judged
-
-
-def is_labelled(task: Task) -> bool:
-    """Whether the right answers are known (see `Identifies`)."""
-    return bool(getattr(task, "is_labelled", True))
 
 
 def _judged(variant: Variant, texts: list[list[str]]) -> list[Answered]:

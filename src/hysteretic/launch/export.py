@@ -14,6 +14,7 @@ from typing import Any
 import hysteretic.tasks
 from hysteretic import __version__
 from hysteretic.common.errors import UsageError
+from hysteretic.tasks.checked import check_labelled
 from hysteretic.tasks.exported import exported_row
 from hysteretic.tasks.task import Problem, Streams, Task, up_to
 
@@ -67,6 +68,7 @@ def export(spec: ExportSpec) -> list[str]:
     """
     name, task_options, folder = task_name(spec.task), absolute(spec.task_options), spec.output
     task = _load(name, task_options)
+    check_labelled(task)
     parts = {
         folder / "train.parquet": ("train", spec.train_problems),
         folder / "validation.parquet": (spec.validation_split, spec.validation_problems),
@@ -173,9 +175,9 @@ def write(path: Path, rows: Iterable[dict[str, Any]], origin: Mapping[str, Any] 
 
 
 def absolute(task_options: dict[str, Any]) -> dict[str, Any]:
-    """Options whose file names are valid in any working directory: reward="my.py:f" and source="my.json"."""
+    """Options whose file names are valid in any working directory: reward="my.py:f" and source="my.json", ...."""
     found = dict(task_options)
-    for key in ("reward", "source"):
+    for key in ("reward", "source", "answers"):
         value = found.get(key)
         if isinstance(value, str):
             path, colon, name = value.rpartition(":") if key == "reward" else (value, "", "")
@@ -233,14 +235,15 @@ def _disjoint(problems: Iterator[Problem], held_out: set[str], task: Task) -> It
 def origin_of(task: str, task_options: Mapping[str, Any], split: str, seed: int, count: int | None) -> dict[str, Any]:
     """Everything that determines the rows of a file. count: None if no number was given."""
     path = Path(task.rpartition(":")[0] if ":" in task else task)
-    source = Path(str(task_options.get("source", "")))
+    sources = [Path(str(task_options.get(key, ""))) for key in ("source", "answers")]
+    digests = [_digest(each) for each in (path, *sources) if each.is_file()]
     return {
         "task": task,
         "task_options": dict(task_options),
         "split": split,
         "seed": seed,
         "problems": count,
-        "file": next((_digest(each) for each in (path, source) if each.is_file()), None),
+        "file": " ".join(digests) or None,
         "version": __version__,
     }
 

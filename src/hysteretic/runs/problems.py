@@ -11,13 +11,14 @@ from hysteretic.common.files import read_json
 from hysteretic.config.recipes import tiny_recipe
 from hysteretic.config.settings import RunSpec
 from hysteretic.evals.generate import prompt_text
-from hysteretic.tasks.checked import draw
+from hysteretic.tasks.checked import check_labelled, draw
 from hysteretic.tasks.task import Problem, Task
 
 
 def draw_problems(task: Task, request: RunSpec) -> tuple[Sequence[Problem], Sequence[Problem]]:
     """Training problems, and held-out problems of the test split. Raises UsageError if they overlap."""
     run = request.run
+    check_labelled(task)
     advice = " (Training problems: --train_problems; held-out problems: --eval_problems, 0 for none.)"
     problems = draw(task, "train", run.data_problem_seed, run.train_problems, advice=advice)
     if not run.eval_problems:

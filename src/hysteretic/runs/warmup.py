@@ -17,7 +17,7 @@ from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.models import model_path
 from hysteretic.models.loading import load_tokenizer, model_arguments, warn_plain_prompts
 from hysteretic.runs.problems import recipe_of_model
-from hysteretic.tasks.checked import draw, load_task
+from hysteretic.tasks.checked import check_labelled, draw, load_task
 from hysteretic.tasks.scored import score
 from hysteretic.tasks.task import Demonstrates, DemonstratesSome, Problem, RewardError, Task, demonstrates, warm_start
 
@@ -85,6 +85,7 @@ def _problems(config: WarmupConfig, task_options: dict[str, Any] | None) -> tupl
         task_options = recipe_of_model(config.model, config.task).get("task_options", {})
     reward = {} if config.reward is None else {"reward": config.reward}
     task = load_task(config.task, **{**task_options, **reward})
+    check_labelled(task)
     with usage_errors():
         has_solutions = demonstrates(task)
     if not has_solutions:

@@ -38,6 +38,20 @@ def draw(
     return problems
 
 
+def is_labelled(task: Task) -> bool:
+    """Whether the right answers are known (see `Identifies`)."""
+    return bool(getattr(task, "is_labelled", True))
+
+
+def check_labelled(task: Task) -> None:
+    """Raises UsageError, before any work, for a task whose responses cannot be scored."""
+    if not is_labelled(task):
+        raise UsageError(
+            f"{task.name} has no answers (is_labelled is false), so its responses cannot be scored; only `hysteretic "
+            "eval --submission` can use it. Give data with answers."
+        )
+
+
 def check_prompts(task: Task, problems: Sequence[Problem]) -> None:
     """Raises UsageError for what no tokenizer or data set accepts: text that is not Unicode, text next to messages."""
     for problem in problems:

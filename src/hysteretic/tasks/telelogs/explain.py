@@ -27,8 +27,10 @@ def explanation(scenario: Scenario, cause: str, labels: Mapping[str, str]) -> st
     """
     found = list(findings(scenario))
     first = next(finding for finding in found if finding.holds)
-    lines = [f"{_name(cause, labels)}: {CAUSES[cause]}", _bad_rows(scenario)]
-    if first.cause != cause:
+    is_known = cause in CAUSES  # it may be unknown, or an option that is none of the eight
+    right = f"{_name(cause, labels)}: {CAUSES[cause]}" if is_known else f"{labels.get(cause, 'unknown')}: {cause}"
+    lines = [right, _bad_rows(scenario)]
+    if cause and first.cause != cause:
         lines.append(f"The rules find another cause, {_name(first.cause, labels)}")
     return "\n".join([*lines, *_rules(found, first, labels)])
 

@@ -86,7 +86,9 @@ class Layout:
     @property
     def options(self) -> Options:
         """The list that names most causes, the last of several; empty if there is no list."""
-        return max(reversed(self.lists), key=lambda found: len({option.cause for option in found} - {None}), default=())
+        best = max(reversed(self.lists), key=lambda found: len({option.cause for option in found} - {None}), default=())
+        styles = {_style(option.label) for option in best if option.cause}  # steps right below have other labels
+        return tuple(option for option in best if not styles or _style(option.label) in styles)
 
 
 def layout(text: str) -> Layout:

@@ -91,6 +91,8 @@ class TeleLogs(Diagnosis):
             raise ValueError(f'on_bad_row is {self.on_bad_row!r}; expected "refuse", "skip" or "keep".')
         if not self._kinds or not self._kinds <= set(KINDS):
             raise ValueError(f'kinds is {self.kinds!r}; expected "all", or some of {", ".join(KINDS)} with commas.')
+        if not isinstance(self.answers, str | None):
+            raise ValueError(f"answers is {self.answers!r}; expected the name of a file.")
         if self.answers is not None and not self.is_labelled:
             raise ValueError(f"is_labelled is false, but answers are given ({self.answers}); leave one of them out.")
 
@@ -120,8 +122,8 @@ class TeleLogs(Diagnosis):
         """The data's own ids of a problem, several if rows are identical. Raises ValueError without any."""
         if problem.id not in self._ids:
             raise ValueError(
-                f"The row of problem {problem.id!r} has no column {self.id_column!r}; set id_column to the one that "
-                "identifies rows."
+                f"The row of problem {problem.id!r} has nothing in the column {self.id_column!r}; set id_column to the "
+                "one that identifies rows."
             )
         return self._ids[problem.id]
 
@@ -145,6 +147,8 @@ class TeleLogs(Diagnosis):
     def _table_of(self, split: str) -> tuple[str, bool]:
         """The table that holds a split, and whether it has to be divided first."""
         only = next(iter(self._tables)) if len(self._tables) == 1 else None
+        if only is not None and not self.is_labelled and split == "test":
+            return only, False  # nothing to train on: all of it is posed
         if only == "test" or (only == WHOLE and "test" in re.split(r"[^a-z]+", Path(self.source).stem.lower())):
             if split == "test":
                 return only, False
@@ -188,6 +192,8 @@ class TeleLogs(Diagnosis):
 
     def _checked(self, table: str) -> list[tuple[Problem, str]]:
         rows = self._tables[table]
+        if self.answers is not None and self.is_labelled:
+            _ = self._answers  # a file that cannot be read is one error, not one of every row
         found: dict[str, tuple[Problem, str]] = {}  # by question
         labels: dict[str, tuple[int, str | None]] = {}  # by question: its first row, and the answer there
         contradicted: set[str] = set()
@@ -196,7 +202,8 @@ class TeleLogs(Diagnosis):
         gaps: list[str] = []
         kinds: Counter[str] = Counter()
         for index, row in enumerate(rows):
-            name = "" if row.get(self.id_column) is None else as_text(row[self.id_column])
+            given = row.get(self.id_column)
+            name = "" if given is None or given != given else as_text(given)  # NaN: an empty cell, to pandas
             where = f"row {index} ({name})" if name else f"row {index}"
             try:
                 asked = self._row(row)
@@ -208,6 +215,9 @@ class TeleLogs(Diagnosis):
                     )
                 problem = self._problem(asked)
             except UnusableError as error:
+                if error.kind == "telelogs" and error.kind in self._kinds:
+                    bad.append(f"{where}, {error}")
+                    continue
                 kinds[error.kind] += 1
                 unusable.append(f"{where}, {error}")
                 continue

@@ -158,8 +158,14 @@ def read_options(options: Options) -> dict[str, str]:
             )
     causes = Counter(option.cause for option in options)
     return {
-        option.label: option.cause if option.cause and causes[option.cause] == 1 else option.words for option in options
+        option.label: option.cause if option.cause and causes[option.cause] == 1 else in_words(option.words)
+        for option in options
     }
+
+
+def in_words(words: str) -> str:
+    """The words of an option, in quotes if a cause is called so: "C1" may be a carbon atom."""
+    return f'"{words}"' if words in CAUSES else words
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from .layout import Layout, Options, layout
-from .parse import parse_question, read_options
+from .layout import DRIVE, Layout, Options, layout
+from .parse import in_words, parse_question, read_options
 
 KINDS = ("telelogs", "network", "general")
 
@@ -37,13 +37,15 @@ class Asked:
 def kind_of(found: Layout) -> str:
     """One of KINDS. A question that lists five causes or more, and nothing else, belongs to TeleLogs without tables."""
     causes = [option.cause for option in found.options]
-    if found.tables or (len(causes) >= 5 and None not in causes and len(set(causes)) == len(causes)):
+    known = {*causes} - {None}
+    has_log = any(table.kind == DRIVE for table in found.tables)  # a table of cells alone has other questions too
+    if has_log or (found.tables and len(known) >= 2) or len(causes) == len(known) >= 5:
         return "telelogs"
     return "network" if any(map(_NETWORK.search, found.lines)) else "general"
 
 
 class UnusableError(ValueError):
-    """A question of another kind than TeleLogs that cannot be scored. kind: one of KINDS."""
+    """A question that cannot be scored, or of TeleLogs whose tables cannot be read. kind: one of KINDS."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -54,28 +56,31 @@ def read_question(text: str, answer: Any, needs_tables: bool = True) -> Asked:
     """Read a question of any kind.
 
     answer: the right label; None if unknown. needs_tables: whether the tables of a TeleLogs question must be readable.
-    Raises UnusableError for a question of another kind that lists no options, or not the answer; ValueError for a
-    TeleLogs question of which this holds, or whose tables cannot be read.
+    Raises UnusableError for a question that lists no options, or not the answer, and for a TeleLogs question whose
+    tables cannot be read; ValueError for text that cannot be divided into lists and tables.
     """
     found = layout(text)
     kind = kind_of(found)
     if kind != "telelogs":
         listed = _with(found, answer)
         try:
-            if listed or answer is not None:
-                read_options(listed)  # each label once
-            options = {option.label: option.words for option in listed}
+            if answer is not None:
+                read_options(listed)  # each label once; without an answer nothing is scored
+            options = {option.label: in_words(option.words) for option in listed}
             return Asked(text, kind, _label(answer, options), options)
         except ValueError as error:
             raise UnusableError(kind, str(error)) from error
     try:
-        parsed = parse_question(text)
-    except ValueError:
-        if needs_tables:
-            raise
-        options = read_options(found.options)
-        return Asked(text, kind, _label(answer, options), options)
-    return Asked(text, kind, _label(answer, parsed.options), parsed.options, parsed.remarks)
+        try:
+            parsed = parse_question(text)
+        except ValueError:
+            if needs_tables:
+                raise
+            options = read_options(found.options)
+            return Asked(text, kind, _label(answer, options), options)
+        return Asked(text, kind, _label(answer, parsed.options), parsed.options, parsed.remarks)
+    except ValueError as error:
+        raise UnusableError(kind, str(error)) from error
 
 
 def _with(found: Layout, answer: Any) -> Options:

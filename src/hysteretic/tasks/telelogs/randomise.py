@@ -59,8 +59,13 @@ def randomise_question(question: str, answer: str, seed: int) -> tuple[str, str]
 
 
 def _moved_words(found: Layout, question: str, source: Mapping[str, str]) -> list[tuple[int, int, str]]:
-    words = {option.label: question[option.start : option.end] for option in found.options}
-    return [(option.start, option.end, words[source[option.label]]) for option in found.options]
+    named = {option.label: option.cause or option.words for option in found.options}
+    again = [some for some in found.lists if {option.label: option.cause or option.words for option in some} == named]
+    pieces = []
+    for options in [found.options, *(some for some in again if some != found.options)]:
+        words = {option.label: question[option.start : option.end] for option in options}
+        pieces += [(option.start, option.end, words[source[option.label]]) for option in options]
+    return pieces
 
 
 def _place(found: Layout, table: Table) -> tuple[int, int]:
