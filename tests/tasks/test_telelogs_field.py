@@ -17,10 +17,10 @@ from hysteretic.tasks import load
 from hysteretic.tasks.rows import LeftOutWarning
 from hysteretic.tasks.task import RewardError, Score
 from hysteretic.tasks.telelogs import CAUSES
-from hysteretic.tasks.telelogs.explain import explanation
 from hysteretic.tasks.telelogs.layout import layout
 from hysteretic.tasks.telelogs.parse import parse_question
 from hysteretic.tasks.telelogs.randomise import randomise_question
+from hysteretic.tasks.telelogs.rules import explanation
 
 LABELS = list(CAUSES)
 SIX = dict(zip(("C2", "C3", "C5", "C6", "C7", "C8"), ("M5", "P6", "K2", "Z9", "B1", "Q7"), strict=True))

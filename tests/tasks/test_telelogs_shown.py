@@ -8,7 +8,7 @@ import pytest
 from hysteretic.tasks import load
 from hysteretic.tasks.task import Answers, Classifies, Explains, Pictures, Randomises
 from hysteretic.tasks.telelogs import CAUSES, Cell, Row, Scenario, root_cause
-from hysteretic.tasks.telelogs.explain import explanation
+from hysteretic.tasks.telelogs.rules import explanation
 
 SAME = {cause: cause for cause in CAUSES}
 

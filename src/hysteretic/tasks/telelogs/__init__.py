@@ -1,7 +1,7 @@
 """TeleLogs: which of eight root causes made the throughput drop, from the log of a 5G drive test.
 
 scenario.py    a drive and the cells around it, as an object
-rules.py       the published rules that find the cause, with their evidence
+rules.py       the published rules that find the cause, with their evidence, and their findings in words
 drive.py       generated drives with a known cause
                difficulty.py: how hard; faults.py: the eight faults; logged.py: what the phone logs; radio.py: physics
 text.py        a scenario as a question in the format of the data set
@@ -9,7 +9,7 @@ parse.py       a question in that format as a scenario (layout.py: where its opt
 compact.py     a scenario in about a hundred tokens, for a tiny model
 questions.py   which kind of question a row holds, and its options
 answers.py     the label that a response gives, by either grading
-explain.py     the rules' findings in words; charts.py, charts_map.py: as charts
+charts.py      the rules' findings as charts, with charts_map.py
 randomise.py   labels shuffled and tables swapped, as in the paper's second test set
 diagnosis.py   what the tasks share; synthetic.py: generated questions; official.py: the published ones, from your copy
 

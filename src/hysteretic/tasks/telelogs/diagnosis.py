@@ -8,9 +8,8 @@ from typing import Any
 
 from ..task import Problem, RewardError, Score
 from .answers import GRADINGS
-from .explain import explanation, trace
 from .parse import NotApplicableError, check_applicable
-from .rules import root_cause
+from .rules import explanation, root_cause, trace
 from .scenario import CAUSES, Scenario
 
 
