@@ -127,4 +127,4 @@ def test_a_page_that_cannot_be_written_is_named(tmp_path, capsys):
     folder = tmp_path / "folder.html"
     folder.mkdir()
     assert main(["show", "--task", "telelogs-compact", "--output", str(folder)]) == 2
-    assert "Cannot write the page" in capsys.readouterr().err
+    assert "is a folder; give a file for --output" in capsys.readouterr().err
