@@ -447,3 +447,12 @@ def test_answers_that_cannot_be_read_are_one_error(tmp_path):
     with pytest.raises(ValueError, match=r"answers\.csv") as raised:
         task.problems("test")
     assert "bad row" not in str(raised.value)
+
+
+@pytest.mark.parametrize("missing", ["\u2013", "\u2014", ""])
+def test_a_cell_without_a_value_may_be_written_in_several_ways(missing):
+    text = question("k", "C3")
+    assert "|-|" in text or "|-\n" in text
+    other = re.sub(r"(?<=\|)-(?=[|\n])", missing, text)
+    assert other != text
+    assert parse_question(other).scenario == parse_question(text).scenario

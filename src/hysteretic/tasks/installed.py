@@ -76,7 +76,8 @@ def installed_tasks(taken: Collection[str]) -> tuple[dict[str, InstalledTask], d
     by_name = defaultdict(list)
     for point in entry_points(group=GROUP):
         package = "unknown" if point.dist is None else f"{point.dist.name} {point.dist.version}"
-        by_name[point.name].append(InstalledTask(point.name, point.value, package))
+        reference = f"{point.module}:{point.attr}" if ":" in point.value else point.value  # without spaces and extras
+        by_name[point.name].append(InstalledTask(point.name, reference, package))
     tasks, unused = {}, {}
     for name, found in sorted(by_name.items()):
         packages = " and ".join(sorted(task.package for task in found))

@@ -28,7 +28,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 OPENING = "\\boxed"
-LONGEST = 400
+LONGEST = 1_000
 """Most characters in a box: a label with its LaTeX and a description, as long as an option may be."""
 
 _FONT = re.compile(

@@ -168,6 +168,10 @@ def in_words(words: str) -> str:
     return f'"{words}"' if words in CAUSES else words
 
 
+ABSENT = (MISSING, "", "\u2013", "\u2014")
+"""What stands in a cell without a value; editors make dashes of hyphens. Words such as nan are errors."""
+
+
 @dataclass(frozen=True)
 class _Cells:
     """One row of a table: its cells by column, and access to them as text or numbers."""
@@ -177,7 +181,7 @@ class _Cells:
     assumed: list[str]
 
     def is_missing(self, column: str) -> bool:
-        return self.cells.get(_KEY[column], MISSING) in (MISSING, "")
+        return self.cells.get(_KEY[column], MISSING) in ABSENT
 
     def text(self, column: str, default: str | None = None) -> str:
         if not self.is_missing(column):
