@@ -59,7 +59,7 @@ def test_every_step_of_the_search_is_right_and_every_failed_try_misses(numbers, 
 
 def test_the_terse_form_is_that_of_the_embedded_models_careful_demonstrations():
     """So that `warmup` of the tiny model teaches what it can already write, within what it may write."""
-    pytest.importorskip("trl", reason="not in the environment of the core alone")
+    pytest.importorskip("transformers", reason="not in the environment of the core alone")
     task, tokenizer = Countdown(**TASK), build_tokenizer()
     for problem in task.problems("train", count=100):
         numbers, target = sorted(problem.answer["numbers"]), problem.answer["target"]

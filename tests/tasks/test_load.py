@@ -132,7 +132,7 @@ def test_an_error_in_the_file_of_the_user_passes_unchanged(mine, tmp_path):
 
 def test_the_docstring_examples_run():
     """What the documentation of the public names shows is what happens."""
-    pytest.importorskip("trl", reason="not in the environment of the core alone")
+    pytest.importorskip("transformers", reason="not in the environment of the core alone")
     names = ["hysteretic.tasks", "hysteretic.models", "hysteretic.tasks.telelogs"]
     for package in map(importlib.import_module, tuple(names)):
         names += [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]

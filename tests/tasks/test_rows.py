@@ -75,7 +75,7 @@ def test_line_breaks_within_a_quoted_field_are_kept(folder):
 
 def test_half_a_surrogate_pair_is_named_by_every_command_and_nothing_is_left(folder, capsys):
     """Valid JSON, but no tokenizer and no data set takes it; `show` accepted it and `train` raised."""
-    pytest.importorskip("trl", reason="not in the environment of the core alone")
+    pytest.importorskip("transformers", reason="not in the environment of the core alone")
     (folder / "a.jsonl").write_text(JSONL + HALF)
     flags = ["--task", "a.jsonl", "--reward", "reward.py:is_right"]
     for command in (["show"], ["eval", "--model", "tiny"], ["probe", "--model", "tiny"], ["train", "--model", "tiny"]):
@@ -136,7 +136,7 @@ def test_prompts_of_a_task_of_ones_own_are_checked_too(prompts, said):
 
 def test_responses_of_another_encoding_are_read_or_named(folder, capsys):
     """`eval --responses` reads files of the same kinds."""
-    pytest.importorskip("trl", reason="not in the environment of the core alone")
+    pytest.importorskip("transformers", reason="not in the environment of the core alone")
     problem = Countdown(3).problems("test", count=1)[0]
     line = json.dumps({"problem": problem.id, "response": "été"}, ensure_ascii=False)
     flags = ["eval", "--task", "countdown-3", "--problems", "1", "--responses", "r.jsonl"]
@@ -170,7 +170,7 @@ def test_half_a_surrogate_pair_is_not_exported():
 
 def test_a_comparison_reports_bad_data_before_its_runs(folder, capsys):
     """Not once per run, in the logs; and it leaves no folder."""
-    pytest.importorskip("trl", reason="not in the environment of the core alone")
+    pytest.importorskip("transformers", reason="not in the environment of the core alone")
     (folder / "a.jsonl").write_text(HALF + JSONL)
     flags = ["--task", "a.jsonl", "--reward", "reward.py:is_right", "--model", "tiny", "--max_steps", "2"]
     assert main(["compare", *flags, "--algorithms", "grpo,a-hpo", "--seeds", "2", "--output", "out"]) == 2

@@ -132,7 +132,7 @@ def test_the_digits_of_a_compact_prompt_are_enough_to_know_the_cause():
 
 def test_a_compact_prompt_is_about_a_hundred_tokens():
     """One token a number, a cell and a line end: what a tiny model reads quickly."""
-    pytest.importorskip("trl", reason="not in the environment of the core alone")
+    pytest.importorskip("transformers", reason="not in the environment of the core alone")
     from hysteretic.models.telelogs_demonstrations import TOKENS
     from hysteretic.models.tokenizer import build_tokenizer
 
