@@ -170,9 +170,7 @@ def choose_rates(comparison: Comparison, tuning: Sequence[Run]) -> dict[str, Any
     for arm in comparison.arms:
         values: dict[float, list[float]] = {rate: [] for rate in comparison.rates}
         for one in outcomes:
-            if (
-                one.run.arm == arm and one.run.rate is not None and one.figures is not None
-            ):  # others: reported as failed
+            if one.run.arm == arm and one.run.rate is not None and one.figures is not None:  # a failure was reported
                 values[one.run.rate].append(one.figures[comparison.measure])
         whole = {rate: fmean(found) for rate, found in values.items() if len(found) == len(comparison.tuning_seeds)}
         if not whole:
