@@ -2,6 +2,7 @@
 
     python benchmarks/step_time.py --work a --json
     python benchmarks/step_time.py --work c --ranks 2
+    python benchmarks/step_time.py --work b --vllm
 
     a  the tiny model on countdown-3 from its sparse start: a rollout of 32 x 8 responses and its 4 updates
     b  2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each, one update; no group is silent
@@ -9,7 +10,7 @@
     d  32 prompts of 8 tokens, 8 responses of 64 tokens, no group silent: nothing to save
     b-49k, c-49k, b-151k, c-151k  as b and c with a vocabulary of 49,152 or 151,936, responses given
     smallest  a few rows of 8 tokens: only to see that the script runs
-    growth  update phase only, for group sizes 4 to 64 and prompts of 128 to 4,096 tokens
+    growth  update phase only, for group sizes 4 to 64, prompts of 128 to 8,192 tokens, and 64 to 4,096 rows a step
 
 The trainers alternate in one process on the same weights, prompts, seed and loss (TRL's "dapo", epsilon 0.2) at
 learning rate 0, so that every round starts from the same policy. In b both generate each response to 256 tokens and
@@ -19,6 +20,10 @@ does once, HPOTrainer's comparison of both computations on a few synthetic rows.
 
 With --ranks the model is sharded over so many processes of this machine by FSDP2 (gloo). The work is the same in all:
 each rank takes its part of a micro-batch's rows. Seconds are the slowest rank's; memory is not measured.
+
+With --vllm (b and d) a colocated vLLM generates for both trainers, in float32. XX
+there, nor the heads of the tiny model. On a CPU vLLM needs the plug-in of the tests:
+PYTHONPATH=tests/vllm_engine/plugin VLLM_ENABLE_V1_MULTIPROCESSING=0 VLLM_CPU_KVCACHE_SPACE=1.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import multiprocessing
 import os
 import platform
@@ -80,7 +86,7 @@ FSDP2 = {
 class Work:
     """What one step does. silent: how many prompts (the first ones) have only responses with reward 0.
 
-    vocabulary: entries of a tied output layer; None for the bytes of the tokenizer, not tied.
+    vocabulary: entries of a tied output layer; None for the bytes of the tokenizer, not tied. vllm: vLLM generates.
     """
 
     prompts: int
@@ -94,6 +100,7 @@ class Work:
     is_tiny: bool = False
     generates: bool = True
     vocabulary: int | None = None
+    vllm: bool = False
 
 
 WORKS = {
@@ -136,13 +143,14 @@ class Measured:
             if self.work.is_tiny:
                 return super()._generate_single_turn(prompt_ids, *arguments, **options)  # type: ignore[misc]
             lengths = random.Random(self.seed + 1000 * RANK)
+            logprobs = None
             if self.work.generates:
-                tokens, _ = super()._generate_single_turn(prompt_ids, *arguments, **options)  # type: ignore[misc]
+                tokens, logprobs = super()._generate_single_turn(prompt_ids, *arguments, **options)  # type: ignore[misc]
             else:
                 tokens = [[lengths.randrange(6, 250) for _ in range(self.work.longest)] for _ in prompt_ids]
             cut = [row[: lengths.randint(self.work.shortest, self.work.longest)] for row in tokens]
             forget_peak()
-            return cut, None
+            return cut, logprobs and [row[: len(kept)] for row, kept in zip(logprobs, cut, strict=True)]
 
     def _calculate_rewards(self, *arguments: Any, **options: Any) -> Any:
         with self._outside_the_update():
@@ -201,7 +209,8 @@ def material(work: Work, seed: int) -> tuple[Any, Any, Dataset, Callable[..., An
     def reward(prompts: list[str], **_: Any) -> list[float]:
         return [float(i % 2) if int(prompt[:4]) >= work.silent else 0.0 for i, prompt in enumerate(prompts)]
 
-    return *random_policy(work.prompt_tokens, work.vocabulary), Dataset.from_dict({"prompt": prompts}), reward
+    vocabulary = len(build_tokenizer()) if work.vllm else work.vocabulary
+    return *random_policy(work.prompt_tokens, vocabulary), Dataset.from_dict({"prompt": prompts}), reward
 
 
 def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
@@ -229,7 +238,18 @@ def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
         "dataloader_pin_memory": False,
         "logging_steps": 1,
     }
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    if work.vllm:
+        fields |= {"use_vllm": True, "vllm_mode": "colocate", "generation_kwargs": {"ignore_eos": True}}
+        fields |= {"vllm_max_model_length": work.prompt_tokens + LONGEST}  # of the engine that all steps share
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,  # a file: vLLM asks for its descriptor
+        contextlib.redirect_stdout(nowhere),
+    ):
+        if work.vllm:
+            model.save_pretrained(folder)  # where vLLM reads it
+            tokenizer.save_pretrained(folder)
+            model.name_or_path = folder
         if kind is Ours:
             args: Any = HPOConfig(output_dir=folder, algorithm="dapo", epsilon_high=0.2, **fields)
         else:
@@ -260,6 +280,21 @@ def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
         logs = [log for log in trainer.state.log_history if "hpo/forwarded_tokens" in log]
         measured["with_gradient"] = sum(log["hpo/forwarded_tokens"] * log["hpo/gradient_token_share"] for log in logs)
     return measured
+
+
+def share_engine() -> None:
+    """One vLLM engine for all trainers of this process, in float32; TRL names no dtype. Weights are synced by TRL."""
+    from trl.generation import vllm_generation
+
+    start = vllm_generation.LLM
+    started: list[Any] = []
+
+    def engine(**options: Any) -> Any:
+        if not started:
+            started.append(start(**options | {"dtype": "float32"}))
+        return started[0]
+
+    vllm_generation.LLM = engine
 
 
 def forget_peak() -> None:
@@ -296,7 +331,7 @@ def spread(values: list[float]) -> dict[str, float]:
 def measure(name: str, work: Work, rounds: int, threads: int, memory: bool = True) -> dict[str, Any]:
     """Alternating rounds of stock and ours, after a small warm-up step of each."""
     for kind in (Stock, Ours):
-        step(kind, WORKS["smallest"], 0)
+        step(kind, replace(work, longest=8, shortest=8) if work.vllm else WORKS["smallest"], 0)
     taken: dict[str, list[dict[str, float]]] = {"stock": [], "ours": []}
     for seed in range(1, rounds + 1):
         for which in ("stock", "ours") if seed % 2 else ("ours", "stock"):
@@ -313,6 +348,7 @@ def measure(name: str, work: Work, rounds: int, threads: int, memory: bool = Tru
         },
         "update_tokens": {which: statistics.mean(of[which]["forwarded"]) for which in of},
         "gradient_token_share": {which: with_gradient / statistics.mean(of[which]["forwarded"]) for which in of},
+        "update_share": {which: statistics.median(map(_ratio, of[which]["update"], of[which]["step"])) for which in of},
         "setting": vars(work) | {"rounds": rounds, "threads": threads, "ranks": RANKS},
     }
     if memory:
@@ -326,17 +362,37 @@ def _ratio(stock: float, ours: float) -> float:
     return stock / ours
 
 
+def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """Slope of log seconds on log size."""
+    return statistics.linear_regression([math.log(size) for size in sizes], [math.log(s) for s in seconds]).slope
+
+
 def growth(rounds: int, threads: int) -> dict[str, Any]:
-    """Update phase by group size and by prompt length, one prompt per step."""
+    """Update phase by group size and by prompt length, one prompt per step; and by rows, short ones."""
     base = Work(prompts=1, prompt_tokens=512, shortest=128, longest=128, generates=False)
-    cases = {f"group size {G}": replace(base, responses=G, rows=min(G, 8)) for G in (4, 8, 16, 32, 64)}
-    cases |= {f"prompt of {P}": replace(base, prompt_tokens=P) for P in (128, 512, 1024, 2048, 4096)}
-    results = {}
-    for name, work in cases.items():
-        one = measure(name, work, rounds, threads, memory=False)
-        results[name] = {key: one[key] for key in ("update_ratio", "seconds", "update_tokens")}
-        print(f"{name:16} {one['update_ratio']:6.2f} x", flush=True)
-    return {"work": "growth", "cases": results, "setting": {"rounds": rounds, "threads": threads}}
+    short = Work(prompts=8, prompt_tokens=32, shortest=32, longest=32, rows=64, generates=False)
+    series = {
+        "group size": {G: replace(base, responses=G, rows=min(G, 8)) for G in (4, 8, 16, 32, 64)},
+        "prompt of": {P: replace(base, prompt_tokens=P) for P in (128, 512, 1024, 2048, 4096, 8192)},
+        "rows": {rows: replace(short, prompts=rows // 8) for rows in (64, 256, 1024, 4096)},
+    }
+    results, exponents = {}, {}
+    for varied, works in series.items():
+        taken: dict[str, list[float]] = {"stock": [], "ours": []}
+        for size, work in works.items():
+            one = measure(varied, work, rounds, threads, memory=False)
+            results[f"{varied} {size}"] = {key: one[key] for key in ("update_ratio", "seconds", "update_tokens")}
+            for which in taken:
+                taken[which].append(one["seconds"][f"{which} update"]["median"])
+            print(f"{varied} {size:<6} {one['update_ratio']:6.2f} x", flush=True)
+        exponents[varied] = {which: exponent(list(works), seconds) for which, seconds in taken.items()}
+        print(f"{varied}: " + ", ".join(f"{which} grows as {value:.2f}" for which, value in exponents[varied].items()))
+    return {
+        "work": "growth",
+        "cases": results,
+        "exponents": exponents,
+        "setting": {"rounds": rounds, "threads": threads},
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -376,6 +432,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", choices=[*WORKS, "growth"], default="a")
     parser.add_argument("--rounds", type=int, default=3, help="Measured rounds, each with both trainers.")
     parser.add_argument("--ranks", type=int, default=1, help="Processes over which FSDP2 shards the model.")
+    parser.add_argument("--vllm", action="store_true", help="vLLM generates, in this process.")
     parser.add_argument("--threads", type=int, help="Threads of torch in a process; all cores by default.")
     parser.add_argument("--json", action="store_true", help="Print the results as one line of JSON, last.")
     parser.add_argument("--save", type=Path, help="Also write the results and the machine to this file.")
@@ -385,6 +442,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--rounds, --threads and --ranks must be at least 1.")
     if choice.ranks > 1 and (choice.work == "growth" or WORKS[choice.work].rows % choice.ranks):
         parser.error(f"--work {choice.work} cannot be cut into equal micro-batches for {choice.ranks} ranks.")
+    if choice.vllm and (choice.ranks > 1 or choice.work not in ("b", "d")):
+        parser.error("--vllm goes with --work b or d, in one process.")
     if choice.ranks > RANKS:
         raise SystemExit(on_ranks(choice.ranks, sys.argv[1:] if arguments is None else arguments))
     set_up(threads)
@@ -397,12 +456,17 @@ def report(choice: argparse.Namespace, threads: int) -> None:
     if choice.work == "growth":
         results = growth(choice.rounds, threads)
     else:
-        results = measure(choice.work, WORKS[choice.work], choice.rounds, threads, memory=RANKS == 1)
+        work = replace(WORKS[choice.work], vllm=choice.vllm)
+        if choice.vllm:
+            share_engine()
+        results = measure(choice.work, work, choice.rounds, threads, memory=RANKS == 1 and not choice.vllm)
         for name, values in results["seconds"].items():
             print(f"{name:14}{values['median']:9.2f} s   [{values['least']:.2f}, {values['most']:.2f}]")
         for name in ("step_ratio", "update_ratio", "memory_ratio"):
             if results[name] is not None:
                 print(f"{name:14}{results[name]:9.2f} x")
+        for which, fraction in results["update_share"].items():
+            print(f"update, {which:6}{fraction:9.0%} of the step")
         for which, fraction in results["gradient_token_share"].items():
             print(f"update, {which:6}{results['update_tokens'][which]:9.0f} tokens, {fraction:.1%} with a gradient")
     results["machine"] = machine()

@@ -203,22 +203,82 @@ def against(baselines: str, *arms: str) -> Sequence[str]:
     return rows
 
 
+STEP_WORKS = {
+    "a": "tiny model, countdown-3 from its sparse start: a rollout of 32 x 8 and 4 updates",
+    "b": "2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each",
+    "c": "as (b) with 5 prompts, 4 of them with silent groups; update only",
+    "d": "short prompts, equal lengths, no silent group: nothing to save",
+    "b-49k": "(b) with a vocabulary of 49,152, update only",
+    "c-49k": "(c) with a vocabulary of 49,152",
+    "b-151k": "(b) with a vocabulary of 151,936, update only",
+    "c-151k": "(c) with a vocabulary of 151,936",
+    "c-fsdp2": "(c) on two ranks of FSDP2",
+    "b-vllm": "(b) with vLLM generating",
+    "d-vllm": "(d) with vLLM generating",
+}
+
+
 def step_times() -> Sequence[str]:
-    """TRL's trainer over HPOTrainer: time, memory, tokens with a gradient."""
-    works = {
-        "a": "tiny model, countdown-3 from its sparse start: a rollout of 32 x 8 and 4 updates",
-        "b": "2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each",
-        "c": "as (b) with 5 prompts, 4 of them with silent groups; update only",
-        "d": "short prompts, equal lengths, no silent group: nothing to save",
-    }
+    """TRL's trainer over HPOTrainer: time, memory, tokens with a gradient; least and most over machines."""
     rows = ["| workload | step | update | peak memory | update tokens with a gradient |", "|---|---|---|---|---|"]
-    for name, words in works.items():
-        found = _results(f"step-time-{name}")
-        step = f"{found['step_ratio']:.1f}" if name != "c" else ""  # (c) does not generate
-        stock, ours = (f"{100 * found['gradient_token_share'][which]:.0f} %" for which in ("stock", "ours"))
-        ratios = f"{step} | {found['update_ratio']:.1f} | {found['memory_ratio']:.1f}"
-        rows.append(f"| ({name}) {words} | {ratios} | {stock} → {ours} |")
+    for name, words in STEP_WORKS.items():
+        found = [each for _, each in _step_times(name)]
+        generates = found[0]["setting"]["generates"]
+        cells = [f"({name}) {words}", _range(found, "step_ratio") if generates else "", _range(found, "update_ratio")]
+        cells.append(_range(found, "memory_ratio") if found[0]["memory_ratio"] else "")
+        stock, ours = (f"{100 * found[0]['gradient_token_share'][which]:.0f} %" for which in ("stock", "ours"))
+        rows.append(f"| {' | '.join(cells)} | {stock} → {ours} |")
     return rows
+
+
+def step_seconds() -> Sequence[str]:
+    """The same by machine, with seconds and the update's share of a step."""
+    rows = [
+        "| work | machine | | stock, s | ours, s | ratio | update's share of a step, stock and ours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in STEP_WORKS:
+        for folder, found in _step_times(name):
+            for phase in ("step", "update") if found["setting"]["generates"] else ("update",):
+                stock, ours = (found["seconds"][f"{which} {phase}"] for which in ("stock", "ours"))
+                seconds = (f"{each['median']:.2f} ({each['least']:.2f} to {each['most']:.2f})" for each in (stock, ours))
+                shares = [
+                    found["seconds"][f"{which} update"]["median"] / found["seconds"][f"{which} step"]["median"]
+                    for which in ("stock", "ours")
+                ]
+                share = " and ".join(f"{each:.0%}".replace("%", " %") for each in shares) if phase == "step" else ""
+                cells = [name, folder, phase, *seconds, f"{found[f'{phase}_ratio']:.2f}", share]
+                rows.append(f"| {' | '.join(cells)} |")
+            if found["memory_ratio"]:
+                peaks = (f"{found['peak_bytes'][which] / 1e9:.2f} GB" for which in ("stock", "ours"))
+                cells = [name, folder, "peak memory of the update", *peaks, f"{found['memory_ratio']:.2f}", ""]
+                rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def step_growth() -> Sequence[str]:
+    """How the update grows with group size, prompt length and rows, on the machine where it was measured last."""
+    machine, found = _step_times("growth")[-1]
+    rows = [f"| on {machine} | stock, s | ours, s | ratio | tokens, stock | tokens, ours |", "|---|---|---|---|---|---|"]
+    for name, case in found["cases"].items():
+        stock, ours = (case["seconds"][f"{which} update"]["median"] for which in ("stock", "ours"))
+        tokens = [f"{case['update_tokens'][which]:.0f}" for which in ("stock", "ours")]
+        rows.append(f"| {name} | {stock:.2f} | {ours:.2f} | {case['update_ratio']:.2f} | {' | '.join(tokens)} |")
+    for name, exponents in found.get("exponents", {}).items():
+        rows.append(f"| exponent, {name} | {exponents['stock']:.2f} | {exponents['ours']:.2f} | | | |")
+    return rows
+
+
+def _step_times(work: str) -> list[tuple[str, dict[str, Any]]]:
+    """What was measured of a work, by machine."""
+    files = sorted((ROOT / "results" / "step-time").glob(f"*/{work}.json"))
+    return [(file.parent.name, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def _range(found: Sequence[dict[str, Any]], key: str) -> str:
+    """Least and most of a ratio."""
+    least, most = (f"{choose(each[key] for each in found):.1f}" for choose in (min, max))
+    return least if least == most else f"{least} to {most}"
 
 
 def time_to_reward(work: str) -> Sequence[str]:
@@ -268,6 +328,8 @@ MAKERS: dict[str, Callable[..., Sequence[str]]] = {
     "comparison": comparison,
     "against": against,
     "step-times": step_times,
+    "step-seconds": step_seconds,
+    "step-growth": step_growth,
     "time-to-reward": time_to_reward,
     "time-to-reward-arms": time_to_reward_arms,
 }
