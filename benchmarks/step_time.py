@@ -43,7 +43,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from overhead import Stopwatch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PrinterCallback,
@@ -87,6 +88,7 @@ class Work:
     """What one step does. silent: how many prompts (the first ones) have only responses with reward 0.
 
     vocabulary: entries of a tied output layer; None for the bytes of the tokenizer, not tied. vllm: vLLM generates.
+    config: of a model with random bf16 weights in place of the small one. cuda: on a GPU.
     """
 
     prompts: int
@@ -101,6 +103,8 @@ class Work:
     generates: bool = True
     vocabulary: int | None = None
     vllm: bool = False
+    config: Mapping[str, Any] | None = None
+    cuda: bool = False
 
 
 WORKS = {
@@ -132,11 +136,17 @@ class Measured:
 
     @contextlib.contextmanager
     def _outside_the_update(self) -> Iterator[None]:
+        self._wait()
         start = time.perf_counter()
         try:
             yield
         finally:
+            self._wait()
             self.outside += time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.work.cuda:
+            torch.cuda.synchronize()
 
     def _generate_single_turn(self, prompt_ids: Any, *arguments: Any, **options: Any) -> Any:
         with self._outside_the_update():
@@ -149,7 +159,7 @@ class Measured:
             else:
                 tokens = [[lengths.randrange(6, 250) for _ in range(self.work.longest)] for _ in prompt_ids]
             cut = [row[: lengths.randint(self.work.shortest, self.work.longest)] for row in tokens]
-            forget_peak()
+            torch.cuda.reset_peak_memory_stats() if self.work.cuda else forget_peak()
             return cut, logprobs and [row[: len(kept)] for row, kept in zip(logprobs, cut, strict=True)]
 
     def _calculate_rewards(self, *arguments: Any, **options: Any) -> Any:
@@ -210,7 +220,14 @@ def material(work: Work, seed: int) -> tuple[Any, Any, Dataset, Callable[..., An
         return [float(i % 2) if int(prompt[:4]) >= work.silent else 0.0 for i, prompt in enumerate(prompts)]
 
     vocabulary = len(build_tokenizer()) if work.vllm else work.vocabulary
-    return *random_policy(work.prompt_tokens, vocabulary), Dataset.from_dict({"prompt": prompts}), reward
+    if work.config is None:
+        policy = random_policy(work.prompt_tokens, vocabulary)
+    else:
+        policy = (
+            AutoModelForCausalLM.from_config(AutoConfig.for_model(**work.config), dtype="bfloat16"),
+            build_tokenizer(),
+        )
+    return *policy, Dataset.from_dict({"prompt": prompts}), reward
 
 
 def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
@@ -231,8 +248,8 @@ def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
         "seed": seed,
         "gradient_checkpointing": False,
         "report_to": "none",
-        "use_cpu": True,
-        "bf16": False,
+        "use_cpu": not work.cuda,
+        "bf16": work.config is not None,
         "disable_tqdm": True,
         "save_strategy": "no",
         "dataloader_pin_memory": False,
@@ -276,6 +293,8 @@ def step(kind: type[Any], work: Work, seed: int) -> dict[str, float]:
     everywhere = gather_object([(seconds, seconds - trainer.outside, float(trainer.forwarded))])
     of_step, of_update, forwarded = zip(*everywhere, strict=True)
     measured = {"step": max(of_step), "update": max(of_update), "forwarded": sum(forwarded)}
+    if work.cuda:
+        measured["peak"] = torch.cuda.max_memory_allocated()
     if kind is Ours:
         logs = [log for log in trainer.state.log_history if "hpo/forwarded_tokens" in log]
         measured["with_gradient"] = sum(log["hpo/forwarded_tokens"] * log["hpo/gradient_token_share"] for log in logs)
@@ -352,9 +371,11 @@ def measure(name: str, work: Work, rounds: int, threads: int, memory: bool = Tru
         "setting": vars(work) | {"rounds": rounds, "threads": threads, "ranks": RANKS},
     }
     if memory:
-        peaks = peak_memory(work, threads)
-        result["peak_bytes"] = peaks
-        result["memory_ratio"] = peaks["stock"] / peaks["ours"]
+        peaks: Mapping[str, float] = peak_memory(work, threads)
+    elif work.cuda:
+        peaks = {which: max(of[which]["peak"]) for which in of}
+    if memory or work.cuda:
+        result |= {"peak_bytes": peaks, "memory_ratio": peaks["stock"] / peaks["ours"]}
     return result
 
 

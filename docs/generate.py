@@ -223,6 +223,8 @@ def step_times() -> Sequence[str]:
     rows = ["| workload | step | update | peak memory | update tokens with a gradient |", "|---|---|---|---|---|"]
     for name, words in STEP_WORKS.items():
         found = [each for _, each in _step_times(name)]
+        if not found:
+            continue
         generates = found[0]["setting"]["generates"]
         cells = [f"({name}) {words}", _range(found, "step_ratio") if generates else "", _range(found, "update_ratio")]
         cells.append(_range(found, "memory_ratio") if found[0]["memory_ratio"] else "")

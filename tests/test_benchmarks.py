@@ -69,6 +69,13 @@ def test_step_time_runs(tmp_path):
     assert min(saved["step_ratio"], saved["update_ratio"], saved["memory_ratio"]) > 0
 
 
+def test_the_gpu_script_runs_at_its_smallest_on_a_cpu(tmp_path):
+    run("gpu", "--smallest", "--save", tmp_path / "gpu.json", cwd=tmp_path)
+    saved = json.loads((tmp_path / "gpu.json").read_text())
+    assert min(saved["b"]["update_ratio"], saved["c"]["update_ratio"], saved["updates"]["planned_bytes"]) > 0
+    assert [line["step"] for line in saved["updates"]["updates"]] == [1, 2, 3, 4]
+
+
 def test_overhead_runs_and_leaves_the_classes_as_they_were(tmp_path, script, capsys):
     """Importing it once made every later run of another script crash."""
     methods = dict(vars(Guard))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,12 @@ def whole(tmp_path_factory, random_model):
     printed, _ = done.communicate(timeout=600)
     assert done.returncode == 0, printed
     return out, printed
+
+
+def begun(whole, out):
+    """A copy of a comparison as it was after its tuning and its first seed."""
+    made_at_the_end = shutil.ignore_patterns("seed-1", "results.*", "report.html", "figures")
+    return shutil.copytree(whole, out, ignore=made_at_the_end)
 
 
 def test_a_plan_and_the_expected_time_come_first(whole):
@@ -132,10 +139,10 @@ def test_other_settings_in_the_same_folder_are_refused(whole, capsys):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 def test_a_stopped_comparison_goes_on_to_the_same_figures(quick, whole, tmp_path, number):
     """Stopped in the middle of a run, and called again: what an undisturbed one records, to the last digit."""
-    out = tmp_path / "c"
+    out = begun(whole[0], tmp_path / "c")
     arguments = command(quick, out, *TUNED, "--jobs", "1")
     process = start(arguments)
-    wait_for(lambda: len(list(out.glob("runs/*/*/metrics.jsonl"))) >= 2, process)
+    wait_for(lambda: len(list(out.glob("runs/*/*/metrics.jsonl"))) >= 3, process)
     process.send_signal(number)
     printed, _ = process.communicate(timeout=600)
     assert process.returncode == (130 if number == signal.SIGINT else -number), printed

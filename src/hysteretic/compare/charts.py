@@ -60,7 +60,7 @@ def curve_data(results: Results, panel: Mapping[str, Any]) -> alt.Data:
                 "has_band": curve["low"] is not None,
             }
         )
-    return alt.Data(values=rows)
+    return alt.Data(values=tuple(rows))  # every method of a chart copies lists in it, but no tuples
 
 
 def curve_chart(
@@ -149,7 +149,7 @@ def forest_chart(results: Results, colours: Colours) -> alt.LayerChart:
         domain=list(SIGNS), range=["triangle-up", "circle", "triangle-down", "square", "diamond", "cross"]
     )
     base = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(alt.Data(values=tuple(rows)))
         .transform_filter("datum.measure === measure")
         .encode(y=alt.Y("row:N", sort=names, axis=None, scale=alt.Scale(domain=names)))
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Mapping
@@ -50,11 +49,11 @@ def save_figures(results: Results, folder: Path) -> list[Path]:
     written = []
     for name, chart in charts.items():
         svg = folder / f"{name}.svg"
-        drawn = io.StringIO()
-        chart.configure(**chart_config(LIGHT, LIGHT["ground"])).save(drawn, format="svg")
-        write_text(svg, drawn.getvalue())
+        spec = chart.configure(**chart_config(LIGHT, LIGHT["ground"])).to_dict(validate=False)
+        drawn = vl_convert.vegalite_to_svg(spec)
+        write_text(svg, drawn)
         png = svg.with_suffix(".png")
-        write_bytes(png, vl_convert.svg_to_png(drawn.getvalue(), scale=2))
+        write_bytes(png, vl_convert.svg_to_png(drawn, scale=2))
         written += [svg, png]
     return written
 

@@ -68,7 +68,7 @@ def confusion_chart(counts: Mapping[str, Any]) -> alt.LayerChart:
             cells.append({"row": i, "column": j, "count": count, "fraction": fraction, "right": i == j})
     rotated = -90 if max(map(len, classes)) > 4 else 0
     names = [shorten(visible(name), 24) for name in classes], [shorten(visible(name), 24) for name in columns]
-    base = alt.Chart(alt.Data(values=cells)).encode(
+    base = alt.Chart(alt.Data(values=tuple(cells))).encode(
         x=alt.X("column:O", title=None, axis=_axis(names[1], orient="top", labelAngle=rotated)),
         y=alt.Y("row:O", title=None, axis=_axis(names[0])),
     )

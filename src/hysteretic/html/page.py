@@ -115,7 +115,7 @@ def _narrow_tables() -> str:
 
 def _spec(chart: Any) -> dict[str, Any]:
     """Vega-Lite's JSON, in the page's theme; a single chart without a width is as wide as its frame."""
-    spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = chart.to_dict(validate=False)  # validation takes seconds
     own = spec.pop("config", {})
     if own == {"view": {"continuousWidth": 300, "continuousHeight": 300}}:  # what altair adds to every chart
         own = {}

@@ -54,7 +54,7 @@ def _charts(record: Record) -> list[alt.LayerChart]:
         }
         for row in record["curve"]
     ]
-    base = alt.Chart(alt.Data(values=curve)).encode(
+    base = alt.Chart(alt.Data(values=tuple(curve))).encode(
         x=alt.X("G:Q", title="Group size", scale=alt.Scale(type="log", base=2, nice=False)),
         color=alt.value(COLOURS[0]),
     )
@@ -85,14 +85,14 @@ def _problems(record: Record) -> alt.LayerChart:
     """Problems by number of successes, with the fit; by mean reward if rewards have more than two values."""
     if "counts" not in record:
         means = [{"mean": sum(rewards) / len(rewards)} for rewards in record["rewards"].values()]
-        chart = alt.Chart(alt.Data(values=means)).mark_bar(color=COLOURS[0])
+        chart = alt.Chart(alt.Data(values=tuple(means))).mark_bar(color=COLOURS[0])
         x = alt.X("mean:Q", bin=alt.Bin(maxbins=20), title="Mean reward of a problem")
         return chart.encode(x=x, y=alt.Y("count()", title=None)).properties(
             title="Problems by mean reward", height=HEIGHT
         )
     pairs = zip(record["counts"]["problems"], record["counts"]["fitted"], strict=True)
     values = [{"c": c, "seen": seen, "fit": fitted} for c, (seen, fitted) in enumerate(pairs)]
-    base = alt.Chart(alt.Data(values=values)).encode(
+    base = alt.Chart(alt.Data(values=tuple(values))).encode(
         x=alt.X("c:O", title=f"Successes of {record['samples']}", axis=alt.Axis(labelAngle=0))
     )
     tips = [

@@ -247,7 +247,7 @@ def _ends(line: tuple[Point, Point]) -> dict[str, float]:
 
 
 def chart(values: Sequence[dict[str, Any]]) -> alt.Chart:
-    return alt.Chart(alt.Data(values=list(values)))
+    return alt.Chart(alt.Data(values=tuple(values)))
 
 
 def _axis(name: str) -> Any:
