@@ -104,7 +104,7 @@ def algorithms() -> Sequence[str]:
 
 def parts() -> Sequence[str]:
     """The parts that an algorithm is made of, and what each may be by name."""
-    from hysteretic.trl.config import PARTS
+    from hysteretic.trl.mapping import PARTS
 
     questions = {
         "ratio": "how far has the policy moved?",
@@ -243,7 +243,9 @@ def step_seconds() -> Sequence[str]:
         for folder, found in _step_times(name):
             for phase in ("step", "update") if found["setting"]["generates"] else ("update",):
                 stock, ours = (found["seconds"][f"{which} {phase}"] for which in ("stock", "ours"))
-                seconds = (f"{each['median']:.2f} ({each['least']:.2f} to {each['most']:.2f})" for each in (stock, ours))
+                seconds = (
+                    f"{each['median']:.2f} ({each['least']:.2f} to {each['most']:.2f})" for each in (stock, ours)
+                )
                 shares = [
                     found["seconds"][f"{which} update"]["median"] / found["seconds"][f"{which} step"]["median"]
                     for which in ("stock", "ours")
@@ -261,7 +263,10 @@ def step_seconds() -> Sequence[str]:
 def step_growth() -> Sequence[str]:
     """How the update grows with group size, prompt length and rows, on the machine where it was measured last."""
     machine, found = _step_times("growth")[-1]
-    rows = [f"| on {machine} | stock, s | ours, s | ratio | tokens, stock | tokens, ours |", "|---|---|---|---|---|---|"]
+    rows = [
+        f"| on {machine} | stock, s | ours, s | ratio | tokens, stock | tokens, ours |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, case in found["cases"].items():
         stock, ours = (case["seconds"][f"{which} update"]["median"] for which in ("stock", "ours"))
         tokens = [f"{case['update_tokens'][which]:.0f}" for which in ("stock", "ours")]

@@ -177,6 +177,8 @@ def test_settled_fields_make_the_same_objective_again(name):
         ({"algorithm": "hpo", "alpha_min": 0.3}, ["alpha_min is 0.3", "a-hpo"]),
         ({"algorithm": "hpo", "alpha": 1.5}, ["alpha is 1.5", "[0, 1]"]),
         ({"algorithm": "asymre", "shift": 0.2}, ["shift is 0.2"]),
+        ({"weight": "entropy", "entropy_below": 3.0}, ["entropy_below: below is 3.0"]),
+        ({"algorithm": "grpo", "epsilon": -1.0}, ["epsilon, epsilon_high: clip is (-1.0, -1.0)"]),
         ({"algorithm": "hpo", "alpha_ema": 0.5}, ["alpha_ema is 0.5", "adaptive"]),
         ({"alpha_ema": 1.0}, ["alpha_ema is 1.0"]),
         ({"steps_per_generation": 3, "gradient_accumulation_steps": 2, "num_generations": 2}, ["multiple of"]),

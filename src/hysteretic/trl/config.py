@@ -13,24 +13,14 @@ from trl import GRPOConfig
 
 from hysteretic.common.errors import SettingWarning, algorithm_name, nearest
 from hysteretic.objective import Objective
-from hysteretic.parts import (
-    AdaptiveWeight,
-    BatchMeanLength,
-    CapGate,
-    ClipGate,
-    ConstantLength,
-    EntropyWeight,
-    FixedWeight,
-    PerResponseLength,
-    ShiftedBaseline,
-    SoftGate,
-    UniformWeight,
-)
+from hysteretic.parts import AdaptiveWeight, CapGate, ClipGate
 from hysteretic.presets import ALGORITHMS, make
-from hysteretic.scales import SCALES, FocalScale, NoScale
+from hysteretic.scales import SCALES, NoScale
 from hysteretic.trl.mapping import (
     LEVELS,
     LOSSES,
+    PARAMETERS,
+    PARTS,
     TrlOnly,
     check_aggregation,
     is_trls,
@@ -39,21 +29,6 @@ from hysteretic.trl.mapping import (
     trl_settings,
     with_max_length,
 )
-
-PARTS: dict[str, Mapping[str, type]] = {
-    "ratio": LEVELS,
-    "gate": {"clip": ClipGate, "soft": SoftGate, "cap": CapGate},
-    "weight": {
-        "uniform": UniformWeight,
-        "fixed": FixedWeight,
-        "adaptive": AdaptiveWeight,
-        "entropy": EntropyWeight,
-        "shift": ShiftedBaseline,
-    },
-    "length": {"response": PerResponseLength, "batch": BatchMeanLength, "constant": ConstantLength},
-    "scale": SCALES,
-}
-"""What the keys ratio, gate, weight, length and scale may say."""
 
 TRL_DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(GRPOConfig)}
 """What TRL's own fields are where they are unset."""
@@ -255,25 +230,27 @@ class HPOConfig(GRPOConfig):
         """The objective that the algorithm (or TRL's loss), parts and their parameters describe."""
         base = self._base()
         kinds = {key: self._part(key, base) for key in PARTS}
-        parameters: dict[type, dict[str, Any]] = {
-            ClipGate: {"low": self.epsilon, "high": self.epsilon_high},
-            SoftGate: {"tau_positive": self.sapo_temperature_pos, "tau_negative": self.sapo_temperature_neg},
-            CapGate: {"cap": self.epsilon_high},
-            FixedWeight: {"alpha": self.alpha},
-            AdaptiveWeight: {"alpha_min": self.alpha_min},
-            EntropyWeight: {"alpha_min": self.alpha_min, "below": self.entropy_below},
-            ShiftedBaseline: {"shift": self.shift},
-            FocalScale: {"gamma": self.focal_gamma},
-        }
-        if kinds["gate"] is ClipGate and self.epsilon is not None and self.epsilon_high is None:
-            parameters[ClipGate]["high"] = self.epsilon  # as in TRL
-        parts: dict[str, Any] = {}
-        for key, kind in kinds.items():
-            given = {name: value for name, value in parameters.get(kind, {}).items() if value is not None}
-            own = getattr(base, key)
-            parts[key] = own.__class__(**{**vars(own), **given}) if isinstance(own, kind) else kind(**given)
         self._check_parameters_used(kinds)
+        parts = {key: self._made(key, kind, getattr(base, key)) for key, kind in kinds.items()}
         return with_max_length(Objective(**parts), self.max_completion_length)
+
+    def _made(self, key: str, kind: type, own: Any) -> Any:
+        """A part with the parameters that are set; else with those of `own`, the algorithm's, if it is of the kind."""
+        values = {
+            field: (name, getattr(self, field))
+            for field, (part, taker, name, _) in PARAMETERS.items()
+            if part == key and issubclass(kind, taker) and getattr(self, field) is not None
+        }
+        if kind is CapGate and self.epsilon_high is not None:
+            values["epsilon_high"] = ("cap", self.epsilon_high)
+        if kind is ClipGate and "epsilon" in values:
+            values.setdefault("epsilon_high", ("high", self.epsilon))  # as in TRL
+        given = dict(values.values())
+        try:
+            return own.__class__(**{**vars(own), **given}) if isinstance(own, kind) else kind(**given)
+        except ValueError as error:
+            renamed = [field for field, (name, _) in values.items() if field != name]
+            raise ValueError(f"{', '.join(renamed)}: {error}" if renamed else str(error)) from error
 
     def objective_name(self) -> str:
         """A short name of the objective, for folders: a preset's where one has these parts.
@@ -349,14 +326,8 @@ class HPOConfig(GRPOConfig):
 
     def _check_parameters_used(self, kinds: Mapping[str, type]) -> None:
         """A parameter that the chosen parts would silently ignore is a mistake."""
-        for name, kind, part, fix in [
-            ("alpha", FixedWeight, "weight", "algorithm='hpo' or weight='fixed'"),
-            ("alpha_min", AdaptiveWeight, "weight", "algorithm='a-hpo' or weight='adaptive'"),
-            ("entropy_below", EntropyWeight, "weight", "weight='entropy'"),
-            ("shift", ShiftedBaseline, "weight", "algorithm='asymre' or weight='shift'"),
-            ("focal_gamma", FocalScale, "scale", "algorithm='f-grpo' or scale='focal'"),
-        ]:
-            if getattr(self, name) is not None and not issubclass(kinds[part], kind):
+        for name, (part, kind, _, fix) in PARAMETERS.items():
+            if fix and getattr(self, name) is not None and not issubclass(kinds[part], kind):
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, but the {part} is {kinds[part].__name__}, which would ignore "
                     f"it; set {fix}, or drop {name}."

@@ -6,6 +6,7 @@ length that TRL does not pair with that gate: c_i enters the loss as a factor on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -19,13 +20,17 @@ from hysteretic.parts import (
     CapGate,
     ClipGate,
     ConstantLength,
+    EntropyWeight,
+    FixedWeight,
     Length,
     PerResponseLength,
     SequenceRatio,
+    ShiftedBaseline,
     SoftGate,
     TokenRatio,
+    UniformWeight,
 )
-from hysteretic.scales import STD, NoScale, Scale
+from hysteretic.scales import SCALES, STD, FocalScale, NoScale, Scale
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,35 @@ LOSSES = {
 
 LEVELS: dict[str, type[TokenRatio] | type[SequenceRatio]] = {"token": TokenRatio, "sequence": SequenceRatio}
 """TRL's values of importance_sampling_level."""
+
+PARTS: dict[str, Mapping[str, type]] = {
+    "ratio": LEVELS,
+    "gate": {"clip": ClipGate, "soft": SoftGate, "cap": CapGate},
+    "weight": {
+        "uniform": UniformWeight,
+        "fixed": FixedWeight,
+        "adaptive": AdaptiveWeight,
+        "entropy": EntropyWeight,
+        "shift": ShiftedBaseline,
+    },
+    "length": {"response": PerResponseLength, "batch": BatchMeanLength, "constant": ConstantLength},
+    "scale": SCALES,
+}
+"""What the keys ratio, gate, weight, length and scale may say."""
+
+PARAMETERS: dict[str, tuple[str, type, str, str]] = {
+    "epsilon": ("gate", ClipGate, "low", ""),
+    "epsilon_high": ("gate", ClipGate, "high", ""),
+    "sapo_temperature_pos": ("gate", SoftGate, "tau_positive", ""),
+    "sapo_temperature_neg": ("gate", SoftGate, "tau_negative", ""),
+    "alpha": ("weight", FixedWeight, "alpha", "algorithm='hpo' or weight='fixed'"),
+    "alpha_min": ("weight", AdaptiveWeight, "alpha_min", "algorithm='a-hpo' or weight='adaptive'"),
+    "entropy_below": ("weight", EntropyWeight, "below", "weight='entropy'"),
+    "shift": ("weight", ShiftedBaseline, "shift", "algorithm='asymre' or weight='shift'"),
+    "focal_gamma": ("scale", FocalScale, "gamma", "algorithm='f-grpo' or scale='focal'"),
+}
+"""Fields that are a parameter of a part: the part's key, class and name for it, and what takes it (empty for a field of
+TRL's, which has a default and may be left unused)."""
 
 
 def trl_settings(
