@@ -15,11 +15,27 @@ from hysteretic.config.settings import parse
 from hysteretic.dry_run.rehearsal import MACHINE, FailedError, rehearse
 from hysteretic.dry_run.settings import ALWAYS
 from hysteretic.sizing.published import published_config
+from hysteretic.tasks.telelogs import synthetic
 from hysteretic.trl.compat import base_model
 
 NAMES = sorted(recipes())
 CLASSES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
 MATRICES = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drives_are_drawn_once():
+    """A dry run draws all problems of the run; a third of the recipes draw the same thousand synthetic drives."""
+    draw, drawn = synthetic.draw, {}
+
+    def once(*drive):
+        if repr(drive) not in drawn:
+            drawn[repr(drive)] = draw(*drive)
+        return drawn[repr(drive)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "draw", once)
+        yield
 
 
 @pytest.fixture(autouse=True)
