@@ -203,6 +203,41 @@ def against(baselines: str, *arms: str) -> Sequence[str]:
     return rows
 
 
+def pooled(*names: str) -> Sequence[str]:
+    """What the weight, a length or a scale adds, over all seeds of some comparisons with the same settings."""
+    from hysteretic.statistics import paired_comparison
+
+    by_seed: dict[str, dict[int, float]] = {}
+    for found in (_results(f"{name}/results") for name in names):
+        assert {arm["learning_rate"] for arm in found["arms"]} == {6e-4}
+        for run in found["runs"]:
+            arm = {"grpo-adaptive": "adaptive-grpo"}.get(run["arm"], run["arm"])
+            by_seed.setdefault(arm, {})[run["seed"]] = run["measures"]["area"]
+    pairs = {
+        "the weight on the default loss": ("a-hpo", "trl-default"),
+        "the weight on GRPO's loss": ("adaptive-grpo", "grpo"),
+        "the weight on SAPO's": ("adaptive-sapo", "sapo"),
+        "the weight on GSPO's": ("adaptive-gspo", "gspo"),
+        "the weight that follows entropy, on GRPO's": ("entropy-grpo", "grpo"),
+        "the weight and GRPO's length": ("adaptive-grpo", "trl-default"),
+        "GRPO's length": ("grpo", "trl-default"),
+        "a fixed weight of 0.6 on the default loss": ("hpo", "trl-default"),
+        "SAPO": ("sapo", "trl-default"),
+        "GSPO": ("gspo", "trl-default"),
+        "MaxRL": ("maxrl", "trl-default"),
+        "F-GRPO": ("f-grpo", "trl-default"),
+    }
+    rows = ["| what is added | arm | against | gain (95 % interval) | higher in | seeds |", "|---|---|---|---|---|---|"]
+    for words, (ours, theirs) in pairs.items():
+        seeds = sorted(by_seed[ours].keys() & by_seed[theirs].keys())
+        pair = paired_comparison(*([by_seed[arm][seed] for seed in seeds] for arm in (ours, theirs)))
+        gains = [f"{100 * part:+.0f}" for part in (pair.relative_gain, *(pair.relative_interval or ()))]
+        gain = f"{gains[0]} %" + (f" ({gains[1]} to {gains[2]})" if len(gains) > 1 else "")
+        higher = f"{100 * pair.probability_of_improvement:.0f} % of seeds"
+        rows.append(f"| {words} | {ours} | {theirs} | {gain} | {higher} | {len(seeds)} |")
+    return rows
+
+
 STEP_WORKS = {
     "a": "tiny model, countdown-3 from its sparse start: a rollout of 32 x 8 and 4 updates",
     "b": "2 prompts of 2,300 tokens, 8 responses of 64 to 256 tokens each",
@@ -334,6 +369,7 @@ MAKERS: dict[str, Callable[..., Sequence[str]]] = {
     "help-except": help_except,
     "comparison": comparison,
     "against": against,
+    "pooled": pooled,
     "step-times": step_times,
     "step-seconds": step_seconds,
     "step-growth": step_growth,

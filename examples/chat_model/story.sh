@@ -51,6 +51,7 @@ train() {
     shift
     step "train-$way" hysteretic train --config "$here/recipe.yaml" --model "$out/warm" --output "$out/$way" "$@"
     evaluate "eval-$way" "$out/$way/model"
+    probe "probe-$way" "$out/$way/model"
 }
 
 train lora --use_peft true --lora_target_modules all-linear --lora_dropout 0 --learning_rate 2e-4
