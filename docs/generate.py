@@ -230,7 +230,7 @@ def pooled(*names: str) -> Sequence[str]:
     rows = ["| what is added | arm | against | gain (95 % interval) | higher in | seeds |", "|---|---|---|---|---|---|"]
     for words, (ours, theirs) in pairs.items():
         seeds = sorted(by_seed[ours].keys() & by_seed[theirs].keys())
-        pair = paired_comparison(*([by_seed[arm][seed] for seed in seeds] for arm in (ours, theirs)))
+        pair = paired_comparison([by_seed[ours][seed] for seed in seeds], [by_seed[theirs][seed] for seed in seeds])
         gains = [f"{100 * part:+.0f}" for part in (pair.relative_gain, *(pair.relative_interval or ()))]
         gain = f"{gains[0]} %" + (f" ({gains[1]} to {gains[2]})" if len(gains) > 1 else "")
         higher = f"{100 * pair.probability_of_improvement:.0f} % of seeds"
