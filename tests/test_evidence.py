@@ -1,6 +1,7 @@
 """The scripts behind the published evidence: the map and the larger model."""
 
 import importlib.util
+import json
 import random
 import sys
 from pathlib import Path
@@ -81,3 +82,14 @@ def test_the_larger_model_is_made(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert 1e6 <= sum(each.numel() for each in model.parameters()) < 3e6
     assert AutoTokenizer.from_pretrained(tmp_path).eos_token_id == model.config.eos_token_id
+
+
+def test_lengths_are_those_of_the_last_quarter(tmp_path, capsys):
+    for seed in range(3):
+        run = tmp_path / "c" / "runs" / "grpo" / f"seed-{seed}"
+        run.mkdir(parents=True)
+        lines = [{"reward": 0.1 * seed, "completions/mean_length": 10 * i + seed} for i in range(8)]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"eval": 1}]))
+    script("lengths").main([str(tmp_path / "c"), "--save", str(tmp_path / "lengths.csv")])
+    assert "correlation 1.00 over 3 seeds" in capsys.readouterr().out
+    assert (tmp_path / "lengths.csv").read_text().splitlines()[2] == "grpo,1,0.100000,66.00"
