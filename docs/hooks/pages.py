@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 OUTSIDE = re.compile(r"\]\(((?:\.\./)+)([\w./-]+)")
 """A link out of docs/, as it works in a checkout."""
 
+LINK = re.compile(r"\]\(([\w./-]+)")
+"""Any relative link."""
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the files outside docs/ that pages link to (measurements, examples), and all pages of results/."""
@@ -25,7 +28,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in docs.rglob("*.md"):
         for _, target in _outside(path.relative_to(docs).parent, path.read_text(encoding="utf-8")):
             wanted.add(target)
-    for name in sorted(name for name in wanted if (ROOT / name).is_file()):
+    for page in [name for name in wanted if name.endswith(".md") and (ROOT / name).is_file()]:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        wanted |= {os.path.normpath(Path(page).parent / target) for target in LINK.findall(text)}
+    for name in sorted(name for name in wanted if (ROOT / name).is_file() and not name.startswith("docs/")):
         inclusion = InclusionLevel.NOT_IN_NAV if name.endswith(".md") else InclusionLevel.INCLUDED
         files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls, inclusion=inclusion))
     return files
