@@ -21,8 +21,8 @@ does once, HPOTrainer's comparison of both computations on a few synthetic rows.
 With --ranks the model is sharded over so many processes of this machine by FSDP2 (gloo). The work is the same in all:
 each rank takes its part of a micro-batch's rows. Seconds are the slowest rank's; memory is not measured.
 
-With --vllm (b and d) a colocated vLLM generates for both trainers, in float32. XX
-there, nor the heads of the tiny model. On a CPU vLLM needs the plug-in of the tests:
+With --vllm (b and d) a colocated vLLM generates for both trainers, in float32; it cannot be given the responses of the
+other works, and does not take the heads of the tiny model. On a CPU vLLM needs the plug-in of the tests:
 PYTHONPATH=tests/vllm_engine/plugin VLLM_ENABLE_V1_MULTIPROCESSING=0 VLLM_CPU_KVCACHE_SPACE=1.
 """
 

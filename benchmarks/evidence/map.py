@@ -125,7 +125,10 @@ def heat_map(rows: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin:
     cells = base.mark_rect(stroke=LIGHT["ground"]).encode(
         color=alt.Color("gain:Q", scale=scale, legend=alt.Legend(format="+.0%", title="gain over trl-default"))
     )
-    texts = base.mark_text(fontSize=10).encode(text="text:N")
+    is_dark = "datum.gain > 0.35 || datum.gain < -0.35"
+    texts = base.mark_text(fontSize=10).encode(
+        text="text:N", color=alt.condition(is_dark, alt.value(LIGHT["ground"]), alt.value(LIGHT["ink"]))
+    )
     chart = alt.layer(cells, texts, data=alt.Data(values=values)).properties(width=360, height=120)
     title = alt.Title(
         "Mean reward over 25 rollouts, and gain over trl-default",
