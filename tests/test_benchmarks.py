@@ -120,6 +120,19 @@ def test_time_to_reward_counts_censored_runs(script):
     assert found["ours_censored"] == 1
 
 
+def test_compare_speed_runs(tmp_path):
+    """Twice the same commit, in folders of their own, which it takes away again."""
+    if subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True).returncode:
+        pytest.skip("not a git checkout")
+    words = ["HEAD", "HEAD", "--rounds", "1", "--updates", "4", "--save", tmp_path / "saved.json"]
+    run("compare_speed", *words, cwd=tmp_path)
+    saved = json.loads((tmp_path / "saved.json").read_text())
+    assert saved["rewards_equal"]
+    assert saved["ratio"] > 0
+    listed = subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "/later" not in listed
+
+
 def test_intervals_runs(tmp_path):
     run("intervals", "--simulations", "50", "--resamples", "20", "--output", tmp_path, cwd=tmp_path)
     assert (tmp_path / "intervals.md").is_file()
