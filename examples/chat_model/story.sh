@@ -18,7 +18,11 @@ step() {
     shift
     [ ! -e "$out/$name.done" ] || return 0
     began=$(date +%s)
-    "$@" >"$out/$name.txt" 2>&1
+    if ! "$@" >"$out/$name.txt" 2>&1; then
+        echo "$name failed; the end of $out/$name.txt:" >&2
+        tail -n 5 "$out/$name.txt" >&2
+        exit 1
+    fi
     echo "$name $(($(date +%s) - began))" >>"$out/seconds.txt"
     touch "$out/$name.done"
 }
@@ -49,6 +53,7 @@ evaluate eval-warm "$out/warm"
 train() {
     way=$1
     shift
+    [ ! -e "$out/$way/run.json" ] || set -- "$@" --resume # it was interrupted
     step "train-$way" hysteretic train --config "$here/recipe.yaml" --model "$out/warm" --output "$out/$way" "$@"
     evaluate "eval-$way" "$out/$way/model"
     probe "probe-$way" "$out/$way/model"

@@ -43,6 +43,28 @@ def test_greedy_responses_draw_no_random_numbers(loaded):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("way", ["own", "transformers"])
+def test_the_tokenizers_end_token_ends_responses_too(loaded, monkeypatch, way):
+    """As in training: a chat model's own end token may be missing from its generation config."""
+    model, tokenizer = loaded
+    if way == "transformers":
+        monkeypatch.setattr(type(model), "_supports_attention_backend", False)
+    prompts = generate.prompt_tokens(PROBLEMS, tokenizer)
+    tokenizer.eos_token = "e"
+    lengths = {}
+    for listed in (
+        tokenizer.convert_tokens_to_ids("a"),
+        [tokenizer.convert_tokens_to_ids("a"), tokenizer.eos_token_id],
+    ):
+        model.generation_config.eos_token_id = listed
+        lengths[str(listed)] = generate.generate(model, tokenizer, prompts, 8, 32, seed=1).lengths
+    one, both = lengths.values()
+    assert one == both
+    tokenizer.eos_token = "a"
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    assert generate.generate(model, tokenizer, prompts, 8, 32, seed=1).lengths != one
+
+
 def test_the_model_is_left_in_training(loaded):
     model, tokenizer = loaded
     model.train()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from policy import prompts, random_policy, settings
 from ranks import run_worker
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from hysteretic.trl import HPOConfig, HPOTrainer, RewardError, guard
 from hysteretic.trl.guard import BadUpdateError, write_rows
@@ -47,6 +47,23 @@ def spoil(trainer, update, way):
 
 def weights(trainer):
     return torch.cat([parameter.detach().flatten().clone() for parameter in trainer.model.parameters()])
+
+
+def test_weights_that_broke_are_not_saved_over_good_ones(tmp_path):
+    """The sampler finds them; earlier checkpoints stay the newest."""
+    trainer = trainer_of(tmp_path, save_strategy="steps", save_steps=1)
+
+    class Break(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **_):
+            if state.global_step == 2:
+                control.should_save = False
+                with torch.no_grad():
+                    next(model.parameters()).fill_(NAN)
+
+    trainer.add_callback(Break())
+    with pytest.raises(BadUpdateError, match=r"NaN or infinite probabilities.*Checkpoints from before are intact"):
+        trainer.train()
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1"]
 
 
 @pytest.mark.parametrize("lean", [True, False])

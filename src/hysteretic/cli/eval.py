@@ -74,6 +74,7 @@ def _submit(plain: Variant, judged: Judged, options: argparse.Namespace) -> None
 
 def _judged(found: Sequence[Variant], options: argparse.Namespace) -> Judged:
     """The responses of --model, scored. Raises UsageError, RewardError."""
+    from hysteretic.evals.context import warn_context
     from hysteretic.evals.generate import respond
     from hysteretic.evals.variants import of_model
     from hysteretic.evals.vllm import responses_of
@@ -81,17 +82,20 @@ def _judged(found: Sequence[Variant], options: argparse.Namespace) -> Judged:
     from hysteretic.models.loading import load_model, warn_plain_prompts
 
     has_weights, longest, seed = not options.vllm, options.max_completion_length, options.seed
+    template = options.chat_template_kwargs
     tokenizer, model = load_model(options.model, options.task, options.dtype, options.device, has_weights)
     warn_plain_prompts(tokenizer, found[0].problems[0], found[0].task, options.model)
+    everything = [problem for variant in found for problem in variant.problems]
     count, sampled = len(found[0].problems), f" and {options.samples} sampled" if options.samples else ""
     print(f"Generating 1 greedy{sampled} responses to each of {count} problems …\n", flush=True)
     if has_weights:
-        respond_to = partial(respond, model, tokenizer, max_new_tokens=longest, seed=seed, shows_progress=True)
-        return of_model(found, tokenizer, respond_to, options.samples)
-    problems = [problem for variant in found for problem in variant.problems]
+        warn_context(model.config, options.model, tokenizer, everything, longest, template)
+        how = {"max_new_tokens": longest, "seed": seed, "shows_progress": True, "template_options": template}
+        respond_to = partial(respond, model, tokenizer, **how)
+        return of_model(found, respond_to, options.samples)
     path = model_path(options.model, options.task)
-    with responses_of(path, options.dtype, seed, tokenizer, problems, longest) as generate:
-        return of_model(found, tokenizer, generate, options.samples)
+    with responses_of(path, options.dtype, seed, tokenizer, everything, longest, template) as generate:
+        return of_model(found, generate, options.samples)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -44,11 +44,19 @@ def add_problems(parser: argparse.ArgumentParser, split: str) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser, required: bool) -> None:
-    """--model, --vllm, --dtype, --device and --max-completion-length."""
+    """--model, --vllm, --dtype, --device, --chat-template-kwargs and --max-completion-length."""
     parser.add_argument("--model", required=required, help="'tiny', a hub name, or a folder with a saved model")
     parser.add_argument("--vllm", action="store_true", help="generate with vLLM, which must be installed")
     parser.add_argument("--dtype", default="auto", help="data type of the weights (default: as saved)")
     parser.add_argument("--device", help="cuda, mps or cpu (default: a GPU if there is one; vLLM chooses by itself)")
+    parser.add_argument(
+        "--chat-template-kwargs",
+        "--chat_template_kwargs",
+        type=mapping,
+        metavar="JSON",
+        help="options of the chat template, such as '{\"enable_thinking\": false}' (default: those of the run that "
+        "trained the model)",
+    )
     parser.add_argument(
         "--max-completion-length",
         "--max_completion_length",
@@ -59,7 +67,7 @@ def add_model(parser: argparse.ArgumentParser, required: bool) -> None:
 
 
 def mapping(text: str) -> dict[str, Any]:
-    """The value of --task-options. Raises argparse.ArgumentTypeError."""
+    """The value of --task-options or --chat-template-kwargs. Raises argparse.ArgumentTypeError."""
     try:
         options = json.loads(text)
     except json.JSONDecodeError as error:
@@ -112,10 +120,12 @@ def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Probl
     """The task and the problems to evaluate on. Raises UsageError.
 
     The tiny model's recipe provides the task's options and the longest response if they are not given;
-    `options.max_completion_length` is filled in.
+    `options.max_completion_length` and `options.chat_template_kwargs` are filled in.
     """
-    from hysteretic.runs.problems import recipe_of_model
+    from hysteretic.runs.problems import recipe_of_model, template_options_of_model
 
+    if options.chat_template_kwargs is None:
+        options.chat_template_kwargs = template_options_of_model(options.model)
     recipe = recipe_of_model(options.model, options.task) if options.task_options is None else {}
     options.max_completion_length = options.max_completion_length or recipe.get("max_completion_length", 1024)
     task = task_of(options, **recipe.get("task_options", {}))

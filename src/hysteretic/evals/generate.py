@@ -46,13 +46,15 @@ def respond(
     seed: int = 0,
     temperature: float = 1.0,
     shows_progress: bool = False,
+    template_options: Mapping[str, Any] | None = None,
 ) -> list[list[str]]:
     """Responses by problem: `samples` at the temperature, or one greedy response if samples is 0.
 
-    The seed applies to this call only; torch's global random state is restored. Raises UsageError for empty prompts, a
-    missing chat template, and probabilities that are not finite; ValueError for a temperature of 0.
+    template_options: keywords of the chat template. The seed applies to this call only; torch's global random state is
+    restored. Raises UsageError for empty prompts, a missing chat template, and probabilities that are not finite;
+    ValueError for a temperature of 0.
     """
-    prompts = prompt_tokens(problems, tokenizer)
+    prompts = prompt_tokens(problems, tokenizer, template_options)
     how = (batch_rows, seed, temperature, shows_progress)
     return generate(model, tokenizer, prompts, samples, max_new_tokens, *how).responses
 
@@ -108,9 +110,10 @@ def generate(
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Those of the generation config and the tokenizer's own, at which training stops too."""
     ends = model.generation_config.eos_token_id
-    ends = tokenizer.eos_token_id if ends is None else ends
-    return ends if isinstance(ends, list) else [] if ends is None else [ends]
+    listed = ends if isinstance(ends, list) else [ends]
+    return sorted({end for end in [*listed, tokenizer.eos_token_id] if end is not None})
 
 
 def _with_transformers(
@@ -165,10 +168,15 @@ def prompt_text(problem: Problem, tokenizer: PreTrainedTokenizerBase, options: M
     return text
 
 
-def prompt_tokens(problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """The prompts as token ids. Raises UsageError for an empty one, and for chat messages without a chat template."""
+def prompt_tokens(
+    problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None = None
+) -> list[list[int]]:
+    """The prompts as token ids; options: keywords of the chat template.
+
+    Raises UsageError for an empty prompt, and for chat messages without a chat template.
+    """
     with usage_errors(kinds=ValueError):
-        texts = [prompt_text(problem, tokenizer) for problem in problems]
+        texts = [prompt_text(problem, tokenizer, options) for problem in problems]
     tokens = [
         tokenizer(text, add_special_tokens=isinstance(problem.prompt, str))["input_ids"]
         for problem, text in zip(problems, texts, strict=True)

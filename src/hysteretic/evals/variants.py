@@ -6,11 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hysteretic.common.errors import UsageError, usage_errors
+from hysteretic.common.errors import UsageError
 from hysteretic.evals.evaluate import Generate, decodings, score_all
-from hysteretic.evals.generate import prompt_text
 from hysteretic.evals.metrics import Answered, answered
 from hysteretic.tasks.checked import is_labelled
 from hysteretic.tasks.rows import read_text
@@ -47,15 +45,12 @@ def variants(task: Task, problems: Sequence[Problem], split: str, seed: int, pla
     return [Variant("plain", task, problems), Variant("randomised", other, others)]
 
 
-def of_model(found: Sequence[Variant], tokenizer: Any, generate: Generate, samples: int) -> Judged:
+def of_model(found: Sequence[Variant], generate: Generate, samples: int) -> Judged:
     """A model's responses to every problem of every variant, scored.
 
-    generate: the model, with `tokenizer`. samples: sampled responses per problem, besides the greedy one; 0 for none.
+    generate: the model. samples: sampled responses per problem, besides the greedy one; 0 for none.
     Raises UsageError, RewardError.
     """
-    with usage_errors(kinds=ValueError):  # chat messages without a chat template
-        for variant in found:
-            prompt_text(variant.problems[0], tokenizer)
     judged: Judged = {}
     for variant in found:
         judged[variant.name] = {}

@@ -115,13 +115,19 @@ def sampled(
 
 @contextmanager
 def responses_of(
-    path: str, dtype: str, seed: int, tokenizer: Any, problems: Sequence[Problem], max_new_tokens: int
+    path: str,
+    dtype: str,
+    seed: int,
+    tokenizer: Any,
+    problems: Sequence[Problem],
+    max_new_tokens: int,
+    template_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Generate]:
     """What an engine responds that is started for it. problems: all that it may be asked for. Raises UsageError."""
-    longest = max(map(len, prompt_tokens(problems, tokenizer))) + max_new_tokens
+    longest = max(map(len, prompt_tokens(problems, tokenizer, template_options))) + max_new_tokens
 
     def respond(llm: Any, some: Sequence[Problem], samples: int) -> list[list[str]]:
-        found = sampled(llm, tokenizer, prompt_tokens(some, tokenizer), samples, max_new_tokens)
+        found = sampled(llm, tokenizer, prompt_tokens(some, tokenizer, template_options), samples, max_new_tokens)
         return [[text for text, _ in row] for row in found]
 
     with engine(path, dtype, seed, longest) as llm:
@@ -129,7 +135,13 @@ def responses_of(
 
 
 def respond_within_run(
-    generation: Any, tokenizer: Any, problems: Sequence[Problem], samples: int, max_new_tokens: int, seed: int = 0
+    generation: Any,
+    tokenizer: Any,
+    problems: Sequence[Problem],
+    samples: int,
+    max_new_tokens: int,
+    seed: int = 0,
+    template_options: Mapping[str, Any] | None = None,
 ) -> list[list[str]]:
     """Responses of a run's present weights from the engine of its rollouts. To be called on all ranks, which share the
     work and return the same.
@@ -138,7 +150,7 @@ def respond_within_run(
     within this process; that of a server is its own.
     """
     accelerator, per_problem = generation.accelerator, max(samples, 1)
-    prompts = prompt_tokens(problems, tokenizer)
+    prompts = prompt_tokens(problems, tokenizer, template_options)
     count = -(-len(prompts) // accelerator.num_processes)
     mine = prompts[accelerator.process_index * count :][:count]
     mine += prompts[-1:] * (count - len(mine))  # engines that ranks share want the same number from each

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hysteretic.evals.context import warn_context
 from hysteretic.evals.evaluate import score_all
 from hysteretic.evals.generate import generate, prompt_tokens
 from hysteretic.evals.vllm import engine, sampled
@@ -27,6 +28,7 @@ class ProbeSettings:
     task, task_options, reward, model, dtype, device: as for `hysteretic train`.
     samples: responses per problem. group_sizes: the sizes to judge. prompts_per_batch: prompts in a rollout.
     informative: target fraction of groups that are not silent. split, seed: of the problems, and of sampling.
+    chat_template_kwargs: options of the chat template.
     """
 
     task: str
@@ -44,6 +46,7 @@ class ProbeSettings:
     dtype: str = "auto"
     device: str | None = None
     vllm: bool = False
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 MOST_CUT = 0.25
@@ -72,13 +75,17 @@ def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings
     tokenizer, model = load_model(
         settings.model, settings.task, settings.dtype, settings.device, has_weights=not settings.vllm
     )
-    warnings = [warn_plain_prompts(tokenizer, problems[0], task, settings.model)]
-    prompts = prompt_tokens(problems, tokenizer)
+    limit, template = settings.max_completion_length, settings.chat_template_kwargs
+    warnings = [
+        warn_plain_prompts(tokenizer, problems[0], task, settings.model),
+    ]
+    if model is not None:  # vLLM refuses what is too long
+        warnings.append(warn_context(model.config, settings.model, tokenizer, problems, limit, template))
+    prompts = prompt_tokens(problems, tokenizer, template)
     print(f"Sampling {settings.samples} responses to each of {len(problems)} problems …", flush=True)
     if model is None:
-        longest = max(map(len, prompts)) + settings.max_completion_length
+        longest = max(map(len, prompts)) + limit
         with engine(model_path(settings.model, settings.task), settings.dtype, settings.seed, longest) as llm:
-            limit = settings.max_completion_length
             found = sampled(llm, tokenizer, prompts, settings.samples, limit, settings.temperature)
         responses = [[text for text, _ in row] for row in found]
         lengths = [length for row in found for _, length in row]
@@ -89,15 +96,15 @@ def sample_task(task: Task, problems: Sequence[Problem], settings: ProbeSettings
             tokenizer,
             prompts,
             settings.samples,
-            settings.max_completion_length,
+            limit,
             ROWS,
             settings.seed,
             settings.temperature,
             shows_progress=True,
         )
         responses, lengths, way = generated.responses, generated.lengths, generated.way
-    cut = sum(length >= settings.max_completion_length for length in lengths)
-    warnings.append(_warn_cut(cut, len(lengths), settings.max_completion_length))
+    cut = sum(length >= limit for length in lengths)
+    warnings.append(_warn_cut(cut, len(lengths), limit))
     scores = score_all(task, problems, responses)
     mean_prompt, mean_response = float(np.mean([len(p) for p in prompts])), float(np.mean(lengths))
     return Sampled(responses, scores, mean_prompt, mean_response, way, [words for words in warnings if words], cut)

@@ -56,10 +56,14 @@ class Evaluation:
 
     def _generate(self, trainer: HPOTrainer) -> Generate:
         """Responses of the trainer's model: from vLLM if its rollouts are, and then all ranks take part."""
-        longest = self._request.training.max_completion_length
+        training = self._request.training
+        how: dict[str, Any] = {
+            "max_new_tokens": training.max_completion_length,
+            "template_options": training.chat_template_kwargs,
+        }
         if trainer.use_vllm:
-            return partial(respond_within_run, trainer.vllm_generation, self._tokenizer, max_new_tokens=longest)
-        return partial(respond, trainer.model, self._tokenizer, max_new_tokens=longest, shows_progress=True)
+            return partial(respond_within_run, trainer.vllm_generation, self._tokenizer, **how)
+        return partial(respond, trainer.model, self._tokenizer, **how, shows_progress=True)
 
     def table(self) -> str:
         """Before and after, one line per decoding method."""

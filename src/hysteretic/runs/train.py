@@ -18,6 +18,8 @@ from hysteretic.common.environment import now
 from hysteretic.common.errors import usage_errors
 from hysteretic.common.terminal import is_terminal
 from hysteretic.config.settings import RunSpec
+from hysteretic.evals.context import warn_context
+from hysteretic.evals.generate import prompt_tokens
 from hysteretic.evals.vllm import check_heads
 from hysteretic.models import model_path
 from hysteretic.models.loading import check_vllm, load_tokenizer, model_arguments, warn_plain_prompts
@@ -72,9 +74,13 @@ def train(request: RunSpec) -> Outcome:
         tokenizer = load_tokenizer(name, request.run.task, problems[0], revision)
         if is_main:
             warn_plain_prompts(tokenizer, problems[0], task, name)
-        check_engine_length(problems, request, tokenizer)
+        prompt_tokens(problems[:1], tokenizer, request.training.chat_template_kwargs)  # the template takes them
+        check_engine_length([*problems, *held_out], request, tokenizer)
         scoring = within.enter_context(scoring_of(request, task))
         trainer = build_trainer(request, task, problems, folder, tokenizer, scoring)
+        if is_main:
+            limit, template = request.training.max_completion_length or 0, request.training.chat_template_kwargs
+            warn_context(trainer.model.config, name, tokenizer, [*problems, *held_out], limit, template)
         is_sharded = trainer.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
         if is_sharded and held_out:
             held_out = []

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset
+from jinja2 import TemplateError
+from transformers import AutoConfig
 from trl import SFTTrainer, get_peft_config, get_quantization_config
 
 from hysteretic.common.errors import UsageError, usage_errors
+from hysteretic.evals.context import context_of
 from hysteretic.models import model_path
 from hysteretic.models.loading import load_tokenizer, model_arguments, warn_plain_prompts
 from hysteretic.runs.problems import recipe_of_model
@@ -62,7 +65,8 @@ def warm_up(config: WarmupConfig, task_options: dict[str, Any] | None, training:
     if training.process_index == 0:
         warn_plain_prompts(tokenizer, problems[0], task, config.model)
     rows = [_row(problem, response) for problem, response in _solved(task, problems)]
-    _check_length(rows, tokenizer, config.model)
+    configuration = AutoConfig.from_pretrained(model_path(config.model, config.task), revision=model.model_revision)
+    _check_length(rows, tokenizer, config.model, context_of(configuration))
     trainer = SFTTrainer(
         model=model_path(config.model, config.task),
         args=training,
@@ -128,16 +132,37 @@ def _row(problem: Problem, response: str) -> dict[str, Any]:
     return {"prompt": problem.prompt, "completion": [{"role": "assistant", "content": response}]}
 
 
-def _check_length(rows: Sequence[dict[str, Any]], tokenizer: Any, model: str) -> None:
-    """Raises UsageError where the longest row exceeds the model's context."""
-    longest = max(rows, key=lambda row: len(str(row)))
-    if isinstance(longest["prompt"], str):
-        text = longest["prompt"] + longest["completion"]
-    else:
-        text = tokenizer.apply_chat_template(longest["prompt"] + longest["completion"], tokenize=False)
-    length = len(tokenizer(text, add_special_tokens=False)["input_ids"])
-    if length > tokenizer.model_max_length:
+def _check_length(rows: Sequence[dict[str, Any]], tokenizer: Any, model: str, most: int | None) -> None:
+    """Raises UsageError where the longest row exceeds the model's context, of `most` tokens."""
+    length = max(map(len, tokenizer(_texts(rows, tokenizer, model), add_special_tokens=False)["input_ids"]))
+    most = tokenizer.model_max_length if most is None else min(most, tokenizer.model_max_length)
+    if length > most:
         raise UsageError(
-            f"The longest prompt and solution have {length} tokens, but {model} supports {tokenizer.model_max_length}; "
-            "use a model with a longer context, or shorter problems."
+            f"The longest prompt and solution have {length} tokens, but {model} supports {most}; use a model with a "
+            "longer context, or shorter problems."
         )
+
+
+def _texts(rows: Sequence[dict[str, Any]], tokenizer: Any, model: str) -> list[str]:
+    """Prompt and solution as the model reads them. Raises UsageError where the chat template drops part of one."""
+    texts = []
+    for row in rows:
+        if isinstance(row["prompt"], str):
+            texts.append(row["prompt"] + row["completion"])
+            continue
+        solution = row["completion"][0]["content"].strip()
+        try:
+            text = tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False)
+        except TemplateError as error:  # such as a system message for a model that takes none
+            raise UsageError(
+                f"The chat template of {model} fails on a worked solution: {error}. Fix the messages, or chat_template "
+                "in the tokenizer."
+            ) from error
+        if solution not in text:
+            raise UsageError(
+                f"The chat template of {model} drops part of a worked solution, so the model would not learn it: "
+                f"{solution[:200]!r} becomes {text[-200:]!r}. Templates of reasoning models drop what is inside "
+                "<think>; write the work outside of it, or change chat_template in the tokenizer."
+            )
+        texts.append(text)
+    return texts

@@ -168,6 +168,11 @@ class FileTask:
         for rows in self._tables.values():
             for index, row in enumerate(rows):
                 text = row.get(self.demonstration_column)
+                if not isinstance(text, str | None) and text == text:  # an empty cell of a table is NaN
+                    raise ValueError(
+                        f"{self.source}, row {index}, column {self.demonstration_column!r} holds a "
+                        f"{type(text).__name__} ({str(text)[:60]}); a worked solution is the text of a response."
+                    )
                 if isinstance(text, str) and text.strip():
                     found.setdefault(self._problem(row, f"{self.source}, row {index},").id, text)
         return found

@@ -25,7 +25,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from hysteretic.common.checkpoints import SEAL, atomic_checkpoint, keep_newest, seal
 from hysteretic.trl.compat import setting
 from hysteretic.trl.extra_state import ExtraState
-from hysteretic.trl.guard import FOLDER, BadUpdateError, Guard, write_rows
+from hysteretic.trl.guard import FOLDER, BadUpdateError, BrokenWeightsError, Guard, write_rows
 from hysteretic.trl.preemption import LastUpdate, Preempted
 from hysteretic.trl.rewards import WITHHELD, RewardError, RewardWatch, distinct, flaws_of_models
 
@@ -65,11 +65,13 @@ class FaultTolerance(ExtraState):
         self.add_callback(self._guard)
 
     def train(self, *arguments: Any, **options: Any) -> Any:
-        """GRPOTrainer.train; an error of this package saves a checkpoint first, so that no finished update is lost."""
+        """GRPOTrainer.train; an error of this package saves a checkpoint first, so that no finished update is lost:
+        not where the weights themselves are broken."""
         try:
             return super().train(*arguments, **options)
         except (RewardError, BadUpdateError, Preempted) as error:
-            if self._last_update.is_known and not (self._checkpoint_folder() / SEAL).is_file():
+            is_worth_saving = self._last_update.is_known and not isinstance(error, BrokenWeightsError)
+            if is_worth_saving and not (self._checkpoint_folder() / SEAL).is_file():
                 self.load_extra_state(self._last_update.restore())  # as the end of that update would have left it
                 self._save_checkpoint(self.model, trial=None, is_together=not isinstance(error, Preempted))
             raise

@@ -27,6 +27,10 @@ class BadUpdateError(ValueError):
     """A loss or gradient is NaN or infinite, and no more updates may be skipped."""
 
 
+class BrokenWeightsError(BadUpdateError):
+    """The policy gives probabilities that are not finite: only a checkpoint from before is worth going on from."""
+
+
 class Guard(TrainerCallback):
     """A callback before each optimiser step.
 

@@ -26,6 +26,7 @@ from hysteretic.lean.packed import Packed
 from hysteretic.lean.plan import Budget, plan
 from hysteretic.trl import compat
 from hysteretic.trl.compat import setting
+from hysteretic.trl.guard import BrokenWeightsError
 from hysteretic.trl.sharding import accumulate, passes_of_all, without_empty_backward, without_reduction
 from hysteretic.trl.step import (
     Idle,
@@ -121,17 +122,20 @@ class PackedUpdates(GRPOTrainer):
         if images is not None or multimodal_fields or not self._samples:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *arguments, **options)
         model = self.accelerator.unwrap_model(self.model_wrapped)
-        sampled = sample(
-            model,
-            compat.base_model(model).config,
-            prompt_ids,
-            self.generation_config.max_new_tokens,
-            self.eos_token_ids,
-            temperature=self.generation_config.temperature,
-            warpers=compat.warpers(self.generation_config),
-            shares_prompts=setting(self.args, "share_prompts"),
-            drops_finished=setting(self.args, "drop_finished"),
-        )
+        try:
+            sampled = sample(
+                model,
+                compat.base_model(model).config,
+                prompt_ids,
+                self.generation_config.max_new_tokens,
+                self.eos_token_ids,
+                temperature=self.generation_config.temperature,
+                warpers=compat.warpers(self.generation_config),
+                shares_prompts=setting(self.args, "share_prompts"),
+                drops_finished=setting(self.args, "drop_finished"),
+            )
+        except FloatingPointError as error:  # on every rank: they have the same weights
+            raise BrokenWeightsError(f"{error} Checkpoints from before are intact.") from error
         self._sampled_entropy = sampled.entropy
         return sampled.tokens, None
 
