@@ -305,6 +305,7 @@ def step_growth() -> Sequence[str]:
         tokens = [f"{case['update_tokens'][which]:.0f}" for which in ("stock", "ours")]
         rows.append(f"| {name} | {stock:.2f} | {ours:.2f} | {case['update_ratio']:.2f} | {' | '.join(tokens)} |")
     for name, exponents in found.get("exponents", {}).items():
+        name = name.removesuffix(" of")
         rows.append(f"| exponent, {name} | {exponents['stock']:.2f} | {exponents['ours']:.2f} | | | |")
     return rows
 
