@@ -93,8 +93,8 @@ def trainer_of(arm: str, recipe: dict[str, Any], seed: int, updates: int, folder
     task = hysteretic.tasks.load(recipe["task"], **recipe.get("task_options", {}))
     problems = task.problems("train", seed=seed, count=recipe["train_problems"])
     held_out = task.problems("test", seed=seed, count=recipe["eval_problems"])
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model(recipe["task"]))
-    model = AutoModelForCausalLM.from_pretrained(tiny_model(recipe["task"]))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model(task=recipe["task"]))
+    model = AutoModelForCausalLM.from_pretrained(tiny_model(task=recipe["task"]))
     fields = {key: value for key, value in recipe.items() if key not in OWN_KEYS}
     fields |= {"output_dir": folder, "learning_rate": RATES[recipe["task"]], "max_steps": updates, "seed": seed}
     fields |= {"save_strategy": "no", "report_to": "none", "logging_steps": 1, "disable_tqdm": True}

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from hysteretic.models import tiny_model
 from hysteretic.trl.guard import Guard
 
 ROOT = Path(__file__).parent.parent
@@ -100,6 +102,15 @@ def test_time_to_reward_runs_and_continues(tmp_path, script, capsys):
     assert "seed 300" not in capsys.readouterr().out
     with pytest.raises(SystemExit, match="updates 4"):
         time_to_reward.main([*words, "--updates", "8"])
+
+
+@pytest.mark.parametrize("task", ["countdown-3", "telelogs-compact"])
+def test_time_to_reward_starts_from_the_tasks_own_model(task, script, tmp_path):
+    """Another task's would never be right."""
+    time_to_reward = script("time_to_reward")
+    recipe = yaml.safe_load((ROOT / "recipes" / f"tiny-{task}.yaml").read_text(encoding="utf-8"))
+    trainer, _ = time_to_reward.trainer_of("lean", recipe, 300, 4, str(tmp_path))
+    assert trainer.model.config._name_or_path == str(tiny_model(task=task))
 
 
 def test_time_to_reward_counts_censored_runs(script):

@@ -127,10 +127,10 @@ def test_another_seed_is_made_once_and_kept(monkeypatch, tmp_path):
         output.mkdir()
 
     monkeypatch.setattr(tiny, "make", make)
-    first = tiny_model(tmp_path, seed=5)
-    assert tiny_model(tmp_path, seed=5) == first != tiny_model(tmp_path, seed=6)
+    first = tiny_model(cache_dir=tmp_path, seed=5)
+    assert tiny_model(cache_dir=tmp_path, seed=5) == first != tiny_model(tmp_path, seed=6)
     assert len(made) == 2
-    assert sorted(tmp_path.iterdir()) == sorted([first, tiny_model(tmp_path, seed=6)])
+    assert sorted(tmp_path.iterdir()) == sorted([first, tiny_model(cache_dir=tmp_path, seed=6)])
 
 
 def test_of_two_processes_that_make_a_model_the_second_gives_way(monkeypatch, tmp_path):
@@ -143,7 +143,7 @@ def test_of_two_processes_that_make_a_model_the_second_gives_way(monkeypatch, tm
             (folder / "config.json").write_text(text, encoding="utf-8")
 
     monkeypatch.setattr(tiny, "make", make)
-    assert (tiny_model(tmp_path, seed=5) / "config.json").read_text(encoding="utf-8") == "first"
+    assert (tiny_model(cache_dir=tmp_path, seed=5) / "config.json").read_text(encoding="utf-8") == "first"
 
 
 def test_every_setting_is_in_the_cache_key():

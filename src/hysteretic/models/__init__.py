@@ -20,7 +20,7 @@ OF_TASK = {"telelogs-compact": Path(__file__).parent / "tiny_telelogs"}
 """Other models that ship with the package, by the task they are made for (`--task` of the same command)."""
 
 
-def tiny_model(cache_dir: Path | str | None = None, seed: int = 0, task: str = "countdown-3") -> Path:
+def tiny_model(*, cache_dir: Path | str | None = None, seed: int = 0, task: str = "countdown-3") -> Path:
     """The folder of a tiny model: weights, configuration and tokenizer in the usual Hugging Face format.
 
     Args:
