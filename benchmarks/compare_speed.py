@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[1]
 COMPARISON = ["--task", "countdown-3", "--model", "tiny", "--algorithms", "grpo,a-hpo"]
 
 
-def compare(source: Path, output: Path, updates: int, jobs: int) -> tuple[float, list[str]]:
+def compare(source: Path, output: Path, seeds: int, updates: int, jobs: int) -> tuple[float, list[str]]:
     """Seconds, and the mean reward of each run."""
-    command = [sys.executable, "-m", "hysteretic", "compare", *COMPARISON, "--seeds", "2"]
+    command = [sys.executable, "-m", "hysteretic", "compare", *COMPARISON, "--seeds", str(seeds)]
     command += ["--max_steps", str(updates), "--jobs", str(jobs), "--output", str(output)]
     environment = os.environ | {"PYTHONPATH": str(source / "src"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     start = time.perf_counter()
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commits", nargs=2, metavar="COMMIT", help="the earlier one first")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--save", type=Path)
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for number in range(choice.rounds):
                 for which in (0, 1) if number % 2 == 0 else (1, 0):
                     output = Path(folder) / f"comparison-{which}-{number}"
-                    took, found[which] = compare(sources[which], output, choice.updates, choice.jobs)
+                    took, found[which] = compare(sources[which], output, choice.seeds, choice.updates, choice.jobs)
                     seconds[which].append(took)
                     print(f"{choice.commits[which]}: {took:.1f} s", flush=True)
         finally:
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{ratio:.2f} times as many runs per hour; rewards {'equal' if found[0] == found[1] else 'differ'}")
     if choice.save:
         results = {"commits": choice.commits, "seconds": seconds, "ratio": ratio, "rewards_equal": found[0] == found[1]}
-        results |= {"updates": choice.updates, "jobs": choice.jobs, "machine": machine()}
+        results |= {"seeds": choice.seeds, "updates": choice.updates, "jobs": choice.jobs, "machine": machine()}
         choice.save.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
