@@ -135,13 +135,14 @@ def test_compare_speed_runs(tmp_path):
     """Twice the same commit, in folders of their own, which it takes away again."""
     if subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True).returncode:
         pytest.skip("not a git checkout")
+    listing = ["git", "worktree", "list"]
+    before = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     words = ["HEAD", "HEAD", "--rounds", "1", "--seeds", "1", "--updates", "4", "--save", tmp_path / "saved.json"]
     run("compare_speed", *words, cwd=tmp_path)
     saved = json.loads((tmp_path / "saved.json").read_text())
     assert saved["rewards_equal"]
     assert saved["ratio"] > 0
-    listed = subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "/later" not in listed
+    assert subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout == before
 
 
 def test_intervals_runs(tmp_path):

@@ -128,7 +128,7 @@ def test_another_seed_is_made_once_and_kept(monkeypatch, tmp_path):
 
     monkeypatch.setattr(tiny, "make", make)
     first = tiny_model(cache_dir=tmp_path, seed=5)
-    assert tiny_model(cache_dir=tmp_path, seed=5) == first != tiny_model(tmp_path, seed=6)
+    assert tiny_model(cache_dir=tmp_path, seed=5) == first != tiny_model(cache_dir=tmp_path, seed=6)
     assert len(made) == 2
     assert sorted(tmp_path.iterdir()) == sorted([first, tiny_model(cache_dir=tmp_path, seed=6)])
 
