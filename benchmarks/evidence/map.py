@@ -102,6 +102,11 @@ def gains(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def panel(start: str, updates: int) -> str:
+    """The title of a comparison."""
+    return f"{STARTS[start]}, {updates} update{'s' if updates > 1 else ''} per rollout"
+
+
 def heat_map(rows: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin:
     """One panel per start and number of updates; text: the arm's mean reward and its gain, in bold where told."""
     values = []
@@ -110,7 +115,7 @@ def heat_map(rows: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin:
         values.append(
             {
                 **row,
-                "panel": f"{STARTS[row['start']]}, {row['updates']} updates per rollout",
+                "panel": panel(row["start"], row["updates"]),
                 "learning rate": f"{row['rate']:.2g}",
                 "gain": row["gain"] if row["gain"] is None else max(-0.6, min(0.6, row["gain"])),
                 "text": f"{row['mean']:.3f} {gain}" + ("*" if row["told"] else ""),
@@ -134,7 +139,7 @@ def heat_map(rows: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin:
         "Mean reward over 25 rollouts, and gain over trl-default",
         subtitle="* told apart at 5 %, over all cells of a panel",
     )
-    panels = [f"{words}, {updates} updates per rollout" for words in STARTS.values() for updates in UPDATES]
+    panels = [panel(start, updates) for start in STARTS for updates in UPDATES]
     return chart.facet(alt.Facet("panel:N", sort=panels, title=None), columns=1).properties(title=title)
 
 
