@@ -108,7 +108,7 @@ def panel(start: str, updates: int) -> str:
 
 
 def heat_map(rows: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin:
-    """One panel per start and number of updates; text: the arm's mean reward and its gain, in bold where told."""
+    """One panel per start and number of updates; text: the arm's mean reward and its gain, with a star where told."""
     values = []
     for row in rows:
         gain = "" if row["gain"] is None else f"{100 * row['gain']:+.0f} %"

@@ -7,12 +7,15 @@ import pytest
 from hysteretic.cli import main
 from hysteretic.evals.context import context_of, warn_context
 from hysteretic.evals.generate import prompt_tokens
-from hysteretic.tasks.task import Problem
+from hysteretic.tasks import load
+from hysteretic.tasks.rows import LeftOutWarning
+from hysteretic.tasks.task import Problem, demonstrates
 
 NEEDS_AN_OPTION = (
     "{% if thinks is not defined %}{{ raise_exception('thinks is missing') }}{% endif %}"
     "{% for m in messages %}{{ m['content'] }}{% endfor %}:"
 )
+PLAIN = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
 WITHOUT_THE_WORK = "{% for m in messages %}{{ m['content'].split('</think>')[-1] }}{% endfor %}"
 PUZZLES = "\n".join(
     json.dumps({"prompt": [{"role": "user", "content": f"{n}+1="}], "answer": str(n + 1), "demonstration": text})
@@ -58,9 +61,8 @@ def test_template_options_reach_held_out_problems_eval_and_probe(quick, chat_mod
     And the prompts exceed what the model was made for, which each says.
     """
     model = chat_model(NEEDS_AN_OPTION)
-    (tmp_path / "run.yaml").write_text("chat_template_kwargs: {thinks: false}\n", encoding="utf-8")
-    flags = flags_of(quick, model)
-    assert main(["train", *flags, "--config", str(tmp_path / "run.yaml"), "--output", str(tmp_path / "run")]) == 0
+    flags = [*flags_of(quick, model), "--chat_template_kwargs", '{"thinks": false}']
+    assert main(["train", *flags, "--output", str(tmp_path / "run")]) == 0
     assert "was made for 128 in all" in capsys.readouterr().err
     assert {"before", "after"} <= set(json.loads((tmp_path / "run" / "evaluation.json").read_text()))
     asked = ["--task", "countdown-3", "--problems", "2", "--max-completion-length", "4", "--samples", "2"]
@@ -94,13 +96,29 @@ def test_warmup_refuses_a_template_that_drops_or_refuses_solutions(template, wor
     assert not (tmp_path / "warm").exists()
 
 
-def test_a_demonstration_that_is_no_text_is_named(data, tmp_path, capsys):
+def test_demonstrations_that_are_no_text_are_counted(tmp_path):
+    """They may be what another column of that name holds, so nothing but a warm-up lacks them."""
     rows = [json.loads(line) for line in PUZZLES.splitlines()]
-    rows[3]["demonstration"] = 2
+    rows[3]["demonstration"], rows[5]["demonstration"], rows[7]["demonstration"] = 2, ["2"], None
     (tmp_path / "puzzles.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    assert main(["warmup", *data, "--model", "tiny", "--output", str(tmp_path / "warm")]) == 2
-    said = capsys.readouterr().err
-    assert "row 3, column 'demonstration' holds a int (2)" in said
+    (tmp_path / "reward.py").write_text(REWARD, encoding="utf-8")
+    task = load(str(tmp_path / "puzzles.jsonl"), reward=f"{tmp_path / 'reward.py'}:is_right")
+    with pytest.warns(LeftOutWarning, match=r"2 rows of .* the first is row 3, 2 \(int\)"):
+        assert demonstrates(task)
+    assert sum(map(task.has_demonstration, task.problems("train"))) == len(rows) - 3  # too few for a test split
+
+
+def test_warmup_checks_what_the_model_was_made_for(data, chat_model, tmp_path, capsys):
+    """Where its tokenizer has no limit of its own; and in tokens, which characters do not tell."""
+    model = chat_model(PLAIN)
+    limits = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps(limits | {"model_max_length": 10**30}))
+    rows = [json.loads(line) for line in PUZZLES.splitlines()]
+    rows[0]["demonstration"], rows[1]["demonstration"] = "1" * 100, "\u6570" * 60
+    (tmp_path / "puzzles.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    flags = [*data, "--model", str(model), "--output", str(tmp_path / "warm"), "--use_cpu", "true"]
+    assert main(["warmup", *flags]) == 2
+    assert "tokens, but" in capsys.readouterr().err
 
 
 class Config:

@@ -1,5 +1,7 @@
 """vllm_max_model_length below prompt and response is refused: vLLM would cut responses without a word."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +10,7 @@ from policy import random_policy
 from hysteretic.cli import main
 from hysteretic.common.errors import UsageError
 from hysteretic.runs.problems import check_engine_length
+from hysteretic.tasks import load
 from hysteretic.tasks.task import Problem
 
 CHAT = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if think %}THINK{% endif %}:"
@@ -70,3 +73,29 @@ def test_train_and_its_dry_run_refuse_before_vllm_starts(flags, quick, tmp_path,
     assert "vllm_max_model_length is 12" in said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flags", [[], ["--dry-run"]])
+def test_held_out_prompts_are_measured_too(flags, quick, tmp_path, monkeypatch, capsys):
+    """Training prompts of 6 tokens or fewer, held-out ones of 60."""
+    monkeypatch.chdir(tmp_path)
+    for check in ("check_vllm", "check_heads"):
+        monkeypatch.setattr(f"hysteretic.runs.train.{check}", lambda *_: None)
+    Path("reward.py").write_text("def is_right(response, answer):\n    return True\n", encoding="utf-8")
+
+    def write(prompts):
+        lines = [json.dumps({"prompt": prompt, "answer": ""}) for prompt in prompts]
+        Path("data.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        return load("data.jsonl", reward="reward.py:is_right")
+
+    task = write([str(number) for number in range(200)] + [f"{number:060d}" for number in range(200)])
+    short = [problem.prompt for problem in task.problems("train") if len(problem.prompt) < 60]
+    write(short + [problem.prompt for problem in task.problems("test") if len(problem.prompt) == 60])
+    words = list(quick)
+    words[words.index("--task") + 1] = "data.jsonl"
+    words = [word for word in words if word != "--task_options" and not word.startswith("{")]
+    asked = ["train", *flags, *words, "--reward", "reward.py:is_right", *VLLM, "--vllm_max_model_length", "30"]
+    assert main(asked) == 2
+    said = capsys.readouterr().err
+    assert "but 4 of 20 prompts" in said
+    assert "The longest prompt has 60 tokens" in said

@@ -61,7 +61,7 @@ def test_weights_that_broke_are_not_saved_over_good_ones(tmp_path):
                     next(model.parameters()).fill_(NAN)
 
     trainer.add_callback(Break())
-    with pytest.raises(BadUpdateError, match=r"NaN or infinite probabilities.*Checkpoints from before are intact"):
+    with pytest.raises(BadUpdateError, match=r"NaN or infinite probabilities.*Earlier checkpoints are intact"):
         trainer.train()
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1"]
 

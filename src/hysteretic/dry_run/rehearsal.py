@@ -29,6 +29,7 @@ from hysteretic.dry_run.settings import changed
 from hysteretic.dry_run.sharding import allow_fsdp_on_cpus, check_sharding, is_fsdp_asked
 from hysteretic.dry_run.task import ShortTask, short_task
 from hysteretic.dry_run.tokenizer import check_prompts_kept, own_tokenizer, prompts_as_read, small_tokenizer
+from hysteretic.evals.context import warn_context
 from hysteretic.models import model_path
 from hysteretic.models.loading import INSTALL_VLLM, check_vllm, has_vllm, load_tokenizer, warn_plain_prompts
 from hysteretic.parts import AdaptiveWeight
@@ -100,7 +101,11 @@ def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, 
         warn_plain_prompts(tokenizer, problems[0], task.whole, run.model, is_assumed=own is None)
     check_prompts_kept(tokenizer, problems, request.training.chat_template_kwargs, run.model, run.task)
     if own is not None:
-        check_engine_length([task.whole_problem(problem) for problem in every], request, own)
+        whole = [task.whole_problem(problem) for problem in every]
+        check_engine_length(whole, request, own)
+        if PartialState().is_main_process:
+            limit, template = request.training.max_completion_length or 0, request.training.chat_template_kwargs
+            warn_context(config, run.model, own, whole, limit, template)
     if PartialState().is_main_process and isinstance(request.training.objective().weight, AdaptiveWeight):
         groups = few_groups(request.training)  # of the run: a dry run's own rollout always has few
         if groups is not None:
@@ -126,10 +131,15 @@ def _shrink(request: RunSpec, folder: Path, report: Report) -> tuple[ShortTask, 
 
 
 def _problems_of_run(task: ShortTask, request: RunSpec) -> tuple[Sequence[Problem], Sequence[Problem]]:
-    """All training problems of the run, and those of its first rollout. Raises UsageError for what the run refuses."""
-    problems, _ = draw_problems(task, request)
+    """All problems of the run, held-out ones too, and those of its first rollout.
+
+    Raises UsageError for what the run refuses.
+    """
+    problems, held_out = draw_problems(task, request)
     check_enough_problems(problems, request)
-    return problems, problems[: request.training.generation_batch_size // request.training.num_generations]
+    return [*problems, *held_out], problems[
+        : request.training.generation_batch_size // request.training.num_generations
+    ]
 
 
 def _update(task: ShortTask, request: RunSpec, folder: RunFolder, report: Report, stop: StopGently) -> Rehearsal:

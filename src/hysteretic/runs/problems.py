@@ -8,7 +8,7 @@ from typing import Any
 
 from hysteretic.common.errors import UsageError, usage_errors
 from hysteretic.common.files import read_json
-from hysteretic.config.recipes import read_mapping, tiny_recipe
+from hysteretic.config.recipes import tiny_recipe
 from hysteretic.config.settings import RunSpec
 from hysteretic.evals.generate import prompt_text
 from hysteretic.tasks.checked import check_labelled, draw
@@ -68,11 +68,9 @@ def check_engine_length(problems: Sequence[Problem], request: RunSpec, tokenizer
 
 
 def template_options_of_model(model: str | None) -> dict[str, Any] | None:
-    """The chat template's options of the run that trained a model, if its settings are beside it."""
-    path = None if model is None else Path(model).parent / "config.yaml"
-    if path is None or not path.is_file() or not (path.parent / "run.json").is_file():
-        return None
-    options = read_mapping(path).get("chat_template_kwargs")
+    """The chat template's options of the run that trained the model in a folder, if its record is beside it."""
+    record = read_json(Path(model).parent / "run.json") if model is not None and Path(model).is_dir() else None
+    options = ((record or {}).get("settings") or {}).get("chat_template_kwargs")
     return options if isinstance(options, dict) else None
 
 

@@ -74,7 +74,7 @@ def train(request: RunSpec) -> Outcome:
         tokenizer = load_tokenizer(name, request.run.task, problems[0], revision)
         if is_main:
             warn_plain_prompts(tokenizer, problems[0], task, name)
-        prompt_tokens(problems[:1], tokenizer, request.training.chat_template_kwargs)  # the template takes them
+        prompt_tokens(problems[:1], tokenizer, request.training.chat_template_kwargs)  # refused before any work
         check_engine_length([*problems, *held_out], request, tokenizer)
         scoring = within.enter_context(scoring_of(request, task))
         trainer = build_trainer(request, task, problems, folder, tokenizer, scoring)

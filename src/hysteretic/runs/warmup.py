@@ -12,7 +12,6 @@ from typing import Any
 
 from datasets import Dataset
 from jinja2 import TemplateError
-from transformers import AutoConfig
 from trl import SFTTrainer, get_peft_config, get_quantization_config
 
 from hysteretic.common.errors import UsageError, usage_errors
@@ -65,8 +64,8 @@ def warm_up(config: WarmupConfig, task_options: dict[str, Any] | None, training:
     if training.process_index == 0:
         warn_plain_prompts(tokenizer, problems[0], task, config.model)
     rows = [_row(problem, response) for problem, response in _solved(task, problems)]
-    configuration = AutoConfig.from_pretrained(model_path(config.model, config.task), revision=model.model_revision)
-    _check_length(rows, tokenizer, config.model, context_of(configuration))
+    longest = max(map(len, tokenizer(_texts(rows, tokenizer, config.model), add_special_tokens=False)["input_ids"]))
+    _check_length(longest, tokenizer.model_max_length, config.model)
     trainer = SFTTrainer(
         model=model_path(config.model, config.task),
         args=training,
@@ -75,6 +74,7 @@ def warm_up(config: WarmupConfig, task_options: dict[str, Any] | None, training:
         peft_config=get_peft_config(model),
         quantization_config=get_quantization_config(model),
     )
+    _check_length(longest, context_of(trainer.model.config), config.model)
     trainer.train()
     trainer.save_model(config.output)
     is_main: bool = trainer.accelerator.is_main_process
@@ -132,11 +132,9 @@ def _row(problem: Problem, response: str) -> dict[str, Any]:
     return {"prompt": problem.prompt, "completion": [{"role": "assistant", "content": response}]}
 
 
-def _check_length(rows: Sequence[dict[str, Any]], tokenizer: Any, model: str, most: int | None) -> None:
-    """Raises UsageError where the longest row exceeds the model's context, of `most` tokens."""
-    length = max(map(len, tokenizer(_texts(rows, tokenizer, model), add_special_tokens=False)["input_ids"]))
-    most = tokenizer.model_max_length if most is None else min(most, tokenizer.model_max_length)
-    if length > most:
+def _check_length(length: int, most: int | None, model: str) -> None:
+    """Raises UsageError where the longest prompt and solution exceed the model's context; all in tokens."""
+    if most is not None and length > most:
         raise UsageError(
             f"The longest prompt and solution have {length} tokens, but {model} supports {most}; use a model with a "
             "longer context, or shorter problems."

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .import_object import import_object
-from .rows import SUFFIXES, Row, column, read_tables
+from .rows import SUFFIXES, LeftOutWarning, Row, column, read_tables
 from .splits import check_fraction, digest, in_order, side, table_of
 from .task import NotFiniteError, Problem, RewardError, Score
 
@@ -165,16 +166,22 @@ class FileTask:
     def _demonstrations(self) -> dict[str, str]:
         """The right responses of the data, by problem."""
         found: dict[str, str] = {}
+        no_text: list[str] = []
         for rows in self._tables.values():
             for index, row in enumerate(rows):
                 text = row.get(self.demonstration_column)
                 if not isinstance(text, str | None) and text == text:  # an empty cell of a table is NaN
-                    raise ValueError(
-                        f"{self.source}, row {index}, column {self.demonstration_column!r} holds a "
-                        f"{type(text).__name__} ({str(text)[:60]}); a worked solution is the text of a response."
-                    )
+                    no_text.append(f"row {index}, {str(text)[:60]} ({type(text).__name__})")
                 if isinstance(text, str) and text.strip():
                     found.setdefault(self._problem(row, f"{self.source}, row {index},").id, text)
+        if no_text:
+            warnings.warn(
+                f"{len(no_text)} rows of {self.source} have something other than text in column "
+                f"{self.demonstration_column!r} and count as rows without a worked solution; the first is "
+                f"{no_text[0]}. Write the text of a response.",
+                LeftOutWarning,
+                stacklevel=2,
+            )
         return found
 
     @cached_property

@@ -65,8 +65,10 @@ class FaultTolerance(ExtraState):
         self.add_callback(self._guard)
 
     def train(self, *arguments: Any, **options: Any) -> Any:
-        """GRPOTrainer.train; an error of this package saves a checkpoint first, so that no finished update is lost:
-        not where the weights themselves are broken."""
+        """GRPOTrainer.train; an error of this package saves a checkpoint first, so that no finished update is lost.
+
+        Not where the weights themselves are broken: a checkpoint of them would be the one to resume from.
+        """
         try:
             return super().train(*arguments, **options)
         except (RewardError, BadUpdateError, Preempted) as error:

@@ -135,7 +135,7 @@ class PackedUpdates(GRPOTrainer):
                 drops_finished=setting(self.args, "drop_finished"),
             )
         except FloatingPointError as error:  # on every rank: they have the same weights
-            raise BrokenWeightsError(f"{error} Checkpoints from before are intact.") from error
+            raise BrokenWeightsError(f"{error} Earlier checkpoints are intact; delete any of these weights.") from error
         self._sampled_entropy = sampled.entropy
         return sampled.tokens, None
 
