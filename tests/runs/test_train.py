@@ -1,6 +1,7 @@
 """`hysteretic train`: what a run leaves, how it stops, how it goes on."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,20 @@ def test_a_used_folder_is_refused_before_any_work(quick, tmp_path, capsys):
     assert main(["train", *quick, "--output", str(tmp_path)]) == 2
     assert "is not empty" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.parametrize("command", ["train", "warmup"])
+def test_an_adapter_is_no_model_to_start_from(command, quick, random_model, tmp_path, capsys):
+    """What a LoRA run saves; `eval` and `probe` take it."""
+    shutil.copytree(random_model, tmp_path / "adapter")
+    (tmp_path / "adapter" / "config.json").rename(tmp_path / "adapter" / "adapter_config.json")
+    own = ["--model", str(tmp_path / "adapter"), "--output", str(tmp_path / "run")]
+    asked = [*quick, *own] if command == "train" else ["--task", "telelogs-compact", *own, "--use_cpu", "true"]
+    assert main([command, *asked]) == 2
+    said = capsys.readouterr().err
+    assert "holds an adapter" in said
+    assert "merge_and_unload" in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_cut_short_goes_on_to_the_same_end(quick, tmp_path):

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -105,10 +106,17 @@ def load_tokenizer(
         side: the padding side.
 
     Raises:
-        UsageError: without a tokenizer, or without a chat template for chat messages.
+        UsageError: without a tokenizer, without a chat template for chat messages, or for the folder of an adapter.
     """
+    path = model_path(name, task)
+    if (Path(path) / "adapter_config.json").is_file() and not (Path(path) / "config.json").is_file():
+        raise UsageError(
+            f"{name} holds an adapter, and training starts from a whole model. Merge it first: "
+            f"peft.AutoPeftModelForCausalLM.from_pretrained({name!r}).merge_and_unload().save_pretrained(FOLDER), and "
+            "copy the tokenizer's files; then give that folder."
+        )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_path(name, task), revision=revision, padding_side=side)
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, padding_side=side)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"Cannot load a tokenizer for the model {name!r}: {str(error).splitlines()[0]} Give 'tiny', a folder with "
