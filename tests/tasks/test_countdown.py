@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, islice
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from oracle.countdown_oracle import all_values, oracle_tree, oracle_verify
 
 from hysteretic.tasks.countdown import KNOWN_TOTALS, SPLITS, Countdown, guess_rate, problem_counts, solve, verify
-from hysteretic.tasks.countdown_problems import multiset_at, multiset_count, permuted, split_of
-from hysteretic.tasks.countdown_solver import expression_count, value_counts
+from hysteretic.tasks.countdown_problems import candidates, multiset_at, multiset_count, permuted, split_of
+from hysteretic.tasks.countdown_solver import expression_count, hits, hits_of_each, value_counts
 from hysteretic.tasks.scored import score
 from hysteretic.tasks.task import Problem, RewardError
 
@@ -35,6 +35,15 @@ def test_the_distribution_of_values_is_that_of_all_expressions_one_by_one(number
     assert value_counts(tuple(sorted(numbers))) == expected
     for target in range(1, 101):
         assert guess_rate(numbers, target) == expected[(target, 1)] / len(values)
+
+
+@pytest.mark.parametrize(
+    ("size", "largest", "largest_target"), [(2, 9, 20), (3, 99, 100), (4, 6, 30), (4, 99, 100), (3, 10**6, 9)]
+)
+def test_many_problems_at_once_are_counted_as_one_by_one(size, largest, largest_target):
+    """Small numbers bring divisions by zero (8/(3-3)) within and around others; the largest ones exceed 64 bits."""
+    problems = list(islice(candidates(size, largest, largest_target, "many"), 400))
+    assert hits_of_each(problems) == [hits(*problem) for problem in problems]
 
 
 def test_there_are_192_and_7680_expressions():

@@ -27,6 +27,7 @@ from .countdown_problems import (
     problem_id,
     shown_order,
     split_of,
+    with_guess_rates,
 )
 from .countdown_solver import expression_count, guess_rate, solve
 from .countdown_source import SIZES, Source, read_source
@@ -195,8 +196,8 @@ class Countdown:
         for numbers, target in source.problems:
             if split_of(numbers, target) != split:
                 left_out["in other splits (a hash of the problem decides)"] += 1
-            elif not is_admissible(numbers, target, self.guess_rate_below):
-                left_out[self._why_inadmissible(numbers, target)] += 1
+            elif not is_admissible(rate := guess_rate(numbers, target), self.guess_rate_below):
+                left_out[self._why_inadmissible(rate)] += 1
         return " " + replace(source, left_out=left_out).summary() if left_out else ""
 
     def demonstration(self, problem: Problem) -> str:
@@ -229,13 +230,12 @@ class Countdown:
             fitting = self._from_source.problems
             pairs = iter(sorted(fitting, key=lambda pair: hash64(f"seed {seed} of {problem_id(*pair)}")))
         unfit: Counter[str] = Counter()
-        for numbers, target in pairs:
-            if split_of(numbers, target) != split:
-                continue
-            if is_admissible(numbers, target, self.guess_rate_below):
+        of_split = (pair for pair in pairs if split_of(*pair) == split)
+        for numbers, target, rate in with_guess_rates(of_split, self.size):
+            if is_admissible(rate, self.guess_rate_below):
                 yield numbers, target
             elif self.source is not None:
-                unfit[self._why_inadmissible(numbers, target)] += 1
+                unfit[self._why_inadmissible(rate)] += 1
         if unfit:
             reasons = "; ".join(f"{count:,} {reason}" for reason, count in unfit.most_common())
             warnings.warn(
@@ -244,8 +244,8 @@ class Countdown:
                 stacklevel=2,
             )
 
-    def _why_inadmissible(self, numbers: Numbers, target: int) -> str:
-        if not guess_rate(numbers, target):
+    def _why_inadmissible(self, rate: float) -> str:
+        if not rate:
             return "without a solution"
         return f"guessed too easily (a higher guess_rate_below than {self.guess_rate_below} takes them)"
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, islice
 from math import comb
 from typing import Any
 
-from .countdown_solver import expression_count, guess_rate, value_counts
+from .countdown_solver import expression_count, hits_of_each, value_counts
 from .rows import column, read_tables
 from .splits import SPLITS
 
@@ -55,10 +55,18 @@ def shown_order(numbers: Sequence[int], target: int) -> Numbers:
     return tuple(ordered[place] for place in places)
 
 
-def is_admissible(numbers: Sequence[int], target: int, guess_rate_below: float | None = None) -> bool:
+def is_admissible(rate: float, guess_rate_below: float | None = None) -> bool:
     """Solvable and, if a bound is given, solved by a random expression less often than the bound."""
-    rate = guess_rate(numbers, target)
     return rate > 0 and (guess_rate_below is None or rate < guess_rate_below)
+
+
+def with_guess_rates(problems: Iterable[tuple[Numbers, int]], size: int) -> Iterator[tuple[Numbers, int, float]]:
+    """Each problem and its guess rate. They are taken in growing blocks: few are soon there, and many as well."""
+    source, block = iter(problems), 64
+    while found := list(islice(source, block)):
+        for (numbers, target), count in zip(found, hits_of_each(found), strict=True):
+            yield numbers, target, count / expression_count(size)
+        block = min(2 * block, 4096)
 
 
 def multiset_count(size: int, largest: int) -> int:

@@ -14,6 +14,12 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations, product
 from math import comb, factorial, gcd
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Fractions = tuple[Tensor, Tensor]
 
 Value = tuple[int, int]
 
@@ -90,6 +96,50 @@ def hits(numbers: Sequence[int], target: int) -> int:
                 total += ways_of(_reduced(target * p, q), 0)  # b / a
             found += ways * total
     return found
+
+
+def hits_of_each(problems: Sequence[tuple[tuple[int, ...], int]]) -> list[int]:
+    """`hits` of each (numbers, target), all with equally many numbers: thousands at once take a tenth of the time."""
+    size, largest = len(problems[0][0]), max(max(numbers) for numbers, _ in problems)
+    # Numerators and denominators of k numbers are at most (2 * largest)^k / 2; two of them are multiplied below.
+    fits = max(target for _, target in problems) * (2 * largest) ** size < 2**63
+    if len(problems) < 256 or size > 4 or not fits:  # the values of four numbers are too many to hold for each problem
+        return [hits(numbers, target) for numbers, target in problems]
+    import torch
+
+    targets = torch.tensor([target for _, target in problems])
+    found = torch.zeros_like(targets)
+    for (p, q), (r, s), ways in _halves(torch.tensor([numbers for numbers, _ in problems]).T):
+        ps, qr, qs = p * s, q * r, q * s
+        t = targets * qs
+        total = 2 * (ps + qr == t).long() + (ps - qr == t).long() + (qr - ps == t).long() + 2 * (p * r == t).long()
+        total += (ps == targets * qr).long() * (qr != 0) + (qr == targets * ps).long() * (ps != 0)
+        found += ways * total * (qs != 0)
+    return found.tolist()
+
+
+def _halves(numbers: Tensor) -> Iterator[tuple[Fractions, Fractions, int]]:
+    """What the last operators of the expressions combine, and in how many ways; numbers of shape [size, problems]."""
+    for small, large in _partitions(len(numbers)):
+        others = list(_fractions(numbers[list(large)]))
+        for first, ways in _fractions(numbers[list(small)]):
+            for second, other_ways in others:
+                yield first, second, ways * other_ways
+
+
+def _fractions(numbers: Tensor) -> Iterator[tuple[Fractions, int]]:
+    """Numerators and denominators of every expression, 0 and 0 if it divides by zero, and in how many ways."""
+    if len(numbers) == 1:
+        yield (numbers[0], numbers[0] ** 0), 1
+        return
+    for (p, q), (r, s), ways in _halves(numbers):
+        ps, qr, qs = p * s, q * r, q * s
+        yield (ps + qr, qs), 2 * ways
+        yield (ps - qr, qs), ways
+        yield (qr - ps, qs), ways
+        yield (p * r, qs), 2 * ways
+        yield (ps * (qr != 0), qr), ways
+        yield (qr * (ps != 0), ps), ways
 
 
 def guess_rate(numbers: Sequence[int], target: int) -> float:
