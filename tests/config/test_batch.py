@@ -1,13 +1,10 @@
 """A recipe's batch is kept on another number of processes, or a line says what it became."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from ranks import run_worker
 
 from hysteretic.common.errors import UsageError
 from hysteretic.config.batch import batch_for
@@ -104,13 +101,9 @@ print(f"{note}\\n", end="")
 def test_two_processes_train_on_the_batch_of_the_recipe(tmp_path):
     """As `accelerate launch --num_processes 2` starts them; without `processes` it was twice the batch."""
     (tmp_path / "worker.py").write_text(WORKER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(tmp_path / "worker.py"), RECIPE, "--use_cpu", "true"]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=180)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("2 1024 256") == 2
-    assert done.stdout.count("The batch stays 1024 responses per rollout and 256 per update on 2 processes") == 2
+    printed = run_worker(tmp_path / "worker.py", RECIPE, "--use_cpu", "true")
+    assert printed.count("2 1024 256") == 2
+    assert printed.count("The batch stays 1024 responses per rollout and 256 per update on 2 processes") == 2
 
 
 @pytest.mark.parametrize("value", ["0", "-2", "abc", "2.5", "true", "[2]"])

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from peft import PeftModel
+from thorough import one_quick
 
 from hysteretic.cli import main
 from hysteretic.cli.train import dry_run_words
@@ -53,7 +54,10 @@ def dry(*words):
     return rehearse(parse([*words, "--use_cpu", "true"], machine=MACHINE))
 
 
-@pytest.mark.parametrize("name", NAMES)
+QUICK = ["qwen2.5-1.5b-telelogs-full", "qwen2.5-1.5b-countdown-3-lora", "tiny-countdown-3"]
+
+
+@pytest.mark.parametrize("name", one_quick([*QUICK, *(name for name in NAMES if name not in QUICK)], len(QUICK)))
 def test_every_recipe_makes_its_update_with_its_options_on(name):
     """What the file asks for is read off the trainer, after its update."""
     asked = parse(["--config", name, "--use_cpu", "true"])
@@ -137,14 +141,16 @@ def test_train_takes_the_recipe_alone_too():
 
 @pytest.mark.parametrize(
     "flags",
-    [
-        ["--beta", "0.1"],
-        ["--algorithm", "gspo", "--weight", "adaptive", "--num_iterations", "2"],
-        ["--algorithm", "dr-grpo", "--mask_truncated_completions", "true"],
-        ["--num_generations", "2", "--gradient_accumulation_steps", "1", "--steps_per_generation", "2"],
-        ["--dtype", "auto", "--optim", "adafactor", "--save_strategy", "no"],
-        ["--no_share_prompts", "--no_drop_silent", "--no_drop_finished", "--bf16", "false"],
-    ],
+    one_quick(
+        [
+            ["--beta", "0.1"],
+            ["--algorithm", "gspo", "--weight", "adaptive", "--num_iterations", "2"],
+            ["--algorithm", "dr-grpo", "--mask_truncated_completions", "true"],
+            ["--num_generations", "2", "--gradient_accumulation_steps", "1", "--steps_per_generation", "2"],
+            ["--dtype", "auto", "--optim", "adafactor", "--save_strategy", "no"],
+            ["--no_share_prompts", "--no_drop_silent", "--no_drop_finished", "--bf16", "false"],
+        ]
+    ),
 )
 def test_other_options_go_through(flags):
     """A reference model, masked truncations, small groups, no checkpoint: what the run would do, done once."""

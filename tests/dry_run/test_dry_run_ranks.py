@@ -1,11 +1,10 @@
 """`hysteretic train --dry-run` in two processes: DDP, and FSDP2 over gloo."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
+from ranks import on_ranks
+from thorough import thorough
 
 FSDP2 = {
     "ACCELERATE_USE_FSDP": "true",
@@ -21,13 +20,9 @@ FP32 = ["--bf16", "false", "--dtype", "float32"]
 
 def on_two(tmp_path, *words, **environment):
     """Exit code and all output of a dry run in two processes; nothing may be left of it."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "hysteretic"]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TMPDIR": str(tmp_path), **environment}
-    done = subprocess.run(
-        [*command, "train", "--dry-run", *words], capture_output=True, text=True, env=variables, timeout=180
-    )
+    code, printed, said = on_ranks("hysteretic", "train", "--dry-run", *words, TMPDIR=str(tmp_path), **environment)
     assert not list(tmp_path.glob("hysteretic*"))
-    return done.returncode, done.stdout + done.stderr
+    return code, printed + said
 
 
 def figures(printed):
@@ -35,6 +30,7 @@ def figures(printed):
     return [float(number) for number in re.search(r"loss (\S+), gradient norm (\S+);", printed).groups()]
 
 
+@thorough
 def test_ddp_with_lora_bf16_and_gradient_checkpointing(tmp_path):
     """A group's responses lie on both ranks; the report is printed once."""
     code, printed = on_two(tmp_path, "llama-3.2-3b-countdown-3-lora")
@@ -45,6 +41,7 @@ def test_ddp_with_lora_bf16_and_gradient_checkpointing(tmp_path):
     assert "14 of 28 trainable tensors changed, and no others" in printed
 
 
+@thorough
 def test_fsdp2_with_lora_bf16_and_gradient_checkpointing(tmp_path):
     """Each rank holds about a half of 4,812 frozen and 2,432 adapter parameters."""
     code, printed = on_two(tmp_path, "llama-3.2-3b-countdown-3-lora", **FSDP2)
@@ -70,6 +67,7 @@ def test_fsdp2_makes_the_update_of_ddp(tmp_path):
     assert found[0][1] > 0
 
 
+@thorough
 def test_a_sharded_state_dict_saves_the_model_too(tmp_path):
     """transformers' own save_model writes none with SHARDED_STATE_DICT; the checkpoint is sharded, the model whole."""
     sharded = FSDP2 | {"FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT"}

@@ -9,6 +9,7 @@ import random
 import pytest
 from compare.test_report_in_browser import Screen
 from compare.test_report_in_browser import driver as driver
+from thorough import one_quick
 
 from hysteretic.cli import main
 from hysteretic.tasks import load
@@ -82,7 +83,7 @@ def evaluation_page(tmp_path_factory):
     return (folder / "page.html").as_uri()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", one_quick(["light", "dark"]))
 @pytest.mark.parametrize("width", [390, 800, 1400])
 def test_the_evaluation_is_whole_and_its_pictures_open(driver, evaluation_page, width, scheme):
     screen = Screen(driver, evaluation_page, width, scheme)

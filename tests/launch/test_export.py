@@ -5,6 +5,7 @@ import tracemalloc
 
 import pyarrow.parquet
 import pytest
+from thorough import thorough
 
 import hysteretic.tasks
 from hysteretic.cli import main
@@ -139,6 +140,7 @@ def peak(folder, count):
     return found
 
 
+@thorough
 def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     """Twenty times the rows, the same few megabytes: a task that streams is written a row group at a time."""
     few = peak(tmp_path, 2_000)

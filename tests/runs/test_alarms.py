@@ -4,6 +4,7 @@ import json
 
 import pytest
 from compare.made_up_runs import comparison_folder
+from thorough import one_quick
 
 from hysteretic.cli import main
 from hysteretic.compare.results import collect
@@ -203,7 +204,7 @@ def test_the_report_notes_alarms_by_arm(tmp_path):
     assert {len(run["alarms"]) for run in results["runs"] if run["arm"] == "grpo"} == {0}
 
 
-@pytest.mark.parametrize("algorithm", ["a-hpo", "positive-only"])
+@pytest.mark.parametrize("algorithm", one_quick(["a-hpo", "positive-only"]))
 def test_a_run_made_to_collapse_says_so_once(algorithm, tmp_path, capsys):
     """The tiny model at a learning rate of 1e-2, also with alpha 0; then resumed, where it is not said again."""
     flags = ["train", "--model", "tiny", "--steps_per_generation", "1"]

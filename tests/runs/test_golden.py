@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 import pytest
+from thorough import one_quick
 
 from hysteretic.cli import main
 
@@ -28,7 +29,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("algorithm", ["a-hpo", "grpo"])
+@pytest.mark.parametrize("algorithm", one_quick(["a-hpo", "grpo"]))
 def test_a_fixed_seed_gives_the_metrics_that_it_always_gave(algorithm, tmp_path):
     """Whatever moves in the code, a user's run must not: same names, same updates, same numbers but for float noise."""
     assert main(flags(algorithm, tmp_path / "run")) == 0

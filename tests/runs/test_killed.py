@@ -12,6 +12,7 @@ import time
 import pytest
 from killed_run import PHASES, run
 from quick_runs import quick_flags
+from thorough import one_quick
 
 from hysteretic.common.checkpoints import SEAL, find_corruption, numbered
 from hysteretic.common.files import read_lines
@@ -82,10 +83,10 @@ def left_by(folder, weights="model.safetensors"):
 def moments():
     """Twenty, four in each phase: which of its entries, and how far into it; drawn with a fixed seed."""
     draw = random.Random(20)
-    return [(phase, draw.random(), draw.random()) for phase in PHASES for _ in range(4)]
+    return [(phase, draw.random(), draw.random()) for _ in range(4) for phase in PHASES]
 
 
-@pytest.mark.parametrize(("phase", "which", "fraction"), moments())
+@pytest.mark.parametrize(("phase", "which", "fraction"), one_quick(moments(), len(PHASES)))
 def test_killed_and_gone_on_with_it_ends_as_if_undisturbed(phase, which, fraction, flags, undisturbed, tmp_path):
     folder, log = tmp_path / "run", tmp_path / "log"
     entry, calls = moment_of(undisturbed, phase, which, fraction)
@@ -104,7 +105,7 @@ def moment_of(undisturbed, phase, which, fraction):
     return index + 1, int(0.98 * fraction * calls[index])
 
 
-@pytest.mark.parametrize("calls", [70, 40, 20], ids=["fourth rollout", "second rollout", "before any update"])
+@pytest.mark.parametrize("calls", one_quick([70, 40, 20]), ids=["rollout 4", "rollout 2", "before any update"])
 def test_sigterm_saves_the_last_update_and_leaves_within_its_time(calls, flags, undisturbed, tmp_path):
     """While a reward function sleeps for ten minutes: the rollout is given up, not waited for."""
     folder, log = tmp_path / "run", tmp_path / "log"
@@ -119,7 +120,7 @@ def test_sigterm_saves_the_last_update_and_leaves_within_its_time(calls, flags, 
         assert found == expected
 
 
-@pytest.mark.parametrize(("phase", "which"), [("generation", 0.6), ("evaluation", 0.9)])
+@pytest.mark.parametrize(("phase", "which"), one_quick([("generation", 0.6), ("evaluation", 0.9)]))
 def test_adapters_averages_and_a_reference_go_on_too(phase, which, flags, tmp_path):
     """LoRA, a moving average of alpha and a KL to the reference, by epochs in place of max_steps."""
     steps = flags.index("--max_steps")
@@ -171,7 +172,7 @@ def test_a_second_process_on_the_folder_is_refused_and_changes_nothing(flags, tm
     first.join()
 
 
-@pytest.mark.parametrize("damage", ["torn weights", "torn optimiser", "no state", "deleted"])
+@pytest.mark.parametrize("damage", one_quick(["torn weights", "torn optimiser", "no state", "deleted"]))
 def test_a_bad_newest_checkpoint_falls_back_to_the_one_before(damage, flags, undisturbed, tmp_path):
     folder, log = tmp_path / "run", tmp_path / "log"
     assert run(["train", *flags, "--output", folder], log, "generation", 4) == -signal.SIGKILL

@@ -1,11 +1,9 @@
 """A resumed run, or one whose evaluation fails: no stale result, no extra update, no traceback."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from ranks import on_ranks
 
 from hysteretic.cli import main
 from hysteretic.common.files import read_lines
@@ -82,11 +80,9 @@ def test_two_ranks_draw_different_responses(quick, tmp_path):
     seen = f"    open({str(tmp_path)!r} + '/rank' + os.environ['RANK'], 'a').write(repr(response) + '\\n')\n"
     flags = with_data(quick, tmp_path, seen + "    return len(response) % 2\n")
     changed = ["--per_device_train_batch_size", "2", "--steps_per_generation", "1", "--max_steps", "2"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "hysteretic"]
-    command = [*launch, "train", *flags, *changed, "--eval_problems", "0", "--output", str(tmp_path / "run")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = ["train", *flags, *changed, "--eval_problems", "0", "--output", tmp_path / "run"]
+    code, _, said = on_ranks("hysteretic", *words)
+    assert code == 0, said[-3000:]
     first, second = ((tmp_path / f"rank{rank}").read_text().splitlines() for rank in (0, 1))
     assert len(first) == len(second) == 4
     assert first != second

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import yaml
+from thorough import one_quick
 
 from hysteretic.cli import main
 from hysteretic.common.files import read_lines
@@ -125,7 +126,7 @@ def test_resuming_with_other_settings_is_refused(quick, tmp_path, capsys):
     assert "algorithm" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", one_quick([signal.SIGTERM, signal.SIGINT]))
 def test_ctrl_c_or_preemption_leaves_a_run_that_resumes(quick, tmp_path, number):
     """One Ctrl-C (130) or SIGTERM (143): a checkpoint at the end of a rollout, the way to go on; then it does."""
     out = tmp_path / "run"

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from published_models import CONFIGS, write_config
+from thorough import one_quick
 
 from hysteretic.cli import main
 from hysteretic.config.recipes import recipes
@@ -31,7 +32,7 @@ def plan_json(capsys, *arguments):
     return code, json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("recipe", [name for name in NAMES if not name.startswith("tiny-")])
+@pytest.mark.parametrize("recipe", one_quick([name for name in NAMES if not name.startswith("tiny-")]))
 def test_every_recipe_fits_on_the_hardware_it_names(recipe, configs, capsys):
     """With a tenth to spare, for the formulas have not been calibrated."""
     gpu, gpus, way = hardware_of(recipe)
@@ -58,12 +59,14 @@ def test_the_tiny_model_fits_anywhere(recipe, capsys):
 
 @pytest.mark.parametrize(
     "flags",
-    [
-        ["qwen2.5-7b-countdown-3-full", "--gpus", "8"],
-        ["qwen2.5-7b-countdown-3-full", "--gpus", "4", "--gpu", "a100-40"],
-        ["qwen2.5-7b-countdown-3-lora", "--gpu", "24GiB", "--silent-share", "0.9", "--beta", "0.1"],
-        ["qwen2.5-7b-countdown-3-lora", "--use_vllm", "false", "--tokens_per_micro_batch", "16384"],
-    ],
+    one_quick(
+        [
+            ["qwen2.5-7b-countdown-3-full", "--gpus", "8"],
+            ["qwen2.5-7b-countdown-3-full", "--gpus", "4", "--gpu", "a100-40"],
+            ["qwen2.5-7b-countdown-3-lora", "--gpu", "24GiB", "--silent-share", "0.9", "--beta", "0.1"],
+            ["qwen2.5-7b-countdown-3-lora", "--use_vllm", "false", "--tokens_per_micro_batch", "16384"],
+        ]
+    ),
 )
 def test_a_plan_is_readable_in_a_hundred_columns(flags, configs, capsys):
     """And says what it rests on."""

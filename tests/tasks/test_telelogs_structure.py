@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from oracle.telelogs_structure import structure
 from telelogs_questions import question
+from thorough import thorough
 
 from hysteretic.tasks.telelogs import CAUSES
 
@@ -33,6 +34,7 @@ def accuracy(features, train, rounds=60):
     return float((trees.predict(np.array(features[train:])) == causes[train:]).mean())
 
 
+@thorough
 def test_the_form_of_a_question_does_not_tell_its_cause():
     """Below 20 % of 1,500 held-out questions; chance is 12.5 %. A model must read values to do better."""
     found = accuracy([text_and_features(n)[1] for n in range(TRAIN + TEST)], TRAIN)

@@ -5,6 +5,7 @@ import json
 import pytest
 from policy import random_policy
 from ranks import run_worker
+from thorough import one_quick
 
 import hysteretic as hy
 
@@ -12,7 +13,7 @@ BOUND = 1e-5
 """Relative error of the gradient; 5e-7 to 2e-6 is measured, by CPU (float32, different order of summation)."""
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", one_quick([2, 1]))
 def test_parameter_gradients_are_the_pure_objectives(processes):
     """Every preset and seven compositions; accumulation 1, 2, 4; several updates; truncation masks; LoRA; and
     constant groups of 0.1 and 10.1. The reference runs each row alone, from the rewards on."""

@@ -6,6 +6,7 @@ from accelerate.utils import set_seed
 from datasets import Dataset
 from packed_runs import PLAIN, SEVERAL, Tokens, logs, trained
 from policy import low_first_byte, prompts, random_policy, settings
+from thorough import thorough
 from transformers import AutoModelForCausalLM, Qwen2ForCausalLM
 
 import hysteretic.tasks
@@ -201,6 +202,7 @@ def test_evaluation_goes_the_same_way(tmp_path):
     assert tokens[0] < tokens[1]
 
 
+@thorough
 def test_the_tiny_models_learning_curve_is_that_of_the_plain_way(tmp_path):
     """20 updates from the sparse start: the same rewards at every step, losses within float noise."""
     task = hysteretic.tasks.load("countdown-3", largest=9, largest_target=99, prompt="terse", guess_rate_below=0.06)

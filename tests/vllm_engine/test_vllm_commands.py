@@ -1,6 +1,7 @@
 """The commands with vLLM, each as a user runs it; those in processes of their own have engines of their own."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,6 @@ import pytest
 import torch
 from one_engine import COLOCATED
 from quick_runs import quick_flags
-from ranks import run_worker
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -151,7 +151,13 @@ def test_eval_and_probe_sample_with_vllm(flags, policy_folder, tmp_path):
 def test_two_ranks_have_engines_of_their_own(policy_folder, tmp_path):
     """Each is given the updated weights; ranks draw different rollouts, end with the same weights, and share the
     held-out problems."""
-    found = json.loads(run_worker(HERE / "vllm_ranks_worker.py", policy_folder, tmp_path).splitlines()[-1])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    command = [*launch, HERE / "vllm_ranks_worker.py", policy_folder, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=540)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
     assert found["leaves out"]
     assert max(found["differences"]) < 1e-4
     assert found["moved"] > 1e-2
