@@ -5,6 +5,7 @@ import json
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,15 @@ def test_time_to_reward_counts_censored_runs(script):
     found = ratios([*runs[:3], one("lean", 1, 2.0, False)], "lean", "0.1", "seconds")
     assert found["ratio"] is None
     assert found["ours_censored"] == 1
+
+
+@pytest.mark.skipif(not shutil.which("chromedriver"), reason="needs Chromium and its driver")
+def test_pages_runs(tmp_path):
+    """Ten real runs, and as many again that are copies."""
+    run("pages", "--sizes", "10", "20", "--updates", "4", "--save", tmp_path / "pages.json", cwd=tmp_path)
+    saved = json.loads((tmp_path / "pages.json").read_text())
+    assert saved["report"].keys() == saved["probe"].keys() == {"10", "20"}
+    assert min(page["bytes"] for kind in ("report", "probe") for page in saved[kind].values()) > 0
 
 
 def test_compare_speed_runs(tmp_path):
