@@ -133,9 +133,9 @@ def test_time_to_reward_counts_censored_runs(script):
 
 
 @pytest.mark.skipif(not shutil.which("chromedriver"), reason="needs Chromium and its driver")
-def test_pages_runs(tmp_path):
+def test_report_pages_runs(tmp_path):
     """Ten real runs, and as many again that are copies."""
-    run("pages", "--sizes", "10", "20", "--updates", "4", "--save", tmp_path / "pages.json", cwd=tmp_path)
+    run("report_pages", "--sizes", "10", "20", "--updates", "4", "--save", tmp_path / "pages.json", cwd=tmp_path)
     saved = json.loads((tmp_path / "pages.json").read_text())
     assert saved["report"].keys() == saved["probe"].keys() == {"10", "20"}
     assert min(page["bytes"] for kind in ("report", "probe") for page in saved[kind].values()) > 0

@@ -11,7 +11,7 @@ from trl import ModelConfig, SFTConfig, TrlParser
 
 from hysteretic.cli.options import mapping
 from hysteretic.common.errors import usage_errors
-from hysteretic.config.recipes import read_recipe, recipes
+from hysteretic.config.recipes import read_recipe, recipe_files
 from hysteretic.config.settings import check_known_settings, check_no_unknown, defaults
 from hysteretic.models.loading import quieten
 from hysteretic.runs.warmup import WarmupConfig, warm_up
@@ -60,7 +60,7 @@ def _named(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[d
 def _next_command(config: WarmupConfig) -> str:
     """`hysteretic train` on the same task, from the model that was made."""
     recipe = f"tiny-{config.task}"
-    is_tiny = config.model == "tiny" and recipe in recipes()
+    is_tiny = config.model == "tiny" and recipe in recipe_files()
     words = ["--config", recipe] if is_tiny else ["--task", config.task]
     for flag, value in (("--task_options", config.task_options), ("--reward", config.reward)):
         words += [] if value is None else [flag, str(value)]

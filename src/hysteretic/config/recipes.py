@@ -31,9 +31,13 @@ Layers = list[tuple[str, dict[str, Any]]]
 
 def recipes() -> dict[str, str]:
     """Every recipe by name, with a one-line description."""
-    whole = {path.stem: str(read_yaml(path).get("about", "")) for path in _files("")}
-    composed = {"-".join(path.stem for path in chosen): _about(chosen) for chosen in _combinations()}
-    return dict(sorted({**whole, **composed}.items()))
+    return {name: _about(paths) for name, paths in recipe_files().items()}
+
+
+def recipe_files() -> dict[str, tuple[Path, ...]]:
+    """The files of every recipe by name: its own, or those of a model, a task and a method. None of them is read."""
+    found = [*((path,) for path in _files("")), *product(*map(_files, AXES))]
+    return dict(sorted(("-".join(path.stem for path in paths), paths) for paths in found))
 
 
 def tiny_recipe(task: str) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def tiny_recipe(task: str) -> dict[str, Any]:
     A task without its own recipe gets that of countdown-3, except for the settings of its problems: with the trainer's
     defaults (a learning rate of 1e-6, one group per update) a model this small does not learn.
     """
-    if f"tiny-{task}" in recipes():
+    if f"tiny-{task}" in recipe_files():
         return read_recipe(f"tiny-{task}")
     of_task = {name for name, facts in run_facts().items() if facts.of_task}
     return {key: value for key, value in read_recipe("tiny-countdown-3").items() if key not in of_task}
@@ -65,8 +69,8 @@ def merged(layers: Layers) -> dict[str, Any]:
 
 def layers_of(name: str) -> Layers:
     """The layers of a YAML file, or of the recipe of that name. Raises UsageError."""
-    if not Path(name).is_file() and name not in recipes():
-        known = recipes()
+    known = recipe_files()
+    if not Path(name).is_file() and name not in known:
         raise UsageError(f"There is no file or recipe {name!r}.{nearest(name, known)} Recipes: {', '.join(known)}.")
     found = _Composition()
     found.add(name, Path(), ())
@@ -85,14 +89,12 @@ class _Composition:
         """Add a file, part or recipe. folder: that of the file that names it. within: the chain of bases so far."""
         path = next((each for each in (folder / name, Path(name)) if each.is_file()), None)
         part = None if path else _parts().get(name)
-        if path is None and part is None and name in recipes():
-            whole = next((each for each in _files("") if each.stem == name), None)
-            parts = [] if whole else next(each for each in _combinations() if "-".join(p.stem for p in each) == name)
-            for each in [whole] if whole else parts:
+        if path is None and part is None and name in recipe_files():
+            for each in recipe_files()[name]:
                 self._read(each, within)
             return
         if path is None and part is None:
-            known = [*_parts(), *recipes()]
+            known = [*_parts(), *recipe_files()]
             where = f" (base of {within[-1]})" if within else ""
             raise UsageError(
                 f"There is no file, part or recipe {name!r}{where}.{nearest(name, known)} Parts: {', '.join(_parts())}."
@@ -136,11 +138,6 @@ def _parts() -> dict[str, Path]:
     return {path.stem: path for axis in (*AXES, "shared") for path in _files(axis)}
 
 
-def _combinations() -> list[tuple[Path, ...]]:
-    """Every model with every task and every method."""
-    return list(product(*map(_files, AXES)))
-
-
 @cache
 def _entries() -> tuple[dict[str, Any], ...]:
     path = _folder() / "combinations.yaml"
@@ -148,7 +145,9 @@ def _entries() -> tuple[dict[str, Any], ...]:
 
 
 def _about(parts: tuple[Path, ...]) -> str:
-    """MODEL on TASK, METHOD, for HARDWARE."""
+    """A file's own words, or MODEL on TASK, METHOD, for HARDWARE."""
+    if len(parts) == 1:
+        return str(read_yaml(parts[0]).get("about", ""))
     model, task, method = (read_yaml(path)["about"] for path in parts)
     names = {path.stem for path in parts}
     places = [entry["about"] for entry in _entries() if "about" in entry and set(entry["for"]) <= names]

@@ -1,6 +1,6 @@
 """How long the report of a comparison takes to make and to open, and its size, by number of runs; the probe's page too.
 
-    python benchmarks/pages.py --save results/pages.json
+    python benchmarks/report_pages.py --save results/report-pages.json
 
 The first ten runs are real: five algorithms, two seeds, 100 updates of the tiny model. The others are copies of them
 under further seeds, each with its rewards moved by noise of its own, so that statistics have as many runs.
