@@ -92,7 +92,18 @@ def test_the_commands_run_in_order(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["confirmation", "high-rate", "screening-sparse", "default", "same-rate", "sparse", "easy", "telelogs"]
+    "name",
+    [
+        "confirmation",
+        "high-rate",
+        "screening-sparse",
+        "default",
+        "same-rate",
+        "sparse",
+        "easy",
+        "telelogs",
+        "second-task",
+    ],
 )
 def test_the_tables_of_results_are_those_of_the_committed_measurements(name):
     """In the README the first of them, in docs/results.md all; docs/generate.py writes them."""
