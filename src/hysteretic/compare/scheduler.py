@@ -182,7 +182,12 @@ def choose_rates(comparison: Comparison, tuning: Sequence[Run]) -> dict[str, Any
         chosen[arm.name] = {
             "learning_rate": best,
             "rates": [
-                {"learning_rate": rate, "mean": fmean(found) if found else None, "seeds": len(found)}
+                {
+                    "learning_rate": rate,
+                    "mean": fmean(found) if found else None,
+                    "seeds": len(found),
+                    "values": found,
+                }
                 for rate, found in values.items()
             ],
             "seeds": list(comparison.tuning_seeds),

@@ -283,6 +283,11 @@ def notes(results: Mapping[str, Any]) -> list[str]:
                 f"{arm['name']}'s best learning rate, {arm['learning_rate']:g}, is at the edge of the rates tried: "
                 "a rate beyond it may be better."
             )
+    if close := [arm["name"] for arm in results["arms"] if arm["tuning"] and _may_be_too_high(arm)]:
+        found.append(
+            f"The tuning runs do not tell the chosen learning rate of {', '.join(close)} from the next lower one. Too high "
+            "a rate leads early and may collapse later: tune on more seeds (--tuning-seeds 8), or take the lower one."
+        )
     if not any(arm["tuning"] for arm in results["arms"]):
         found.append("Learning rates were not tuned: every arm uses the settings it was given.")
     if len(results["source_sha256"]) > 1:
@@ -312,6 +317,14 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     if "area_by_second" in results["measures"] and results.get("most_jobs") != 1:
         found.append("Seconds were measured while several runs shared the machine.")
     return found
+
+
+def _may_be_too_high(arm: Mapping[str, Any]) -> bool:
+    """Whether the interval of the chosen rate's lead over the next lower rate includes 0."""
+    values = {entry["learning_rate"]: entry.get("values", []) for entry in arm["tuning"]["rates"]}
+    chosen = values[arm["learning_rate"]]
+    lower = [rate for rate, found in values.items() if rate < arm["learning_rate"] and len(found) == len(chosen) > 0]
+    return bool(lower) and paired_comparison(chosen, values[max(lower)]).interval[0] <= 0
 
 
 def alarm_notes(runs: Sequence[Mapping[str, Any]]) -> list[str]:
