@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 from compare.made_up_runs import write_run
-from results_sample import sample_results
 
 from hysteretic.common.errors import UsageError
 from hysteretic.common.files import write_json
 from hysteretic.compare import scheduler
 from hysteretic.compare.folder import ComparisonFolder, unfinished
+from hysteretic.compare.results import collect
 from hysteretic.compare.scheduler import Length, _kept_rates, carry_out, choose_rates
 from hysteretic.compare.spec import read
-from hysteretic.compare.verdicts import notes
 
 TUNED = {"algorithms": "grpo,a-hpo", "seeds": 4, "tune_lr": "1e-4,3e-4,1e-3", "tuning_seeds": 2}
 
@@ -135,10 +134,9 @@ def test_a_failed_run_ends_the_adding_of_seeds(tmp_path, monkeypatch):
 )
 def test_a_rate_that_tuning_cannot_tell_from_the_next_lower_one_is_noted(lower, chosen, is_said, tmp_path):
     """Two seeds once chose a rate 0.3 % better, at which a run of eight collapsed."""
-    comparison, _, runs = tuned(
-        tmp_path / "c", {("grpo", 3e-4): lower, ("grpo", 1e-3): chosen, ("a-hpo", 1e-3): [1, 1]}
-    )
-    arms = [{"name": "grpo", "learning_rate": 1e-3, "tuning": choose_rates(comparison, runs)["grpo"]}]
-    found = [note for note in notes({**sample_results(), "arms": arms}) if "next lower one" in note]
+    areas = {("grpo", 3e-4): lower, ("grpo", 1e-3): chosen, ("a-hpo", 1e-3): [1.0, 1.0]}
+    comparison, folder, runs = tuned(tmp_path / "c", areas)
+    write_json(folder.tuning, choose_rates(comparison, runs))
+    found = [note for note in collect(folder)["notes"] if "next lower one" in note]
     assert len(found) == is_said
     assert all("learning rate of grpo from" in note for note in found)
