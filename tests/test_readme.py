@@ -103,6 +103,7 @@ def test_the_commands_run_in_order(tmp_path, monkeypatch):
         "easy",
         "telelogs",
         "second-task",
+        "small-rate",
     ],
 )
 def test_the_tables_of_results_are_those_of_the_committed_measurements(name):
