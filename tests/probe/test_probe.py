@@ -30,6 +30,16 @@ TELLING = "return sum(map(ord, response)) % 97"
 """A reward that hardly two different responses share."""
 
 
+def test_options_of_the_task_leave_the_embedded_models_response_length(tmp_path, capsys):
+    """As in train: options take the place of the recipe's options, not of its other settings."""
+    command = ["probe", "--task", "countdown-3", "--model", "tiny", "--task-options", '{"prompt": "terse"}']
+    assert (
+        main([*command, "--problems", "2", "--samples", "2", "--device", "cpu", "--output", str(tmp_path / "p")]) == 0
+    )
+    assert probed(tmp_path / "p")["max_completion_length"] == 72
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_the_embedded_model_is_probed_with_its_own_settings(tmp_path, capsys):
     """--model tiny alone takes the task's options and response length of its recipe, as train and eval do."""
     out = tmp_path / "probe"
