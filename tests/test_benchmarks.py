@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from thorough import thorough
 
 from hysteretic.models import tiny_model
 from hysteretic.trl.guard import Guard
@@ -132,6 +133,7 @@ def test_time_to_reward_counts_censored_runs(script):
     assert found["ours_censored"] == 1
 
 
+@thorough
 @pytest.mark.skipif(not shutil.which("chromedriver"), reason="needs Chromium and its driver")
 def test_report_pages_runs(tmp_path):
     """Ten real runs, and as many again that are copies."""
@@ -141,6 +143,7 @@ def test_report_pages_runs(tmp_path):
     assert min(page["bytes"] for kind in ("report", "probe") for page in saved[kind].values()) > 0
 
 
+@thorough
 def test_compare_speed_runs(tmp_path):
     """Twice the same commit, in folders of their own, which it takes away again."""
     if subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True).returncode:

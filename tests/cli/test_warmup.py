@@ -62,6 +62,7 @@ def write_data(folder: Path) -> None:
 
 
 DATA = ["--task", "FOLDER/data.json", "--reward", "FOLDER/mine.py:right"]
+PLAIN = '{"prompt": "plain"}'
 FEW_STEPS = ["--max_steps", "2", "--per_device_train_batch_size", "4", "--use_cpu", "true"]
 
 
@@ -99,9 +100,9 @@ def test_countdown_is_imitated_in_the_tiny_models_own_style_and_training_goes_on
         (["--lr", "1e-4"], ["--lr is not a flag of `hysteretic warmup`", "Did you mean '--learning_rate'?"]),
         (["--task", "telelogs-compact", "--problems", "0"], ["problems is 0"]),
         (["--task", "telelogs-compact"], ["give --model"]),
-        (["--task", "telelogs-synthetic", "--model", "tiny"], ["no chat template", "plain"]),
+        (["--task", "telelogs-synthetic", "--model", "tiny", "--problems", "20"], ["no chat template", "plain"]),
         (
-            ["--task", "telelogs-synthetic", "--model", "tiny", "--task_options", '{"prompt": "plain"}'],
+            ["--task", "telelogs-synthetic", "--model", "tiny", "--problems", "20", "--task_options", PLAIN],
             ["tokens, but tiny supports 256"],
         ),
         (
