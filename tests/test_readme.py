@@ -104,6 +104,7 @@ def test_the_commands_run_in_order(tmp_path, monkeypatch):
         "telelogs",
         "second-task",
         "small-rate",
+        "many-updates",
     ],
 )
 def test_the_tables_of_results_are_those_of_the_committed_measurements(name):
