@@ -28,7 +28,7 @@ check: $(VENV)/.dev  ## lint, format, types, layers, spelling, workflows
 test: $(VENV)/.dev check  ## check, then the tests with the newest supported TRL
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 -m "not thorough"
 
-test-thorough: $(VENV)/.dev  ## further values of what these tests check (every recipe, every moment to be killed at)
+test-thorough: $(VENV)/.dev  ## further cases of these tests (every recipe, every moment to be killed at), and a few long ones
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 -m thorough
 
 test-core:  ## objectives, tasks and statistics without TRL, in their own environment (Python 3.10 or newer)

@@ -118,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     choice = parser.parse_args(arguments)
     if any(size < 10 or size % 5 for size in choice.sizes):
         parser.error("--sizes must be multiples of 5 from 10 on.")
+    if not shutil.which("chromedriver"):
+        parser.error("chromedriver is missing; install Chromium and its driver (Debian: chromium, chromium-driver).")
     found: dict[str, Any] = {"environment": describe_environment(), "report": {}, "probe": {}}
     with tempfile.TemporaryDirectory() as temporary, browser() as driver:
         home = Path(temporary)

@@ -17,14 +17,14 @@ PRELOADED = ["hysteretic.runs.train"]
 """multiprocessing has one fork server for all tests of a process: whoever starts it must ask for the same modules."""
 
 
-def run_worker(script, *words, processes=2, seconds=300):
+def run_worker(script, *words, processes=2, seconds=540):
     """Standard output of a script of tests/trl, or of another folder if its path is whole."""
     code, printed, said = on_ranks(Path(__file__).parent / "trl" / script, *words, processes=processes, seconds=seconds)
     assert code == 0, said[-3000:]
     return printed
 
 
-def on_ranks(*words, processes=2, seconds=300, **environment):
+def on_ranks(*words, processes=2, seconds=540, **environment):
     """The first exit code that is not 0, and what all ranks wrote to standard output and to standard error.
 
     words: a script and its arguments, or "hysteretic" and the command's.

@@ -1,4 +1,7 @@
-"""Cases that `make test` leaves to `make test-thorough`: they repeat on other values what it has seen."""
+"""What `make test` leaves to `make test-thorough`: further cases of what it has seen, and a few long tests.
+
+Marked as a whole are those whose subject `make test` checks in another way, or which take a minute.
+"""
 
 from collections.abc import Iterable
 

@@ -34,8 +34,9 @@ gradient_checkpointing: false
 save_steps: 3
 """
 
-# A share that rises with the responses' variety: training for it does not make the responses of a group alike, and
-# their order of arrival, which no seed decides, does not matter. A share of digits became 1 for all by step 5 at times.
+# Distinct characters, fewer than 40 in 16 tokens: training for them does not make the responses of a group alike,
+# whatever the order in which they arrive, which no seed decides. With a share of digits a batch had no gradient by
+# step 5 at times.
 REWARD = """\
 def share(response, answer):
     return len(set(response)) / 40

@@ -128,7 +128,8 @@ def task_and_problems(options: argparse.Namespace) -> tuple[Task, Sequence[Probl
         options.chat_template_kwargs = template_options_of_model(options.model)
     recipe = recipe_of_model(options.model, options.task)
     options.max_completion_length = options.max_completion_length or recipe.get("max_completion_length", 1024)
-    task = task_of(options, **(recipe.get("task_options") or {} if options.task_options is None else {}))
+    usual = recipe.get("task_options", {}) if options.task_options is None else {}
+    task = task_of(options, **usual)
     count = options.problems or (None if getattr(options, "submission", None) else USUAL_PROBLEMS)
     problems = draw(task, options.split, options.seed, count, is_required=options.problems is not None)
     if not problems:

@@ -286,7 +286,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     if close := [arm["name"] for arm in results["arms"] if arm["tuning"] and _may_be_too_high(arm)]:
         found.append(
             f"The tuning runs do not tell the chosen learning rate of {', '.join(close)} from the next lower one. Too "
-            "high a rate leads early and may collapse later: tune on more seeds (--tuning-seeds 8), or take the lower."
+            "high a rate leads early and may collapse later: tune on more seeds (--tuning-seeds 8), or set the lower."
         )
     if not any(arm["tuning"] for arm in results["arms"]):
         found.append("Learning rates were not tuned: every arm uses the settings it was given.")

@@ -61,7 +61,7 @@ def is_admissible(rate: float, guess_rate_below: float | None = None) -> bool:
 
 
 def with_guess_rates(problems: Iterable[tuple[Numbers, int]], size: int) -> Iterator[tuple[Numbers, int, float]]:
-    """Each problem and its guess rate. They are taken in growing blocks: few are soon there, and many as well."""
+    """Each problem and its guess rate, computed in growing blocks: the first ones come at once, thousands fast."""
     source, block = iter(problems), 64
     while found := list(islice(source, block)):
         for (numbers, target), count in zip(found, hits_of_each(found), strict=True):

@@ -130,7 +130,7 @@ def _halves(numbers: Tensor) -> Iterator[tuple[Fractions, Fractions, int]]:
 def _fractions(numbers: Tensor) -> Iterator[tuple[Fractions, int]]:
     """Numerators and denominators of every expression, 0 and 0 if it divides by zero, and in how many ways."""
     if len(numbers) == 1:
-        yield (numbers[0], numbers[0] ** 0), 1
+        yield (numbers[0], numbers[0].new_ones(numbers.shape[1])), 1
         return
     for (p, q), (r, s), ways in _halves(numbers):
         ps, qr, qs = p * s, q * r, q * s
